@@ -1,0 +1,373 @@
+"""Every error that llmring raises, and the policy that hangs on its class.
+
+    LLMRingError
+    |- ConfigError                    the setup is wrong; nothing was sent
+    |  |- LockfileMissing             path
+    |  |- LockfileInvalid             path, line, expected
+    |  |- UnknownProfile              profile, known
+    |  |- UnknownAlias                alias, known
+    |  |- UnknownProvider             provider, known
+    |  |- InvalidRequest              the request cannot be sent to anybody as it stands
+    |  `- MissingKey                  provider, variable
+    |- ProviderError                  one attempt failed      fails over  breaker  tries  holds
+    |  |- RateLimited                 kind, dimension            yes        no       4    dimension
+    |  |- QuotaExhausted                                         yes        no       1    quota
+    |  |- Overloaded                                             yes      counts     2    if told
+    |  |- ServerFault                                            yes      counts     2    nothing
+    |  |- ConnectFailed                                          yes      counts     2    nothing
+    |  |- TransportBroken                                        yes      counts     2    nothing
+    |  |- AttemptTimeout                                         yes      counts     2    nothing
+    |  |- BadReply                                               yes      counts     2    nothing
+    |  |- ModelGone                                              yes        no       1    route
+    |  |- ContextTooLong                                         yes        no       1    nothing
+    |  |- Unsupported                                            yes        no       1    nothing
+    |  |- ImpossibleRequest                                      yes        no       1    nothing
+    |  |- BadRequest                                             no         no       1    nothing
+    |  |- ContentRefused                                         no         no       1    nothing
+    |  `- AuthFailed                                             no         no       1    key
+    |- AllModelsFailed                alias, attempts, retry_at
+    |- StreamBroken                   the text so far; after the first chunk nothing can fail over
+    |- RouterClosed
+    `- RegistryError                  path
+
+Policy is data on the class: code asks `error.fails_over`, never `isinstance`, and never searches a message. `tries` is
+how many attempts one request may spend on one route when the last of them ended in that error; `is_weather` errors
+(RateLimited, Overloaded) say nothing of the request, so work that nobody waits for does not count them. Messages hold
+what happened, to which model or file, and what to do; never a key, never a prompt.
+"""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import msgspec
+
+from llmring.refs import ModelRef
+
+Dimension = Literal["requests", "tokens", "input", "output", "day"]
+"""What a provider counts: requests and tokens per minute, input and output tokens apart, requests per day."""
+
+RefusalKind = Literal["rate", "ramp", "daily"]
+
+Holds = Literal["nothing", "dimension", "if told", "quota", "key", "route"]
+"""What goes out of use after an error: nothing; the limit that refused; the route for as long as the provider said; the
+credential, as it has no quota; the credential, as its key is wrong; the route, as its model is gone."""
+
+
+class LLMRingError(Exception):
+    """Root of the tree."""
+
+
+class ConfigError(LLMRingError):
+    """The setup is wrong: fix the lockfile, the environment or the call. Nothing was sent."""
+
+
+class LockfileMissing(ConfigError):
+    """The lockfile that was named does not exist or cannot be read."""
+
+    def __init__(self, path: Path, why: str = "no such file") -> None:
+        super().__init__(path, why)
+        self.path = path
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"lockfile {self.path}: {self.why}"
+
+
+class LockfileInvalid(ConfigError):
+    """The lockfile does not say what a lockfile must say. `line` counts from 1; None where no line is known."""
+
+    def __init__(self, path: Path, line: int | None, problem: str) -> None:
+        super().__init__(path, line, problem)
+        self.path = path
+        self.line = line
+        self.problem = problem
+
+    def __str__(self) -> str:
+        place = f"{self.path}, line {self.line}" if self.line is not None else str(self.path)
+        return f"{place}: {self.problem}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that `name` was most likely meant to be; None when nothing is close."""
+    matches = difflib.get_close_matches(name, list(known), n=1)
+    return matches[0] if matches else None
+
+
+class _UnknownName(ConfigError):
+    what: ClassVar[str]
+
+    def __init__(self, name: str, known: Sequence[str] = (), where: str = "") -> None:
+        super().__init__(name, known, where)
+        self.name = name
+        self.known = tuple(known)
+        self.where = where
+
+    def __str__(self) -> str:
+        near = nearest(self.name, self.known)
+        if near is not None:
+            hint = f"did you mean {near!r}?"
+        elif self.known:
+            hint = "known: " + ", ".join(self.known[:12]) + (", ..." if len(self.known) > 12 else "")
+        else:
+            hint = f"there is no {self.what} at all"
+        return f"unknown {self.what} {self.name!r}{self.where}: {hint}"
+
+
+class UnknownProfile(_UnknownName):
+    what = "profile"
+
+
+class UnknownAlias(_UnknownName):
+    what = "alias"
+
+    @property
+    def alias(self) -> str:
+        return self.name
+
+
+class UnknownProvider(_UnknownName):
+    what = "provider"
+
+
+class InvalidRequest(ConfigError):
+    """The request cannot be sent to anybody: no messages, a bad role, a tool result without its call."""
+
+
+class MissingKey(ConfigError):
+    """No key for a provider. Names the environment variables that are looked at, never a value."""
+
+    def __init__(self, provider: str, variables: Sequence[str]) -> None:
+        super().__init__(provider, variables)
+        self.provider = provider
+        self.variables = tuple(variables)
+
+    def __str__(self) -> str:
+        return f"no key for {self.provider}: set {' or '.join(self.variables)}"
+
+
+class ProviderError(LLMRingError):
+    """One attempt failed. Raised alone only where there is nothing left to fail over to by policy.
+
+    `model` is filled in by the worker; `status` is the HTTP status, None when there was none; `retry_after` is the
+    provider's own delay in seconds, None when it named none; `sent` is False when the provider cannot have seen the
+    request.
+    """
+
+    fails_over: ClassVar[bool] = True
+    trips_breaker: ClassVar[bool] = False
+    tries: ClassVar[int] = 1
+    sent: ClassVar[bool] = True
+    holds: ClassVar[Holds] = "nothing"
+    is_weather: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        retry_after: float | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.code = code
+        self.retry_after = retry_after
+        self.request_id = request_id
+        self.model: ModelRef | None = None
+
+    def described(self) -> str:
+        """What happened, without the model's name."""
+        status = f" (HTTP {self.status})" if self.status is not None else ""
+        return f"{type(self).__name__}: {self.message}{status}"
+
+    def __str__(self) -> str:
+        about = f"{self.model}: " if self.model is not None else ""
+        return f"{about}{self.described()}"
+
+
+class RateLimited(ProviderError):
+    """The provider said "not now". `dimension` is the limit that refused, None when it did not say which."""
+
+    tries = 4
+    holds = "dimension"
+    is_weather = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: RefusalKind = "rate",
+        dimension: Dimension | None = None,
+        status: int | None = None,
+        code: str | None = None,
+        retry_after: float | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message, status=status, code=code, retry_after=retry_after, request_id=request_id)
+        self.kind: RefusalKind = kind
+        self.dimension: Dimension | None = dimension
+
+
+class QuotaExhausted(ProviderError):
+    """Money, spend cap or quota is used up: waiting does not help, the credential is out."""
+
+    holds = "quota"
+
+
+class Overloaded(ProviderError):
+    """The provider has no capacity (503, 529)."""
+
+    trips_breaker = True
+    tries = 2
+    holds = "if told"
+    is_weather = True
+
+
+class ServerFault(ProviderError):
+    """The provider failed (5xx)."""
+
+    trips_breaker = True
+    tries = 2
+
+
+class ConnectFailed(ProviderError):
+    """No connection: name, TCP or TLS. The provider has not seen the request."""
+
+    trips_breaker = True
+    tries = 2
+    sent = False
+
+
+class TransportBroken(ProviderError):
+    """The connection broke, or the stream was cut, before the answer was whole."""
+
+    trips_breaker = True
+    tries = 2
+
+
+class AttemptTimeout(ProviderError):
+    """Our own time limit for one attempt ran out."""
+
+    trips_breaker = True
+    tries = 2
+
+
+class BadReply(ProviderError):
+    """The provider's answer is not what its protocol says: not JSON, no choices, malformed stream."""
+
+    trips_breaker = True
+    tries = 2
+
+
+class ModelGone(ProviderError):
+    """The provider does not have this model, or not for this account."""
+
+    holds = "route"
+
+
+class ContextTooLong(ProviderError):
+    """The request is longer than the model's context window."""
+
+
+class Unsupported(ProviderError):
+    """The model does not take a feature or parameter of this request."""
+
+
+class ImpossibleRequest(ProviderError):
+    """The request is larger than the whole limit: no waiting makes it fit."""
+
+
+class BadRequest(ProviderError):
+    """The provider calls the request wrong; every other one would too."""
+
+    fails_over = False
+
+
+class ContentRefused(ProviderError):
+    """A content policy refused the request."""
+
+    fails_over = False
+
+
+class AuthFailed(ProviderError):
+    """The key is wrong. Does not fail over: a wrong setting must not hide behind a dearer model."""
+
+    fails_over = False
+    holds = "key"
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One try of one route, or one decision not to try it.
+
+    `error` is None for the try that answered. `sent` is whether the provider may have seen a request. `waited_seconds`
+    were spent in line, `took_seconds` on the wire.
+    """
+
+    model: ModelRef
+    outcome: str
+    error: ProviderError | None = None
+    sent: bool = False
+    waited_seconds: float = 0.0
+    took_seconds: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.outcome}"
+
+
+class AllModelsFailed(LLMRingError):
+    """Every route of an alias was tried or could not be waited for.
+
+    `attempts` lists every try and every skip, in order. `retry_at` is the earliest time on the trio clock at which one
+    of the routes may be ready again, `retry_after` the same in seconds from when this was raised; None when unknown.
+    """
+
+    def __init__(
+        self,
+        alias: str,
+        attempts: Sequence[Attempt],
+        *,
+        retry_at: float | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(alias, attempts)
+        self.alias = alias
+        self.attempts = tuple(attempts)
+        self.retry_at = retry_at
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        tries = "; ".join(str(attempt) for attempt in self.attempts)
+        again = f" (earliest retry in {self.retry_after:.3g} s)" if self.retry_after is not None else ""
+        return f"all models of {self.alias!r} failed{again}: {tries}"
+
+
+class StreamBroken(LLMRingError):
+    """A stream failed after text had been handed out. `cause` says how, `partial` is the text so far."""
+
+    def __init__(self, cause: ProviderError, partial: str) -> None:
+        super().__init__(cause, partial)
+        self.cause = cause
+        self.partial = partial
+
+    def __str__(self) -> str:
+        return f"stream broke after {len(self.partial)} characters: {self.cause}"
+
+
+class RouterClosed(LLMRingError):
+    """The router is closing or closed; the call was not made, or was cut off when the grace period ended."""
+
+
+class RegistryError(LLMRingError):
+    """The registry's data cannot be read. `path` is the file."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path = path
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"registry {self.path}: {self.problem}"
