@@ -1,0 +1,80 @@
+"""What the environment and the disk say about this process: settings, which lockfile, provider keys.
+
+The only module that reads the environment. It reads nothing when imported, and it never shows a value that may be a
+key.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from llmring.errors import ConfigError, LockfileMissing
+
+LOCKFILE_VARIABLE = "LLMRING_LOCKFILE_PATH"
+PROFILE_VARIABLE = "LLMRING_PROFILE"
+LOCKFILE_NAME = "llmring.lock"
+BUNDLED_LOCKFILE = Path(__file__).parent / LOCKFILE_NAME
+"""The lockfile of last resort: one alias, `advisor`."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the environment sets. None: not set, or blank."""
+
+    lockfile_path: Path | None = None
+    profile: str | None = None
+
+
+def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    path = environ.get(LOCKFILE_VARIABLE, "").strip()
+    profile = environ.get(PROFILE_VARIABLE, "").strip()
+    return Settings(lockfile_path=Path(path) if path else None, profile=profile or None)
+
+
+def find_lockfile(argument: Path | str | None, settings: Settings, directory: Path) -> Path:
+    """The lockfile to read: `argument`, LLMRING_LOCKFILE_PATH, `directory`/llmring.lock, the bundled one.
+
+    One that was named must exist: LockfileMissing says who named it. A relative path starts at `directory`, `~` is the
+    home directory.
+    """
+    if argument is not None:
+        return _named(Path(argument), directory, "the lockfile argument")
+    if settings.lockfile_path is not None:
+        return _named(settings.lockfile_path, directory, LOCKFILE_VARIABLE)
+    local = directory / LOCKFILE_NAME
+    # lexists: a broken link or an unreadable file was put there on purpose, and reading it will say what is wrong.
+    return local if os.path.lexists(local) else BUNDLED_LOCKFILE
+
+
+def _named(path: Path, directory: Path, who: str) -> Path:
+    path = directory / os.path.expanduser(path)
+    try:
+        path.stat()
+    except FileNotFoundError:
+        raise LockfileMissing(path, f"no such file (named by {who})") from None
+    except (OSError, ValueError) as error:
+        why = str(getattr(error, "strerror", None) or error).lower()
+        raise LockfileMissing(path, f"{why} (named by {who})") from error
+    if path.is_dir():
+        raise LockfileMissing(path, f"is a directory, not a file (named by {who})")
+    return path
+
+
+def read_key(variables: Sequence[str], environ: Mapping[str, str] = os.environ) -> str | None:
+    """The first of `variables` that is set and not blank, stripped; None when there is none.
+
+    A key travels in a header, so one that holds a line break, a control character or a letter outside ASCII cannot be
+    sent: ConfigError names the variable, never the value.
+    """
+    for variable in variables:
+        key = environ.get(variable, "").strip()
+        if not key:
+            continue
+        if not (key.isascii() and key.isprintable()):
+            raise ConfigError(
+                f"{variable} holds a character that no key has (a line break, a control character, "
+                "or one outside ASCII): set it again"
+            )
+        return key
+    return None

@@ -1,0 +1,201 @@
+"""The lockfile: which models stand behind an alias, and what it says of the providers.
+
+Reads the canonical form, as TOML or, for a name that ends in .json, as JSON. Another form, an unknown key where a key
+means something, a wrong value: LockfileInvalid with the line and what was expected; nothing is read as empty. What is
+understood but not acted on is listed in `Lockfile.notes`. Parsing is pure; `read_lockfile` is the one that reads.
+"""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+
+from llmring.errors import InvalidRequest, LockfileInvalid, LockfileMissing, UnknownAlias, UnknownProfile
+from llmring.lockfile_lines import find_line, find_unclosed
+from llmring.lockfile_profiles import EXPECTED, Binding, Profile, looks_bound, read_profiles
+from llmring.lockfile_providers import Kind, ProviderSettings, read_providers
+from llmring.lockfile_shape import Problem, as_table, near_key, optional_text, shown, spell
+from llmring.refs import ModelRef, is_model_ref
+
+__all__ = [
+    "Binding",
+    "Kind",
+    "Lockfile",
+    "Profile",
+    "ProviderSettings",
+    "parse_lockfile",
+    "read_lockfile",
+]
+
+_READ = ("version", "default_profile", "profiles", "providers", "extends")
+# Written by llmring's own tools, without a meaning for routing.
+_IGNORED = ("created_at", "updated_at", "metadata")
+_FOREIGN = ("bindings", "aliases", "alias")
+_VERSION = re.compile(r"1(\.\d+)*")
+_TOML_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+
+
+class Lockfile(msgspec.Struct, frozen=True, kw_only=True):
+    """A lockfile as read. `notes`: what it says that has no effect, in sentences for its owner."""
+
+    path: Path
+    version: str
+    default_profile: str
+    profiles: dict[str, Profile]
+    providers: dict[str, ProviderSettings]
+    notes: tuple[str, ...] = ()
+
+    def binding(self, alias: str, profile: str | None = None) -> Binding:
+        """The binding of `alias` in `profile`, by default in `default_profile`; a `provider:model` binds itself.
+
+        Raises UnknownProfile, UnknownAlias, and InvalidRequest for a text with a colon that is no model reference.
+        """
+        if is_model_ref(alias):
+            try:
+                return Binding(alias=alias, models=(ModelRef.parse(alias),))
+            except ValueError as error:
+                raise InvalidRequest(str(error)) from error
+        chosen = self.profile(profile if profile is not None else self.default_profile)
+        binding = chosen.bindings.get(alias)
+        if binding is None:
+            raise UnknownAlias(alias, tuple(chosen.bindings), f" in profile {chosen.name!r} of {self.path}")
+        return binding
+
+    def profile(self, name: str) -> Profile:
+        """The profile called `name`. Raises UnknownProfile."""
+        chosen = self.profiles.get(name)
+        if chosen is None:
+            raise UnknownProfile(name, tuple(self.profiles), f" in {self.path}")
+        return chosen
+
+
+def read_lockfile(path: Path) -> Lockfile:
+    """Read and parse a lockfile. Raises LockfileMissing when it cannot be read, LockfileInvalid when it is wrong."""
+    try:
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise LockfileMissing(path, str(getattr(error, "strerror", None) or error).lower()) from error
+    try:
+        # Editors on Windows put a byte order mark in front.
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise LockfileInvalid(path, line, "not UTF-8: save the file in that encoding") from error
+    return parse_lockfile(text, path)
+
+
+def parse_lockfile(text: str, path: Path) -> Lockfile:
+    """Parse the text of a lockfile; `path` is for messages, and its suffix tells JSON from TOML."""
+    is_json = path.suffix.lower() == ".json"
+    data = _parse_json(text, path) if is_json else _parse_toml(text, path)
+    try:
+        return _read(data, path)
+    except Problem as problem:
+        line = find_line(text, problem.address, is_json=is_json)
+        first = find_line(text, problem.first, is_json=is_json) if problem.first is not None else None
+        before = f" (first on line {first})" if first is not None else ""
+        raise LockfileInvalid(path, line, problem.text + before) from problem
+
+
+def _parse_toml(text: str, path: Path) -> object:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        place = _TOML_PLACE.search(str(error))
+        if place is not None and place[1] is not None:
+            line = int(place[1])
+        else:
+            line = find_unclosed(text) or text.rstrip().count("\n") + 1
+        raise LockfileInvalid(path, line, f"not TOML: {_TOML_PLACE.sub('', str(error))}") from error
+    except RecursionError:
+        raise LockfileInvalid(path, None, "not a lockfile: nested too deeply") from None
+    except ValueError as error:
+        raise LockfileInvalid(path, None, "not TOML: a number or date out of all range") from error
+
+
+def _parse_json(text: str, path: Path) -> object:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        table = dict(pairs)
+        if len(table) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise LockfileInvalid(path, None, f"the key {shown(twice)} stands twice in one object")
+        return table
+
+    def refuse(constant: str) -> NoReturn:
+        raise LockfileInvalid(path, None, f"not JSON: {constant} is not a number of JSON")
+
+    try:
+        # Not msgspec: it takes the last of two equal keys without a word, and counts bytes where a reader wants lines.
+        return json.loads(text, object_pairs_hook=once, parse_constant=refuse)
+    except json.JSONDecodeError as error:
+        raise LockfileInvalid(path, error.lineno, f"not JSON: {error.msg}") from error
+    except RecursionError:
+        raise LockfileInvalid(path, None, "not a lockfile: nested too deeply") from None
+    except ValueError as error:
+        raise LockfileInvalid(path, None, "not JSON: a number out of all range") from error
+
+
+def _read(data: object, path: Path) -> Lockfile:
+    if not isinstance(data, dict):
+        raise Problem((), f"a lockfile is a table, found {shown(data)}: {EXPECTED}")
+    table: dict[str, object] = data
+    notes: list[str] = []
+    for key, value in table.items():
+        if key not in _READ and key not in _IGNORED:
+            _check_unknown(key, value)
+            notes.append(f"{spell((key,))} is not known and has no effect")
+    version = optional_text(table.get("version"), ("version",))
+    if version is not None and not _VERSION.fullmatch(version):
+        raise Problem(("version",), f"version must be '1.0' or another 1.x, found {shown(version)}")
+    packages = _packages(table.get("extends"))
+    if packages:
+        notes.append(f"extends.packages ({', '.join(packages)}): aliases of packages are not resolved")
+    profiles = read_profiles(table.get("profiles", {}), packages, notes)
+    default = _default_profile(table.get("default_profile"), profiles)
+    if not any(profile.bindings for profile in profiles.values()):
+        notes.append("the lockfile binds no alias")
+    return Lockfile(
+        path=path,
+        version=version if version is not None else "1.0",
+        default_profile=default,
+        profiles=profiles,
+        providers=read_providers(table.get("providers", {})),
+        notes=tuple(notes),
+    )
+
+
+def _check_unknown(key: str, value: object) -> None:
+    """Refuse a top-level key that is another form of lockfile or a misspelling; others are noted, not refused."""
+    near = near_key(key, _READ, cutoff=0.85)
+    if near is not None:
+        raise Problem((key,), f"unknown key {shown(key)}: did you mean {near!r}?")
+    if key in _FOREIGN or looks_bound(value):
+        raise Problem((key,), f"{spell((key,))!r} is not a form of lockfile that is read: {EXPECTED}")
+
+
+def _packages(value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    packages = as_table(value, ("extends",)).get("packages") or []
+    if not isinstance(packages, list) or not all(isinstance(name, str) for name in packages):
+        raise Problem(("extends", "packages"), f"extends.packages must be a list of names, found {shown(packages)}")
+    return tuple(packages)
+
+
+def _default_profile(given: object, profiles: dict[str, Profile]) -> str:
+    """The name of the default profile: it exists, unless no profile does."""
+    text = optional_text(given, ("default_profile",))
+    name = text if text is not None else "default"
+    if profiles and name not in profiles:
+        known = ", ".join(shown(profile) for profile in profiles)
+        if text is None:
+            raise Problem(
+                ("profiles",),
+                f"default_profile is missing and no profile is called 'default': name one of {known}",
+            )
+        raise Problem(("default_profile",), f"default_profile {shown(name)} does not exist: the profiles are {known}")
+    return name

@@ -1,0 +1,187 @@
+"""The [providers.<name>] tables of a lockfile: which codec, where, with which limits. Pure.
+
+Everything is optional: what is not given comes from the table of known providers. A lockfile is committed, so no key
+belongs in it; values that may be one are refused without being repeated.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Literal, get_args
+from urllib.parse import urlsplit
+
+import msgspec
+
+from llmring.lockfile_lines import Address
+from llmring.lockfile_shape import Problem, as_table, check_keys, near_key, shown, spell
+from llmring.refs import ModelRef
+
+Kind = Literal["openai", "openai-compatible", "anthropic"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a lockfile says of one provider. None: not given.
+
+    `kind` is the codec; `api_key_env` the name of the variable that holds the key. Limits are above 0, `max_in_flight`
+    is at least 1. `headers` are sent with every call and hold no credentials.
+    """
+
+    name: str
+    kind: Kind | None = None
+    base_url: str | None = None
+    api_key_env: str | None = None
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    input_tokens_per_minute: float | None = None
+    output_tokens_per_minute: float | None = None
+    requests_per_day: float | None = None
+    max_in_flight: int | None = None
+    headers: dict[str, str] = {}
+
+
+_KEYS = tuple(name for name in ProviderSettings.__struct_fields__ if name != "name")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_KEY_PREFIXES = ("sk-", "AIza")
+# RFC 9110 section 5.6.2: the characters of a header's name.
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CREDENTIAL_HEADERS = frozenset(
+    {"authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"}
+)
+
+
+def read_providers(value: object) -> dict[str, ProviderSettings]:
+    """Read the `providers` table. Raises Problem."""
+    tables = as_table(value, ("providers",), "a table of tables: [providers.<name>]", secret=True)
+    return {name: _read_provider(name, table) for name, table in tables.items()}
+
+
+def _read_provider(name: str, value: object) -> ProviderSettings:
+    at: Address = ("providers", name)
+    _check_name(name, at)
+    table = as_table(value, at, secret=True)
+    check_keys(table, _KEYS, at)
+    return ProviderSettings(
+        name=name,
+        kind=_kind(table, at),
+        base_url=_base_url(table, at),
+        api_key_env=_api_key_env(table, at),
+        requests_per_minute=_limit(table, at, "requests_per_minute"),
+        tokens_per_minute=_limit(table, at, "tokens_per_minute"),
+        input_tokens_per_minute=_limit(table, at, "input_tokens_per_minute"),
+        output_tokens_per_minute=_limit(table, at, "output_tokens_per_minute"),
+        requests_per_day=_limit(table, at, "requests_per_day"),
+        max_in_flight=_max_in_flight(table, at),
+        headers=_headers(table, at),
+    )
+
+
+def _check_name(name: str, at: Address) -> None:
+    try:
+        parsed = ModelRef.parse(f"{name}:model").provider
+    except ValueError:
+        raise Problem(
+            at, f"{shown(name)} is not a provider's name: lower-case letters, digits, '_', '-', '.'"
+        ) from None
+    if ":" in name or parsed != name:
+        raise Problem(
+            at,
+            f"{spell(at)}: a provider's name is the lower-case part before the colon of a model, {parsed!r}",
+        )
+
+
+def _wrong(at: Address, key: str, expected: str, value: object) -> Problem:
+    # Any string here may be a key that was pasted into the wrong place.
+    address = (*at, key)
+    return Problem(address, f"{spell(address)} must be {expected}, found {shown(value, secret=True)}")
+
+
+def _kind(table: Mapping[str, object], at: Address) -> Kind | None:
+    value = table.get("kind")
+    if value is None:
+        return None
+    for kind in KINDS:
+        if value == kind:
+            return kind
+    near = near_key(value, KINDS, cutoff=0.6) if isinstance(value, str) else None
+    hint = f" (did you mean {near!r}?)" if near else ""
+    raise _wrong(at, "kind", "one of " + ", ".join(repr(kind) for kind in KINDS) + hint, value)
+
+
+def _base_url(table: Mapping[str, object], at: Address) -> str | None:
+    value = table.get("base_url")
+    if value is None:
+        return None
+    expected = "an http or https URL with a host, such as 'https://api.example.com/v1'"
+    # urlsplit drops tabs and line breaks without a word.
+    if not isinstance(value, str) or any(c.isspace() or not c.isprintable() for c in value):
+        raise _wrong(at, "base_url", expected, value)
+    try:
+        url = urlsplit(value)
+        has_host = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        # Without its cause: urlsplit quotes what it could not read, and that may be a password.
+        raise _wrong(at, "base_url", expected, value) from None
+    if not has_host:
+        raise _wrong(at, "base_url", expected, value)
+    if "@" in url.netloc:
+        raise Problem((*at, "base_url"), f"{spell(at)}.base_url must hold no user name or password: use api_key_env")
+    if "?" in value or "#" in value:
+        raise Problem(
+            (*at, "base_url"),
+            f"{spell(at)}.base_url must hold no query and no fragment: paths are added to it",
+        )
+    return value.rstrip("/")
+
+
+def _api_key_env(table: Mapping[str, object], at: Address) -> str | None:
+    value = table.get("api_key_env")
+    if value is None:
+        return None
+    if not isinstance(value, str) or value.startswith(_KEY_PREFIXES) or not _VARIABLE.fullmatch(value):
+        raise Problem(
+            (*at, "api_key_env"),
+            f"{spell(at)}.api_key_env must be the name of an environment variable, such as 'OPENAI_API_KEY', never a "
+            "key; what was found is not shown",
+        )
+    return value
+
+
+def _limit(table: Mapping[str, object], at: Address, key: str) -> float | None:
+    value = table.get(key)
+    if value is None:
+        return None
+    # Compared before converted: an int of thousands of digits has no float. NaN fails every comparison.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e18:
+        raise _wrong(at, key, "a number above 0", value)
+    return float(value)
+
+
+def _max_in_flight(table: Mapping[str, object], at: Address) -> int | None:
+    value = table.get("max_in_flight")
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < 10**9:
+        raise _wrong(at, "max_in_flight", "a whole number, at least 1", value)
+    return value
+
+
+def _headers(table: Mapping[str, object], at: Address) -> dict[str, str]:
+    value = table.get("headers")
+    if value is None:
+        return {}
+    headers: dict[str, str] = {}
+    table_of_headers = as_table(value, (*at, "headers"), "a table of names and strings", secret=True)
+    for name, text in table_of_headers.items():
+        address = (*at, "headers", name)
+        if not _HEADER_NAME.fullmatch(name):
+            raise Problem(address, f"{spell((*at, 'headers'))}: {shown(name)} is not a header's name")
+        if name.lower() in _CREDENTIAL_HEADERS:
+            raise Problem(
+                address,
+                f"{spell(address)}: keys do not belong in a lockfile, it is committed: set api_key_env to the name of "
+                "the variable that holds the key",
+            )
+        if not isinstance(text, str) or not (text.isascii() and text.isprintable()):
+            raise _wrong((*at, "headers"), name, "a string of printable ASCII characters", text)
+        headers[name] = text
+    return headers

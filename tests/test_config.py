@@ -1,0 +1,125 @@
+"""config.py: who names the lockfile, and what a key may look like."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from llmring.config import BUNDLED_LOCKFILE, Settings, find_lockfile, read_key, read_settings
+from llmring.errors import ConfigError, LockfileMissing
+from llmring.lockfile import read_lockfile
+from llmring.registry.store import read_bundled
+
+
+@pytest.mark.parametrize(
+    ("environ", "settings"),
+    [
+        ({}, Settings()),
+        ({"LLMRING_LOCKFILE_PATH": "", "LLMRING_PROFILE": "  "}, Settings()),
+        ({"LLMRING_LOCKFILE_PATH": "a/b.lock"}, Settings(lockfile_path=Path("a/b.lock"))),
+        ({"LLMRING_PROFILE": " prod "}, Settings(profile="prod")),
+    ],
+)
+def test_a_blank_variable_is_not_set(environ: dict[str, str], settings: Settings) -> None:
+    assert read_settings(environ) == settings
+
+
+def test_settings_are_read_when_asked_for_and_not_at_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLMRING_PROFILE", "later")
+    assert read_settings().profile == "later"
+
+
+def test_the_argument_comes_before_the_variable_before_the_directory_before_the_bundled_file(
+    tmp_path: Path,
+) -> None:
+    argument, variable, local = tmp_path / "a.lock", tmp_path / "v.lock", tmp_path / "llmring.lock"
+    for path in (argument, variable, local):
+        path.write_text("")
+    named = Settings(lockfile_path=variable)
+    assert find_lockfile(argument, named, tmp_path) == argument
+    assert find_lockfile(str(argument), named, tmp_path) == argument
+    assert find_lockfile(None, named, tmp_path) == variable
+    assert find_lockfile(None, Settings(), tmp_path) == local
+    local.unlink()
+    assert find_lockfile(None, Settings(), tmp_path) == BUNDLED_LOCKFILE
+
+
+def test_a_relative_name_starts_at_the_directory_and_a_tilde_at_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x.lock").write_text("")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert find_lockfile("x.lock", Settings(), tmp_path) == tmp_path / "x.lock"
+    assert find_lockfile("~/x.lock", Settings(), Path("/")) == tmp_path / "x.lock"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("gone.lock", "no such file"),
+        ("folder", "is a directory, not a file"),
+        ("file/x.lock", "not a directory"),
+        ("nul\0.lock", "embedded null byte"),
+    ],
+)
+def test_a_lockfile_that_was_named_must_exist_and_the_error_says_who_named_it(
+    tmp_path: Path, name: str, why: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    (tmp_path / "llmring.lock").write_text("")
+    with pytest.raises(LockfileMissing) as caught:
+        find_lockfile(name, Settings(), tmp_path)
+    assert caught.value.why == f"{why} (named by the lockfile argument)"
+    with pytest.raises(LockfileMissing) as caught:
+        find_lockfile(None, Settings(lockfile_path=Path(name)), tmp_path)
+    assert caught.value.why == f"{why} (named by LLMRING_LOCKFILE_PATH)"
+    assert caught.value.path == tmp_path / name
+
+
+def test_a_broken_link_in_the_directory_is_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "llmring.lock").symlink_to(tmp_path / "gone")
+    found = find_lockfile(None, Settings(), tmp_path)
+    with pytest.raises(LockfileMissing):
+        read_lockfile(found)
+
+
+def test_the_bundled_lockfile_binds_the_advisor_to_active_models_and_nothing_else() -> None:
+    lockfile = read_lockfile(BUNDLED_LOCKFILE)
+    assert lockfile.notes == ()
+    assert list(lockfile.profiles["default"].bindings) == ["advisor"]
+    facts = [read_bundled().get(ref) for ref in lockfile.binding("advisor").models]
+    assert facts
+    assert all(fact is not None and fact.is_active for fact in facts)
+
+
+@pytest.mark.parametrize(
+    ("environ", "key"),
+    [
+        ({}, None),
+        ({"A": ""}, None),
+        ({"A": " \n"}, None),
+        ({"A": "sk-1", "B": "sk-2"}, "sk-1"),
+        ({"A": "  ", "B": "sk-2"}, "sk-2"),
+        ({"A": " sk-1\r\n"}, "sk-1"),
+    ],
+)
+def test_the_first_variable_that_is_not_blank_gives_the_key(environ: dict[str, str], key: str | None) -> None:
+    assert read_key(["A", "B"], environ) == key
+
+
+@pytest.mark.parametrize("value", ["sk-1\nsk-2", "sk-\x00", "sk-\x7f1", "sk-1\tx", "sk-\u200b1", "sk-é"])
+def test_a_key_that_no_header_can_carry_is_refused_by_the_name_of_its_variable(value: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_key(["OPENAI_API_KEY"], {"OPENAI_API_KEY": value})
+    assert "OPENAI_API_KEY holds a character that no key has" in str(caught.value)
+    assert "sk-" not in str(caught.value)
+    assert "sk-" not in repr(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_lockfile_behind_a_closed_door_says_permission_denied(tmp_path: Path) -> None:
+    door = tmp_path / "door"
+    door.mkdir(mode=0o000)
+    with pytest.raises(LockfileMissing, match="permission denied"):
+        find_lockfile(door / "x.lock", Settings(), tmp_path)

@@ -1,0 +1,186 @@
+"""lockfile_providers.py: limits and endpoints of a provider, and never a key."""
+
+import json
+import traceback
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmring.errors import LockfileInvalid
+from llmring.lockfile import ProviderSettings, parse_lockfile
+
+TOML = Path("llmring.lock")
+SECRET = "sk-proj-abcdefghijklmnopqrstuvwxyz"
+
+
+def settings(lines: str, name: str = "vllm") -> ProviderSettings:
+    return parse_lockfile(f"[providers.{name}]\n{lines}", TOML).providers[name]
+
+
+def wrong(text: str) -> LockfileInvalid:
+    with pytest.raises(LockfileInvalid) as caught:
+        parse_lockfile(text, TOML)
+    return caught.value
+
+
+def test_every_key_is_read() -> None:
+    lines = """
+    kind = "openai-compatible"
+    base_url = "https://llm.example.com:8443/v1/"
+    api_key_env = "VLLM_KEY"
+    requests_per_minute = 60
+    tokens_per_minute = 1e6
+    input_tokens_per_minute = 0.5
+    output_tokens_per_minute = 3
+    requests_per_day = 4
+    max_in_flight = 5
+    headers = { X-Team = "blue", OpenAI-Organization = "org-1" }
+    """
+    assert settings(lines) == ProviderSettings(
+        name="vllm",
+        kind="openai-compatible",
+        base_url="https://llm.example.com:8443/v1",
+        api_key_env="VLLM_KEY",
+        requests_per_minute=60.0,
+        tokens_per_minute=1e6,
+        input_tokens_per_minute=0.5,
+        output_tokens_per_minute=3.0,
+        requests_per_day=4.0,
+        max_in_flight=5,
+        headers={"X-Team": "blue", "OpenAI-Organization": "org-1"},
+    )
+
+
+def test_what_is_not_given_is_none_and_a_null_is_not_given() -> None:
+    assert settings("") == ProviderSettings(name="vllm")
+    table = dict.fromkeys(name for name in ProviderSettings.__struct_fields__ if name != "name")
+    text = json.dumps({"providers": {"vllm": table}})
+    assert parse_lockfile(text, Path("x.json")).providers["vllm"] == ProviderSettings(name="vllm")
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (
+            'kind = "opnai"',
+            "providers.vllm.kind must be one of 'openai', 'openai-compatible', 'anthropic' (did you mean",
+        ),
+        (
+            "kind = 5",
+            "providers.vllm.kind must be one of 'openai', 'openai-compatible', 'anthropic', found 5",
+        ),
+        ("kind = []", "found an empty list"),
+        ("requests_per_minute = 0", "providers.vllm.requests_per_minute must be a number above 0, found 0"),
+        ("tokens_per_minute = -1", "must be a number above 0, found -1"),
+        ("tokens_per_minute = nan", "must be a number above 0, found nan"),
+        ("tokens_per_minute = inf", "must be a number above 0, found inf"),
+        ("tokens_per_minute = true", "must be a number above 0, found true"),
+        ('tokens_per_minute = "60"', "must be a number above 0, found a string"),
+        ("tokens_per_minute = " + "9" * 400, "must be a number above 0, found a number out of all range"),
+        ("max_in_flight = 0", "providers.vllm.max_in_flight must be a whole number, at least 1, found 0"),
+        ("max_in_flight = 1.5", "must be a whole number, at least 1, found 1.5"),
+        ("max_in_flight = true", "must be a whole number, at least 1, found true"),
+        ("requests_per_minut = 5", "unknown key 'requests_per_minut': did you mean 'requests_per_minute'?"),
+        ("rpm = 5", "providers.vllm: unknown key 'rpm': expected api_key_env, base_url"),
+        ("headers = 5", "providers.vllm.headers must be a table of names and strings, found 5"),
+        (
+            "headers = { X-A = 5 }",
+            "providers.vllm.headers.X-A must be a string of printable ASCII characters, found 5",
+        ),
+        ('headers = { X-A = "a\\nb" }', "must be a string of printable ASCII characters, found a string"),
+        ('headers = { "a b" = "c" }', "providers.vllm.headers: 'a b' is not a header's name"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_line_and_what_was_expected(line: str, problem: str) -> None:
+    error = wrong(f"# a comment\n[providers.vllm]\n{line}\n")
+    assert problem in error.problem
+    assert error.line == 3
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "llm.example.com/v1",
+        "ftp://llm.example.com",
+        "https://",
+        "https://:8080/v1",
+        "https:///v1",
+        "https://llm.example.com:99999",
+        "https://[::1",
+        "https://llm.example.com/v1 ",
+        "https://llm.exa\\tmple.com",
+        "",
+    ],
+)
+def test_a_base_url_is_http_or_https_with_a_host(url: str) -> None:
+    assert "base_url must be an http or https URL with a host" in wrong(f'[providers.x]\nbase_url = "{url}"').problem
+
+
+@pytest.mark.parametrize("url", ["http://localhost:11434", "http://[::1]:8000/v1", "https://llm.example.com/a/b//"])
+def test_a_trailing_slash_is_dropped(url: str) -> None:
+    assert settings(f'base_url = "{url}"').base_url == url.rstrip("/")
+
+
+def test_a_base_url_holds_no_query_because_paths_are_added_to_it() -> None:
+    assert "no query and no fragment" in wrong('[providers.x]\nbase_url = "https://a.b/v1?x=1"').problem
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'[providers.x]\napi_key_env = "{SECRET}"',
+        '[providers.x]\napi_key_env = "AIzaabcdefghijklmnopqrstuvwxyz"',
+        f'[providers.x]\napi_key_env = "{"abcdefghijklmnopqrstuvwxyz" * 3}"',
+        '[providers.x]\napi_key_env = "1abcdefghijklmnopqrstuvwxyz"',
+        f'[providers.x]\napi_key = "{SECRET}"',
+        f'[providers.x]\nkind = "{SECRET}"',
+        f'[providers.x]\nbase_url = "{SECRET}"',
+        f'[providers.x]\nbase_url = "https://me:{SECRET}@example.com"',
+        f'[providers.x]\nbase_url = "https://me:{SECRET}"',
+        f'[providers.x]\nbase_url = "https://example.com?key={SECRET}"',
+        f'[providers.x]\nrequests_per_minute = "{SECRET}"',
+        f'[providers.x]\nmax_in_flight = "{SECRET}"',
+        f'[providers.x]\nheaders = "{SECRET}"',
+        f'[providers.x]\nheaders = {{ Authorization = "Bearer {SECRET}" }}',
+        f'[providers.x]\nheaders = {{ X-A = "{SECRET}\\n" }}',
+        f'[providers]\nx = "{SECRET}"',
+        f'providers = "{SECRET}"',
+        f"[providers.x]\napi_key_env = {SECRET}",
+    ],
+)
+def test_a_key_in_a_provider_table_is_refused_and_not_repeated(text: str) -> None:
+    error = wrong(text)
+    chain = "".join(traceback.format_exception(error))
+    for said in (str(error), repr(error), chain):
+        assert "abcdefghijklmnopqrstuvwxyz" not in said
+
+
+@pytest.mark.parametrize("name", ["authorization", "X-API-Key", "api-key", "x-goog-api-key", "Proxy-Authorization"])
+def test_a_header_that_carries_a_key_is_refused_by_name(name: str) -> None:
+    error = wrong(f'[providers.x.headers]\n{name} = "y"')
+    assert "keys do not belong in a lockfile" in error.problem
+    assert "set api_key_env" in error.problem
+    assert error.line == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("OpenAI", "a provider's name is the lower-case part before the colon of a model, 'openai'"),
+        ('"a b"', "'a b' is not a provider's name"),
+        ('"a:b"', "a provider's name is the lower-case part before the colon"),
+        ('""', "'' is not a provider's name"),
+    ],
+)
+def test_a_provider_is_called_as_in_a_model_reference(name: str, problem: str) -> None:
+    error = wrong(f"\n[providers.{name}]")
+    assert problem in error.problem
+    assert error.line == 2
+
+
+@given(st.floats(min_value=0, exclude_min=True, max_value=1e17))
+def test_a_limit_is_any_number_above_zero(limit: float) -> None:
+    text = json.dumps({"providers": {"x": {"tokens_per_minute": limit}}})
+    assert parse_lockfile(text, Path("x.json")).providers["x"].tokens_per_minute == limit
