@@ -1,0 +1,1 @@
+"""What models can do and cost: an immutable catalog, read from disk."""
