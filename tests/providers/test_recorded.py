@@ -1,0 +1,292 @@
+"""Both codecs against recorded exchanges with the providers, when those lie beside the repository.
+
+The recordings' own summary is the oracle: text, tool calls, finish and usage in the provider's words.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from llmring.chat import ChatRequest, Completion, Message, NamedTool, Tool, ToolCall, Usage, to_messages, to_tools
+from llmring.errors import InvalidRequest
+from llmring.providers.anthropic import AnthropicCodec
+from llmring.providers.codec import Codec, HttpReply
+from llmring.providers.openai import OpenAICodec
+from tests.providers.payloads import SPLITS, read_stream
+
+RECORDED = Path(__file__).parents[2].parent / "shared" / "recorded"
+if not RECORDED.is_dir():
+    pytest.skip(f"no recorded exchanges at {RECORDED}", allow_module_level=True)
+
+CODECS: dict[str, Codec] = {"chat": OpenAICodec(), "messages": AnthropicCodec()}
+
+ERRORS = {
+    "anthropic/error_400_context": "ContextTooLong",
+    "anthropic/error_401": "AuthFailed",
+    "anthropic/error_404_model": "ModelGone",
+    "azure/error_401": "AuthFailed",
+    "compat/perplexity_error_400_context": "ContextTooLong",
+    "deepseek/error_400_context": "ContextTooLong",
+    "groq/error_400_tool_use_failed": "BadReply",
+    "mistral/error_401_detail": "AuthFailed",
+    "ollama/v1_cloud_error_401": "AuthFailed",
+    "openai/error_400_max_tokens": "Unsupported",
+    "openai/error_404_model": "ModelGone",
+    "openrouter/error_401_int_code": "AuthFailed",
+}
+
+FINISHES = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    name: str
+    codec: Codec
+    stream: bool
+    request: dict[str, Any] | None
+    reply: HttpReply
+    summary: dict[str, Any]
+
+
+def load() -> list[Exchange]:
+    files = sorted(RECORDED.glob("*/*.json"))
+    found = ((file, msgspec.json.decode(file.read_bytes())) for file in files)
+    return [to_exchange(file, data) for file, data in found if data["api"] in CODECS]
+
+
+def to_exchange(file: Path, data: dict[str, Any]) -> Exchange:
+    response = data["response"]
+    body = response["text"].encode() if "text" in response else msgspec.json.encode(response["body"])
+    return Exchange(
+        f"{file.parent.name}/{file.stem}",
+        CODECS[data["api"]],
+        data["stream"],
+        data["request"]["body"] if data["request"] else None,
+        HttpReply(status=response["status"], headers=response["headers"], body=body),
+        data["summary"],
+    )
+
+
+EXCHANGES = load()
+ANSWERS = [e for e in EXCHANGES if e.reply.status < 300 and not e.stream]
+STREAMS = [e for e in EXCHANGES if e.reply.status < 300 and e.stream]
+REFUSALS = [e for e in EXCHANGES if e.reply.status >= 300]
+
+
+def name_of(exchange: Exchange) -> str:
+    return exchange.name
+
+
+def check(got: Completion, exchange: Exchange) -> None:
+    summary = exchange.summary
+    assert got.content == summary["text"]
+    assert got.raw_finish_reason == summary["finish"]
+    assert got.finish_reason == FINISHES[summary["finish"]]
+    assert got.served_model == summary["model"]
+    assert [(c.id, c.name, msgspec.json.decode(c.arguments)) for c in got.tool_calls] == [
+        (c["id"], c["name"], to_object(c["arguments"])) for c in summary["tool_calls"]
+    ]
+    if "refusal" in summary:
+        assert (got.refusal or "") == summary["refusal"]
+    if summary["usage"] is None:
+        assert got.usage is None
+    else:
+        assert got.usage is not None
+        check_usage(got.usage, summary["usage"])
+
+
+def to_object(arguments: object) -> object:
+    return msgspec.json.decode(arguments) if isinstance(arguments, str) else arguments
+
+
+def check_usage(got: Usage, sent: dict[str, Any]) -> None:
+    if "prompt_tokens" not in sent:
+        assert got.input_tokens == sent["input_tokens"]
+        assert got.cache_read_tokens == sent.get("cache_read_input_tokens", 0)
+        assert got.cache_write_tokens == sent.get("cache_creation_input_tokens", 0)
+        assert got.total_output_tokens == sent["output_tokens"]
+        assert got.reasoning_tokens == sent.get("output_tokens_details", {}).get("thinking_tokens", 0)
+        return
+    assert got.total_tokens == sent["total_tokens"]
+    assert got.total_input_tokens == sent["prompt_tokens"]
+    assert got.cache_read_tokens == sent.get("prompt_tokens_details", {}).get("cached_tokens", 0)
+    assert got.reasoning_tokens == (sent.get("completion_tokens_details") or {}).get("reasoning_tokens", 0)
+
+
+@pytest.mark.parametrize("exchange", ANSWERS, ids=name_of)
+def test_an_answer_is_read_as_its_summary_says(exchange: Exchange) -> None:
+    check(exchange.codec.decode(exchange.reply), exchange)
+
+
+@pytest.mark.parametrize("size", SPLITS)
+@pytest.mark.parametrize("exchange", STREAMS, ids=name_of)
+def test_a_stream_is_read_as_its_summary_says_in_any_split(exchange: Exchange, size: int) -> None:
+    text, got = read_stream(exchange.codec.open_stream(exchange.reply.headers), exchange.reply.body, size)
+    assert text == got.content
+    check(got, exchange)
+
+
+@pytest.mark.parametrize("exchange", REFUSALS, ids=name_of)
+def test_a_refusal_is_classified(exchange: Exchange) -> None:
+    error = exchange.codec.classify(exchange.reply)
+    assert type(error).__name__ == ERRORS[exchange.name]
+    assert error.status == exchange.reply.status
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES, ids=name_of)
+def test_every_limit_header_pair_is_read(exchange: Exchange) -> None:
+    headers = exchange.reply.headers
+    remaining = [h for h in headers if "ratelimit" in h and "remaining" in h and "images" not in h]
+    updates = exchange.codec.limits(headers)
+    assert len(updates) == len(remaining)
+    assert sorted(u.remaining for u in updates if u.remaining is not None) == sorted(
+        float(headers[h]) for h in remaining
+    )
+
+
+# Requests: what is recorded, rebuilt from our own types where these can say it, must be encoded as it was sent.
+
+SETTINGS = {"model", "messages", "temperature", "top_p", "stream", "tools", "tool_choice", "max_tokens"}
+OPENAI_FIELDS = SETTINGS | {"max_completion_tokens", "stream_options", "stop"}
+ANTHROPIC_FIELDS = SETTINGS | {"system", "stop_sequences"}
+
+
+class NotOurs(Exception):
+    """The request uses what our types do not have."""
+
+
+def rebuild(exchange: Exchange) -> tuple[Codec, ChatRequest] | None:
+    body = exchange.request
+    if body is None:
+        return None
+    try:
+        if isinstance(exchange.codec, OpenAICodec):
+            return openai_request(body)
+        return exchange.codec, anthropic_request(body)
+    except (NotOurs, InvalidRequest):
+        return None
+
+
+def openai_request(body: dict[str, Any]) -> tuple[Codec, ChatRequest]:
+    if not body.keys() <= OPENAI_FIELDS:
+        raise NotOurs
+    old = "max_tokens" in body
+    choice = body.get("tool_choice")
+    request = ChatRequest(
+        model=body["model"],
+        messages=to_messages(body["messages"]),
+        temperature=body.get("temperature"),
+        top_p=body.get("top_p"),
+        max_tokens=body.get("max_tokens", body.get("max_completion_tokens")),
+        tools=to_tools(body.get("tools", [])),
+        tool_choice=NamedTool(name=choice["function"]["name"]) if isinstance(choice, dict) else choice,
+    )
+    return OpenAICodec(max_tokens_field="max_tokens" if old else "max_completion_tokens"), request
+
+
+def plain_openai(body: dict[str, Any]) -> dict[str, Any]:
+    """A body without what says nothing: false streams, the usage option, and the many spellings of text."""
+    plain = {name: value for name, value in body.items() if name != "stream_options"}
+    if not plain.get("stream"):
+        plain.pop("stream", None)
+    plain["messages"] = [plain_openai_message(message) for message in body["messages"]]
+    return plain
+
+
+def plain_openai_message(message: dict[str, Any]) -> dict[str, Any]:
+    # We have one role for both: OpenAI reads "system" as "developer" where a model wants that.
+    role = "system" if message["role"] == "developer" else message["role"]
+    return message | {"role": role, "content": joined(message.get("content"))}
+
+
+def joined(content: Any) -> Any:
+    return "".join(part["text"] for part in content) if isinstance(content, list) else content
+
+
+def anthropic_request(body: dict[str, Any]) -> ChatRequest:
+    if not body.keys() <= ANTHROPIC_FIELDS or "tool_choice" in body:
+        raise NotOurs
+    system = [Message(role="system", content=block["text"]) for block in blocks_of(body.get("system", []))]
+    turns = [turn for message in body["messages"] for turn in anthropic_turns(message)]
+    return ChatRequest(
+        model=body["model"],
+        messages=(*system, *turns),
+        temperature=body.get("temperature"),
+        max_tokens=body["max_tokens"],
+        stop=tuple(body.get("stop_sequences", ())),
+        tools=tuple(anthropic_tool(tool) for tool in body.get("tools", [])),
+    )
+
+
+def anthropic_tool(tool: dict[str, Any]) -> Tool:
+    if not tool.keys() <= {"name", "description", "input_schema"}:
+        raise NotOurs
+    return Tool(name=tool["name"], description=tool.get("description"), parameters=tool["input_schema"])
+
+
+def blocks_of(content: Any) -> list[dict[str, Any]]:
+    blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    if any("cache_control" in block for block in blocks):
+        raise NotOurs
+    return list(blocks)
+
+
+def anthropic_turns(message: dict[str, Any]) -> list[Message]:
+    return [anthropic_turn(message["role"], block) for block in blocks_of(message["content"])]
+
+
+def anthropic_turn(role: Any, block: dict[str, Any]) -> Message:
+    match block["type"]:
+        case "text" if block.keys() == {"type", "text"}:
+            return Message(role=role, content=block["text"])
+        case "tool_use":
+            arguments = msgspec.json.encode(block["input"]).decode()
+            return Message(role=role, tool_calls=(ToolCall(id=block["id"], name=block["name"], arguments=arguments),))
+        case "tool_result":
+            return Message(role="tool", content=joined(block["content"]), tool_call_id=block["tool_use_id"])
+    raise NotOurs
+
+
+def plain_anthropic(body: dict[str, Any]) -> dict[str, Any]:
+    plain = dict(body)
+    if not plain.get("stream"):
+        plain.pop("stream", None)
+    if "system" in plain:
+        plain["system"] = blocks_of(plain["system"])
+    plain["messages"] = [
+        {
+            "role": message["role"],
+            "content": [
+                block | ({"content": joined(block["content"])} if "content" in block else {})
+                for block in blocks_of(message["content"])
+            ],
+        }
+        for message in body["messages"]
+    ]
+    return plain
+
+
+REBUILT = [(e, *rebuilt) for e in EXCHANGES if (rebuilt := rebuild(e)) is not None]
+
+
+@pytest.mark.parametrize(("exchange", "codec", "request_"), REBUILT, ids=[e.name for e, _, _ in REBUILT])
+def test_a_request_is_encoded_as_it_was_sent(exchange: Exchange, codec: Codec, request_: ChatRequest) -> None:
+    sent = exchange.request
+    assert sent is not None
+    call = codec.encode(request_, sent["model"], stream=bool(sent.get("stream")))
+    plain = plain_openai if isinstance(codec, OpenAICodec) else plain_anthropic
+    assert plain(msgspec.json.decode(call.body)) == plain(sent)
+
+
+def test_most_requests_can_be_rebuilt() -> None:
+    assert len(REBUILT) >= 30
