@@ -1,0 +1,142 @@
+"""Is a model worth asking? A circuit breaker per model of a worker. Pure; every call takes `now` (trio clock, seconds).
+
+    state       trips or ends when                                   then
+    closed      5 failures in a row, or half of >= 10 calls in 30 s   open
+    open        its time is over                                      probation
+    probation   the one probe, a real request, succeeds               recovering
+                the probe fails                                       open, twice as long
+                the probe is cancelled                                probation, for the next one
+    recovering  10 s have passed (a share from 10 % to 100 % goes)    closed
+                a failure                                             open, twice as long
+
+Failures are the classes of error that say so (`trips_breaker`). A refusal or the caller's own mistake shows a living
+server and counts as a success. Results of requests sent before the breaker opened change nothing.
+"""
+
+import math
+from collections.abc import Callable
+from enum import Enum
+
+IN_A_ROW = 5
+WINDOW_SECONDS = 30.0
+WINDOW_LEAST_CALLS = 10
+WINDOW_FAILED_SHARE = 0.5
+OPEN_SECONDS = 5.0
+OPEN_MOST_SECONDS = 300.0
+RECOVERY_SECONDS = 10.0
+RECOVERY_FIRST_SHARE = 0.1
+
+
+class State(Enum):
+    CLOSED = "closed"
+    OPEN = "open"
+    PROBATION = "probation"
+    RECOVERING = "recovering"
+
+
+class Breaker:
+    """`jitter()` gives a number in [0, 1): an open breaker stays open for a random half to whole of its time, so that
+    many clients do not come back in the same moment."""
+
+    def __init__(self, jitter: Callable[[], float]) -> None:
+        self._jitter = jitter
+        self._state = State.CLOSED
+        self._in_a_row = 0
+        self._seconds: dict[int, tuple[int, int]] = {}
+        self._trips = 0
+        self._until = -math.inf
+        self._recovering_since = -math.inf
+        self._probing = False
+        self.generation = 0
+
+    def state(self, now: float) -> State:
+        if self._state is State.OPEN and now >= self._until:
+            self._state = State.PROBATION
+            self._probing = False
+        elif self._state is State.RECOVERING and now >= self._recovering_since + RECOVERY_SECONDS:
+            self._state = State.CLOSED
+            self._trips = 0
+        return self._state
+
+    @property
+    def until(self) -> float:
+        """When an open breaker lets its probe go."""
+        return self._until
+
+    @property
+    def probing(self) -> bool:
+        """Whether the probe is under way: everybody else waits for what it finds."""
+        return self._state is State.PROBATION and self._probing
+
+    def share(self, now: float) -> float:
+        """The part of the connections that may be used: grows from 10 % to 1 while recovering."""
+        if self.state(now) is not State.RECOVERING:
+            return 1.0
+        grown = (now - self._recovering_since) / RECOVERY_SECONDS
+        return RECOVERY_FIRST_SHARE + (1.0 - RECOVERY_FIRST_SHARE) * grown
+
+    def share_at(self, share: float) -> float:
+        """When `share` of the connections may be used."""
+        grown = (share - RECOVERY_FIRST_SHARE) / (1.0 - RECOVERY_FIRST_SHARE)
+        return self._recovering_since + RECOVERY_SECONDS * min(1.0, max(0.0, grown))
+
+    def begin(self, now: float) -> bool:
+        """A request is being sent. True when it is the probe."""
+        if self.state(now) is State.PROBATION:
+            self._probing = True
+            return True
+        return False
+
+    def record(self, *, ok: bool, generation: int, now: float) -> None:
+        """A request that began in `generation` has ended."""
+        state = self.state(now)
+        if generation != self.generation or state is State.OPEN:
+            return
+        if state is State.PROBATION:
+            self._recover(now) if ok else self._open(now)
+        elif ok:
+            self._in_a_row = 0
+            self._count(now, failed=False)
+        else:
+            self._in_a_row += 1
+            self._count(now, failed=True)
+            if state is State.RECOVERING or self._in_a_row >= IN_A_ROW or self._mostly_failing(now):
+                self._open(now)
+
+    def abandon_probe(self) -> None:
+        """The probe was cancelled and has found nothing out: the next request is the probe."""
+        self._probing = False
+
+    def _open(self, now: float) -> None:
+        whole = min(OPEN_SECONDS * 2.0**self._trips, OPEN_MOST_SECONDS)
+        self._until = now + whole / 2.0 + whole / 2.0 * self._jitter()
+        self._trips += 1
+        self._enter(State.OPEN)
+
+    def _recover(self, now: float) -> None:
+        self._recovering_since = now
+        self._enter(State.RECOVERING)
+
+    def _enter(self, state: State) -> None:
+        self._state = state
+        self._in_a_row = 0
+        self._seconds.clear()
+        self._probing = False
+        self.generation += 1
+
+    def _count(self, now: float, *, failed: bool) -> None:
+        second = math.floor(now)
+        calls, failures = self._seconds.get(second, (0, 0))
+        self._seconds[second] = (calls + 1, failures + failed)
+        if len(self._seconds) > WINDOW_SECONDS + 1:
+            self._forget(now)
+
+    def _forget(self, now: float) -> None:
+        oldest = now - WINDOW_SECONDS
+        self._seconds = {second: counts for second, counts in self._seconds.items() if second >= oldest}
+
+    def _mostly_failing(self, now: float) -> bool:
+        self._forget(now)
+        calls = sum(calls for calls, _ in self._seconds.values())
+        failures = sum(failures for _, failures in self._seconds.values())
+        return calls >= WINDOW_LEAST_CALLS and failures >= WINDOW_FAILED_SHARE * calls

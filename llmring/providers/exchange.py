@@ -1,0 +1,198 @@
+"""One attempt on the wire: a permit, a connection, a call and its reply, and the books closed exactly once.
+
+Runs in the caller's task. However it ends (answer, error, time out, cancel), the permit is settled, the breaker hears
+of it, and the connection goes back or is thrown away.
+"""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+import trio
+
+from llmring.chat import ChatRequest, Completion, Usage
+from llmring.errors import AttemptTimeout, BadReply, ProviderError
+from llmring.providers.codec import Codec, HttpReply, StreamDecoder
+from llmring.providers.route import Outcome, Permit
+from llmring.providers.transport import Connection, Reply
+
+MOST_BODY_BYTES = 64 * 2**20
+
+HELD_BACK_PIECES = 64
+HELD_BACK_BYTES = 256 * 2**10
+HELD_BACK_SECONDS = 2.0
+"""A stream is held back until its first text, or until this much has come without any: till then a failure moves on to
+the next route unnoticed."""
+
+BETWEEN_SECONDS = 30.0
+"""The longest silence inside a stream; any byte ends it, a keep-alive comment too."""
+
+CLOSE_SECONDS = 1.0
+"""For giving a connection back: shielded, so that a cancelled request leaves nothing open."""
+
+
+@contextmanager
+def time_limit(seconds: float, what: str) -> Generator[None]:
+    """Raise AttemptTimeout when the block takes longer. `what` had not arrived."""
+    with trio.move_on_after(seconds) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise AttemptTimeout(f"no {what} within {seconds:.3g} s")
+
+
+class Exchange:
+    """`connection` is this attempt's own until `give_back(connection, clean)` is called."""
+
+    def __init__(
+        self,
+        permit: Permit,
+        codec: Codec,
+        connection: Connection,
+        give_back: Callable[[Connection, bool], None],
+    ) -> None:
+        self.permit = permit
+        self.codec = codec
+        self._connection = connection
+        self._give_back = give_back
+        self._reply: Reply | None = None
+        self._sent = False
+        self._refused = False
+        self._read_to_end = False
+
+    async def open(self, request: ChatRequest, *, stream: bool) -> Reply:
+        """Send, and read status and headers. Raises the provider's error for a reply that is not 2xx."""
+        call = self.codec.encode(request, self.permit.route.ref.model, stream=stream)
+        self._sent = True
+        self._reply = reply = await self._connection.open(call)
+        self.permit.route.observe(self.codec.limits(reply.headers), self.permit, trio.current_time())
+        if not 200 <= reply.status < 300:
+            self._refused = True
+            body = HttpReply(status=reply.status, headers=reply.headers, body=await self.read())
+            raise self.codec.classify(body)
+        return reply
+
+    async def receive(self) -> bytes:
+        """The next bytes of the reply, b"" at its end."""
+        assert self._reply is not None, "open() first"
+        data = await self._reply.receive()
+        self._read_to_end = not data
+        return data
+
+    async def read(self) -> bytes:
+        """The whole body. Raises BadReply past 64 MiB."""
+        pieces, size = [], 0
+        while data := await self.receive():
+            size += len(data)
+            if size > MOST_BODY_BYTES:
+                raise BadReply(f"the reply is longer than {MOST_BODY_BYTES} bytes")
+            pieces.append(data)
+        return b"".join(pieces)
+
+    async def succeeded(self, completion: Completion) -> None:
+        """The answer is whole."""
+        self.permit.route.succeeded(self.permit, completion.usage, trio.current_time())
+        usage = completion.usage
+        await self._close("unknown" if usage is None else "exact", usage, clean=self._read_to_end)
+
+    async def failed(self, error: BaseException, seen: Usage | None = None) -> None:
+        """`error` ended it; `seen` is what a broken stream had used by then. A cancel teaches nothing."""
+        if isinstance(error, ProviderError):
+            error.model = self.permit.route.ref
+            self.permit.route.failed(self.permit, error, trio.current_time())
+        await self._close(*self._outcome(error, seen), clean=self._refused and self._read_to_end)
+
+    async def left(self, seen: Usage | None) -> None:
+        """The caller walked away from a stream that was going well."""
+        self.permit.route.succeeded(self.permit, None, trio.current_time())
+        await self._close("unknown" if seen is None else "lower_bound", seen, clean=False)
+
+    def _outcome(self, error: BaseException, seen: Usage | None) -> tuple[Outcome, Usage | None]:
+        if not self._sent or (isinstance(error, ProviderError) and not error.sent):
+            return "not_sent", None
+        if self._refused:
+            return "exact", Usage()
+        return ("lower_bound", seen) if seen is not None else ("unknown", None)
+
+    async def _close(self, outcome: Outcome, usage: Usage | None, *, clean: bool) -> None:
+        """Close what is not to be used again, then let the next one in. Shielded: not even a cancel skips it."""
+        try:
+            with trio.move_on_after(CLOSE_SECONDS, shield=True):
+                if self._reply is not None:
+                    await self._reply.aclose()
+                if not clean:
+                    await self._connection.aclose()
+        finally:
+            self._give_back(self._connection, clean)
+            self.permit.settle(outcome, usage)
+
+
+class LiveStream:
+    """A streamed answer whose first text has arrived. `completion` is None until the end."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._decoder: StreamDecoder
+        self._held: list[str] = []
+        self._closed = False
+        self.completion: Completion | None = None
+
+    async def begin(self, request: ChatRequest, seconds: float) -> None:
+        """Send, and read until there is text to show. Raises a ProviderError; then everything is closed already."""
+        try:
+            with time_limit(seconds, "first text"):
+                reply = await self._exchange.open(request, stream=True)
+                self._decoder = self._exchange.codec.open_stream(reply.headers)
+                await self._hold_back()
+        except BaseException as error:
+            self._closed = True
+            await self._exchange.failed(error)  # noqa: ASYNC102 - shields itself
+            raise
+
+    async def _hold_back(self) -> None:
+        pieces = size = 0
+        until = trio.current_time() + BETWEEN_SECONDS
+        while not self._held and self.completion is None:
+            data = None
+            with trio.move_on_at(until):
+                data = await self._exchange.receive()
+            if data is None or pieces == HELD_BACK_PIECES or size > HELD_BACK_BYTES:
+                return
+            if pieces == 0:
+                until = trio.current_time() + HELD_BACK_SECONDS
+            pieces, size = pieces + 1, size + len(data)
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        if data:
+            self._held += [delta.content for delta in self._decoder.feed(data) if delta.content]
+        else:
+            self.completion = self._decoder.close()
+
+    async def receive(self) -> str | None:
+        """The next text; None at the end, when `completion` is whole. Raises a ProviderError when the stream breaks."""
+        try:
+            while not self._held and self.completion is None:
+                with time_limit(BETWEEN_SECONDS, "next piece of the stream"):
+                    data = await self._exchange.receive()
+                self._take(data)
+        except BaseException as error:
+            self._closed = True
+            await self._exchange.failed(error, self.partial().usage)  # noqa: ASYNC102 - shields itself
+            raise
+        if self._held:
+            text = "".join(self._held)
+            self._held.clear()
+            return text
+        if not self._closed and self.completion is not None:
+            self._closed = True
+            await self._exchange.succeeded(self.completion)
+        return None
+
+    def partial(self) -> Completion:
+        """What is known so far."""
+        return self._decoder.partial()
+
+    async def aclose(self) -> None:
+        """Stop reading. Settles what was used so far; nothing to do after the end."""
+        if not self._closed:
+            self._closed = True
+            await self._exchange.left(self.partial().usage)

@@ -1,0 +1,34 @@
+"""May a request go to a route now? The three answers, and what each lets the caller do. Values only."""
+
+import msgspec
+
+from llmring.errors import ProviderError
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """Yes: there is room in every limit and a free connection."""
+
+
+class Busy(msgspec.Struct, frozen=True, kw_only=True):
+    """Not now, but the route is healthy: it can be waited for in line.
+
+    `wait_seconds` is the least possible wait; it is 0 where only the end of another request can tell.
+    """
+
+    wait_seconds: float
+    why: str
+
+
+class Shut(msgspec.Struct, frozen=True, kw_only=True):
+    """No. `wait_seconds` until it may be asked again, None when no time helps.
+
+    `error` is the failure that a caller has to see instead of a failover (a wrong key); None otherwise.
+    """
+
+    wait_seconds: float | None
+    why: str
+    error: ProviderError | None = None
+
+
+Readiness = Ready | Busy | Shut
+READY = Ready()

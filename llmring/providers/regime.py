@@ -1,0 +1,83 @@
+"""How a provider charges its limits: which tokens count in which dimension, and whether it corrects itself later.
+
+Pure. The rules are data (the rows stand in known.py), because providers change them: Anthropic's rule for output turned
+round within a year.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from llmring.chat import Usage
+from llmring.errors import Dimension
+
+Charge = Mapping[Dimension, float]
+"""What one request takes out of each dimension."""
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request is expected to use, in tokens, before it is sent. `max_output` is the caller's own bound."""
+
+    input_tokens: float
+    output_tokens: float
+    max_output_tokens: float
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """What one token dimension counts.
+
+    `cache_reads` says whether cached input counts. `settles`: the provider charges what was used in the end, so the
+    reservation is corrected to it; otherwise it charges its own estimate at admission and keeps it.
+    """
+
+    input: bool = False
+    output: bool = False
+    max_output: bool = False
+    cache_reads: bool = True
+    settles: bool = True
+
+    def reserve(self, estimate: Estimate) -> float:
+        amount = estimate.input_tokens if self.input else 0.0
+        if self.max_output:
+            amount += estimate.max_output_tokens
+        elif self.output:
+            amount += estimate.output_tokens
+        return amount
+
+    def used(self, usage: Usage) -> float:
+        amount = 0
+        if self.input:
+            amount += usage.total_input_tokens - (0 if self.cache_reads else usage.cache_read_tokens)
+        if self.output or self.max_output:
+            amount += usage.total_output_tokens
+        return float(amount)
+
+
+Regime = Mapping[Dimension, Rule]
+"""The token dimensions a provider counts in. Requests are counted by every provider and need no rule."""
+
+
+def charge(regime: Regime, estimate: Estimate) -> dict[Dimension, float]:
+    """What to reserve for a request."""
+    reserved: dict[Dimension, float] = {"requests": 1.0, "day": 1.0}
+    for dimension, rule in regime.items():
+        reserved[dimension] = rule.reserve(estimate)
+    return reserved
+
+
+def settled(regime: Regime, reserved: Charge, usage: Usage) -> dict[Dimension, float]:
+    """What a request took in the end: `reserved`, with the dimensions that settle set to what was used."""
+    actual = dict(reserved)
+    for dimension, rule in regime.items():
+        if rule.settles:
+            actual[dimension] = rule.used(usage)
+    return actual
+
+
+def at_least(regime: Regime, reserved: Charge, seen: Usage) -> dict[Dimension, float]:
+    """What a cut stream took at the least: never less than what was seen, never less than the reservation."""
+    actual = dict(reserved)
+    for dimension, rule in regime.items():
+        if rule.settles:
+            actual[dimension] = max(reserved[dimension], rule.used(seen))
+    return actual

@@ -1,0 +1,248 @@
+"""One model at one provider: may a request go there now, and what did the last ones teach? Synchronous; takes `now`.
+
+A route owns its breaker, the limits learned from its replies, its estimate of output, and its waiting line; the
+credential it shares with the provider's other routes owns the configured limits and the connections. Checking and
+taking happen in one step without an await between, so no room is given away twice.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import trio
+
+from llmring.chat import ChatRequest, Usage
+from llmring.errors import Dimension, ProviderError, RateLimited
+from llmring.providers.breaker import Breaker, State
+from llmring.providers.budget import Budget, Reservation
+from llmring.providers.codec import LimitUpdate
+from llmring.providers.estimate import OutputEstimate, estimate
+from llmring.providers.line import Line
+from llmring.providers.pace import Means, Pace, pace
+from llmring.providers.readiness import READY, Busy, Readiness, Shut
+from llmring.providers.regime import Charge, Regime, at_least, charge, settled
+from llmring.refs import ModelRef
+
+Outcome = Literal["exact", "lower_bound", "unknown", "not_sent"]
+"""How a request ended for the limits: usage known; a stream cut, so at least this much; nothing known, so the whole
+reservation stands; never sent, so nothing was used."""
+
+QUOTA_SECONDS = 300.0
+"""A credential without money is asked again after this long, by one request."""
+
+AUTH_SECONDS = 60.0
+"""A refused key is not sent again for this long; calls fail at once with the same error."""
+
+REFUSED_FIRST_SECONDS = 0.5
+REFUSED_MOST_SECONDS = 8.0
+DAILY_SECONDS = 300.0
+"""Holds after a refusal that names no delay: doubling from the first to the most; a daily limit, flat."""
+
+JITTER_SHARE = 0.1
+JITTER_SECONDS = 0.25
+"""A hold is lengthened by a random part of the larger of 10 % and 250 ms: never asked early, never all at once."""
+
+
+class Credential:
+    """What all routes of one provider share: its configured limits, its connections, and whether its key works.
+
+    `max_in_flight` bounds the connections; `random()` gives a number in [0, 1).
+    """
+
+    def __init__(self, budget: Budget, max_in_flight: int, random: Callable[[], float]) -> None:
+        self.budget = budget
+        self.max_in_flight = max_in_flight
+        self.random = random
+        self.in_flight = 0
+        self.missing: str | None = None
+        self._out: Shut | None = None
+        self._out_until = -math.inf
+
+    def put_out(self, until: float, why: str, error: ProviderError | None) -> None:
+        """Nothing goes out with this key until `until`."""
+        self._out_until = until
+        self._out = Shut(wait_seconds=None, why=why, error=error)
+
+    def readiness(self, now: float) -> Shut | None:
+        if self.missing is not None:
+            return Shut(wait_seconds=None, why=self.missing)
+        if self._out is not None and now < self._out_until:
+            return self._out
+        return None
+
+
+class Route:
+    """A model of a provider, live. Made by its worker, shared by every alias that names it."""
+
+    def __init__(
+        self, ref: ModelRef, credential: Credential, regime: Regime, changed: Callable[[], None], now: float
+    ) -> None:
+        self.ref = ref
+        self.credential = credential
+        self.changed = changed
+        self.line = Line()
+        self.breaker = Breaker(credential.random)
+        self.budget = Budget((), now)
+        self.in_flight = 0
+        self.means = Means()
+        self._regime = regime
+        self._output = OutputEstimate()
+        self._gone: Shut | None = None
+        self._refusals = 0
+
+    def charge(self, request: ChatRequest) -> Charge:
+        """What `request` is expected to take out of this route's limits."""
+        return charge(self._regime, estimate(request, self._output))
+
+    def readiness(self, needed: Charge, now: float) -> Readiness:
+        """May a newcomer go now? Those in line go first, and what could never fit is told at once."""
+        dimension = self.budget.impossible(needed) or self.credential.budget.impossible(needed)
+        if dimension is not None:
+            return Shut(wait_seconds=None, why=f"ImpossibleRequest: larger than the whole {dimension} limit")
+        answer = self.room(needed, now)
+        if answer is READY and self.line.head() is not None:
+            return Busy(wait_seconds=0.0, why=f"{len(self.line)} in line")
+        return answer
+
+    def room(self, needed: Charge, now: float) -> Readiness:
+        """May the head of the line go now?"""
+        shut = self.credential.readiness(now) or self._gone
+        if shut is not None:
+            return shut
+        state = self.breaker.state(now)
+        if state is State.OPEN:
+            return Shut(wait_seconds=self.breaker.until - now, why="breaker open")
+        if self.breaker.probing:
+            return Busy(wait_seconds=0.0, why="waiting for the probe")
+        return self._limits(needed, now) or self._connections(state, now) or READY
+
+    def _limits(self, needed: Charge, now: float) -> Busy | None:
+        own, own_dimension = self.budget.wait(needed, now)
+        shared, shared_dimension = self.credential.budget.wait(needed, now)
+        wait, dimension = (own, own_dimension) if own >= shared else (shared, shared_dimension)
+        return Busy(wait_seconds=wait, why=f"{dimension} limit") if wait > 0.0 else None
+
+    def _connections(self, state: State, now: float) -> Busy | None:
+        most = self.credential.max_in_flight
+        if self.credential.in_flight >= most:
+            return Busy(wait_seconds=0.0, why=f"all {most} connections in use")
+        if state is State.RECOVERING and self.in_flight >= max(1, math.ceil(most * self.breaker.share(now))):
+            at = self.breaker.share_at((self.in_flight + 1) / most)
+            return Busy(wait_seconds=max(0.0, at - now), why="recovering")
+        return None
+
+    def take(self, needed: Charge, now: float) -> "Permit":
+        """Reserve. The caller has just seen that the route is Ready."""
+        self.credential.in_flight += 1
+        self.in_flight += 1
+        probe = self.breaker.begin(now)
+        return Permit(
+            self,
+            [(budget, budget.reserve(needed, now)) for budget in (self.budget, self.credential.budget)],
+            needed,
+            probe=probe,
+            taken_at=now,
+        )
+
+    def succeeded(self, permit: "Permit", usage: Usage | None, now: float) -> None:
+        self._refusals = 0
+        self.means.add(permit.charge, now - permit.taken_at)
+        self.breaker.record(ok=True, generation=permit.generation, now=now)
+        if usage is not None:
+            self._output.add(usage.total_output_tokens)
+
+    def failed(self, permit: "Permit", error: ProviderError, now: float) -> None:
+        """Learn from a failure: trip, hold, or put out, as the class of the error says."""
+        self.breaker.record(ok=not error.trips_breaker, generation=permit.generation, now=now)
+        match error.holds:
+            case "dimension":
+                self._refused(permit, error, now)
+            case "if told" if error.retry_after is not None:
+                self._hold("requests", error.retry_after, now)
+            case "quota":
+                until = now + (error.retry_after or QUOTA_SECONDS)
+                self.credential.put_out(until, f"quota exhausted: {error.message}", None)
+            case "key":
+                self.credential.put_out(now + AUTH_SECONDS, f"key refused: {error.message}", error)
+            case "route":
+                self._gone = Shut(wait_seconds=None, why=f"model gone: {error.message}")
+            case _:
+                pass
+
+    def _refused(self, permit: "Permit", error: ProviderError, now: float) -> None:
+        assert isinstance(error, RateLimited), "only a refusal holds a dimension"
+        self._refusals += 1
+        dimension: Dimension = error.dimension or ("day" if error.kind == "daily" else "requests")
+        self._hold(dimension, error.retry_after or self._delay(error, permit, now), now)
+
+    def _delay(self, error: RateLimited, permit: "Permit", now: float) -> float:
+        """The provider named no delay: what its bucket lacks, as far as we know it, else doubling."""
+        if error.kind == "daily":
+            return DAILY_SECONDS
+        lacking, _ = self.budget.wait(permit.charge, now)
+        return lacking or min(REFUSED_FIRST_SECONDS * 2.0 ** (self._refusals - 1), REFUSED_MOST_SECONDS)
+
+    def _hold(self, dimension: Dimension, seconds: float, now: float) -> None:
+        jitter = self.credential.random() * max(JITTER_SHARE * seconds, JITTER_SECONDS)
+        self.budget.refused(dimension, now + seconds + jitter, now)
+
+    def pace(self, now: float) -> Pace:
+        """How fast requests like the last ones can go here."""
+        buckets = [*self.budget.buckets.values(), *self.credential.budget.buckets.values()]
+        for bucket in buckets:
+            bucket.advance(now)
+        return pace(buckets, self.means, self.credential.max_in_flight)
+
+    def observe(self, updates: tuple[LimitUpdate, ...], permit: "Permit", now: float) -> None:
+        """Take in what the headers of a reply say of the limits."""
+        _, reservation = permit.reservations[0]
+        for update in updates:
+            self.budget.observe(update, reservation, now)
+
+    def actual(self, outcome: Outcome, reserved: Charge, usage: Usage) -> Charge:
+        match outcome:
+            case "exact":
+                return settled(self._regime, reserved, usage)
+            case "lower_bound":
+                return at_least(self._regime, reserved, usage)
+            case "unknown":
+                return reserved
+            case "not_sent":
+                return dict.fromkeys(reserved, 0.0)
+
+
+class Permit:
+    """The right to send one request on a route: a connection and room in every limit. Settled exactly once."""
+
+    __slots__ = ("_settled", "charge", "generation", "probe", "reservations", "route", "taken_at")
+
+    def __init__(
+        self,
+        route: Route,
+        reservations: list[tuple[Budget, Reservation]],
+        charge: Charge,
+        *,
+        probe: bool,
+        taken_at: float,
+    ) -> None:
+        self.route = route
+        self.reservations = reservations
+        self.charge = charge
+        self.probe = probe
+        self.taken_at = taken_at
+        self.generation = route.breaker.generation
+        self._settled = False
+
+    def settle(self, outcome: Outcome, usage: Usage | None = None) -> None:
+        """Give the connection back and correct the limits. A second call is a bug in the caller."""
+        assert not self._settled, "a permit is settled once"
+        self._settled = True
+        now = trio.current_time()
+        actual = self.route.actual(outcome, self.charge, usage or Usage())
+        for budget, reservation in self.reservations:
+            budget.settle(reservation, actual, now)
+        self.route.in_flight -= 1
+        self.route.credential.in_flight -= 1
+        if self.probe and self.route.breaker.probing and self.generation == self.route.breaker.generation:
+            self.route.breaker.abandon_probe()
+        self.route.changed()
