@@ -1,0 +1,1 @@
+"""The router: alias to routes, failover, streaming, map."""

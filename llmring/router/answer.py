@@ -1,0 +1,35 @@
+"""From what a codec read to what the caller gets: who answered, after which attempts, for how much. Pure."""
+
+from collections.abc import Sequence
+
+from llmring.chat import ChatResponse, Completion, Cost, Usage
+from llmring.errors import Attempt
+from llmring.pricing import cost_of
+from llmring.refs import ModelRef
+from llmring.registry.catalog import Catalog
+
+
+def cost(catalog: Catalog, model: ModelRef, usage: Usage | None) -> Cost:
+    """The price of `usage` at `model`, by the catalog."""
+    return cost_of(usage, catalog.prices(model), known=catalog.get(model) is not None)
+
+
+def answer(
+    completion: Completion, model: ModelRef, alias: str, attempts: Sequence[Attempt], catalog: Catalog
+) -> ChatResponse:
+    """One whole answer."""
+    return ChatResponse(
+        content=completion.content,
+        model=model,
+        alias=alias,
+        finish_reason=completion.finish_reason,
+        raw_finish_reason=completion.raw_finish_reason,
+        tool_calls=completion.tool_calls,
+        refusal=completion.refusal,
+        usage=completion.usage,
+        cost=cost(catalog, model, completion.usage),
+        served_model=completion.served_model,
+        response_id=completion.response_id,
+        request_id=completion.request_id,
+        attempts=tuple(attempts),
+    )

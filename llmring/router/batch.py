@@ -1,0 +1,256 @@
+"""map: one alias over many prompts, with a bounded window, on any number of providers' limits at once.
+
+A run is an object, not an async generator: a generator that holds a nursery breaks when its consumer leaves early. Its
+tasks live in the router's nursery; the consumer pulls, and memory stays proportional to the window on endless input.
+"""
+
+import itertools
+import math
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from contextlib import aclosing
+from types import TracebackType
+from typing import Literal, Self
+
+import msgspec
+import trio
+
+from llmring.chat import ChatRequest, ChatResponse, Prompt
+from llmring.errors import AuthFailed, ConfigError, InvalidRequest, LLMRingError, RouterClosed
+from llmring.providers.pace import least_seconds
+from llmring.providers.route import Route
+from llmring.router.calls import Calls
+from llmring.router.report import Report
+
+OnError = Literal["yield", "raise", "skip"]
+Input = Prompt | ChatRequest
+Inputs = Iterable[Input] | AsyncIterable[Input]
+
+_LEAVE_SECONDS = 5.0
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One finished row: `index` counts the inputs from 0; exactly one of `response` and `error` is set."""
+
+    index: int
+    prompt: Input
+    response: ChatResponse | None = None
+    error: LLMRingError | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.error is None
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """A run right now. `binding` names the limit that sets the pace; `eta_seconds` is None while nothing is known."""
+
+    rows: int
+    failed: int
+    in_flight: int
+    rows_per_second: float
+    binding: str
+    eta_seconds: float | None
+
+
+class MapRun:
+    """`async with router.map(...) as run: async for row in run`; or `await run.to_list()`. Made by the router.
+
+    Rows come as they finish, or in the order of the inputs (`ordered`). Leaving the `async with` cancels what is still
+    in flight. An error in reading the inputs, or a setup that can serve nobody (a refused key), stops the run: finished
+    rows come first, then the error. `report` counts as rows finish.
+    """
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        send: Callable[[Input], Awaitable[ChatResponse]],
+        routes: Callable[[], tuple[Route, ...]],
+        nursery: trio.Nursery,
+        calls: Calls,
+        *,
+        ordered: bool,
+        window: int | None,
+        on_error: OnError | Callable[[Row], OnError],
+    ) -> None:
+        if window is not None and window < 1:
+            raise InvalidRequest(f"window must be at least 1 row, not {window}")
+        self.report = Report()
+        self._inputs = inputs
+        self._send = send
+        self._find_routes = routes
+        self._routes: tuple[Route, ...] = ()
+        self._nursery = nursery
+        self._calls = calls
+        self._ordered = ordered
+        self._window = window
+        self._on_error: OnError | Callable[[Row], OnError] = on_error
+        self._entered = False
+        self._scope = trio.CancelScope()
+        self._feeding = trio.CancelScope()
+        self._finished: deque[Row] = deque()
+        self._early: dict[int, Row] = {}
+        self._next_index = 0
+        self._in_flight = 0
+        self._news = trio.Event()
+        self._ended = trio.Event()
+        self._stopped_by: BaseException | None = None
+        self._started_at = 0.0
+
+    async def __aenter__(self) -> Self:
+        """Start. Raises ConfigError when the alias is unknown or none of its models has a key."""
+        if self._entered:
+            raise InvalidRequest("a map runs once: make a new one")
+        self._entered = True
+        self._routes = self._find_routes()
+        self._room = trio.Semaphore(self._window or self._default_window())
+        self._calls.begin()
+        self._started_at = trio.current_time()
+        self._nursery.start_soon(self._run)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._scope.cancel()
+        with trio.move_on_after(_LEAVE_SECONDS, shield=True):
+            await self._ended.wait()
+        self._note_time()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Row:
+        while True:
+            while not self._finished and not self._ended.is_set():
+                self._news = trio.Event()
+                await self._news.wait()
+            if not self._finished:
+                self._note_time()
+                if self._stopped_by is not None:
+                    stopped_by, self._stopped_by = self._stopped_by, None
+                    raise stopped_by
+                raise StopAsyncIteration
+            row = self._finished.popleft()
+            self._room.release()
+            match self._choice(row):
+                case "yield":
+                    return row
+                case "raise":
+                    assert row.error is not None, "only a failed row has a choice"
+                    raise row.error
+                case "skip":
+                    continue
+
+    async def to_list(self) -> list[Row]:
+        """Run to the end and return all rows, in the order of the inputs: for inputs that fit into memory."""
+        async with self:
+            rows = [row async for row in self]
+        rows.sort(key=lambda row: row.index)
+        return rows
+
+    def progress(self, total: int | None = None) -> Progress:
+        """Where the run is; `total` rows, when known, give an ETA: from the limits, not from the average so far."""
+        now = trio.current_time()
+        paces = [route.pace(now) for route in self._routes]
+        known = [pace for pace in paces if math.isfinite(pace.rows_per_second)]
+        widest = max(known, key=lambda pace: pace.rows_per_second, default=None)
+        seconds = now - self._started_at
+        eta = None
+        if total is not None and known:
+            latency = max(route.means.took_seconds for route in self._routes)
+            eta = least_seconds(total - self.report.rows - self._in_flight, known, latency)
+        return Progress(
+            rows=self.report.rows,
+            failed=self.report.failed,
+            in_flight=self._in_flight,
+            rows_per_second=self.report.rows / seconds if seconds > 0.0 else 0.0,
+            binding=_binding(self._routes[paces.index(widest)], widest.binding) if widest else "nothing yet",
+            eta_seconds=eta,
+        )
+
+    def _default_window(self) -> int:
+        """Twice the connections of all routes: enough to keep every one of them busy while rows wait to be read."""
+        credentials = {id(route.credential): route.credential for route in self._routes}
+        return 2 * sum(credential.max_in_flight for credential in credentials.values())
+
+    def _choice(self, row: Row) -> OnError:
+        if row.ok:
+            return "yield"
+        return self._on_error(row) if callable(self._on_error) else self._on_error
+
+    def _note_time(self) -> None:
+        if self.report.wall_seconds == 0.0:
+            self.report.wall_seconds = trio.current_time() - self._started_at
+
+    # In the router's nursery.
+
+    async def _run(self) -> None:
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    with self._feeding:
+                        await self._feed(nursery)
+        finally:
+            self._ended.set()
+            self._news.set()
+            self._calls.end()
+
+    async def _feed(self, nursery: trio.Nursery) -> None:
+        """Start rows as long as the window has room for them."""
+        async with aclosing(_iterate(self._inputs)) as source:
+            for index in itertools.count():
+                await self._room.acquire()
+                if self._calls.is_closing:
+                    self._stopped_by = RouterClosed("the router was closed during this map")
+                    return
+                try:
+                    prompt = await anext(source)
+                except StopAsyncIteration:
+                    return
+                except Exception as error:  # noqa: BLE001 - what the caller's iterator raises goes to the caller
+                    self._stopped_by = error
+                    return
+                self._in_flight += 1
+                nursery.start_soon(self._row, index, prompt)
+
+    async def _row(self, index: int, prompt: Input) -> None:
+        response = error = None
+        try:
+            response = await self._send(prompt)
+        except LLMRingError as raised:
+            error = raised
+            if _is_setup(raised):
+                self._stopped_by = raised
+                self._feeding.cancel()
+        self._in_flight -= 1
+        self.report.add(self._routes[0].ref, response, error)
+        self._put(Row(index=index, prompt=prompt, response=response, error=error))
+
+    def _put(self, row: Row) -> None:
+        if not self._ordered:
+            self._finished.append(row)
+        else:
+            self._early[row.index] = row
+            while self._next_index in self._early:
+                self._finished.append(self._early.pop(self._next_index))
+                self._next_index += 1
+        self._news.set()
+
+
+def _binding(route: Route, limit: str) -> str:
+    return f"{route.ref.provider} {limit}"
+
+
+def _is_setup(error: LLMRingError) -> bool:
+    """Whether every other row would fail in the same way."""
+    return isinstance(error, AuthFailed | ConfigError) and not isinstance(error, InvalidRequest)
+
+
+async def _iterate(inputs: Inputs) -> AsyncGenerator[Input]:
+    if isinstance(inputs, AsyncIterable):
+        async for item in inputs:
+            yield item
+    else:
+        for item in inputs:
+            yield item

@@ -1,0 +1,198 @@
+"""Dispatcher: the actor that owns the alias table. Finds the routes of an alias, and takes a request along them.
+
+A request stays in its caller's task. The dispatcher's own task watches the lockfile: a good edit replaces the table
+between two requests, a bad one keeps the old table and says so in `lockfile_error` and the log.
+"""
+
+import itertools
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import trio
+
+from llmring.chat import ChatRequest
+from llmring.errors import ConfigError, ProviderError
+from llmring.lockfile import Lockfile, ProviderSettings, read_lockfile
+from llmring.providers.known import endpoint
+from llmring.providers.line import Waiter
+from llmring.providers.route import Permit, Route
+from llmring.providers.worker import ProviderWorker
+from llmring.router.failover import Fail, Go, Plan, Wait
+
+_LOG = logging.getLogger("llmring")
+_LOOK_EVERY_SECONDS = 1.0
+
+Answer = TypeVar("Answer")
+Hire = Callable[[str, ProviderSettings | None], ProviderWorker]
+"""Makes a provider's worker and starts its task."""
+
+
+class Journey(msgspec.Struct, kw_only=True):
+    """One request under way: its routes in order and the plan that decides among them.
+
+    `permit` and `sent_at` are those of the newest attempt; `number` keeps its place among the waiting.
+    """
+
+    request: ChatRequest
+    routes: tuple[Route, ...]
+    workers: tuple[ProviderWorker, ...]
+    plan: Plan
+    number: int
+    index: int = 0
+    waited_seconds: float = 0.0
+    sent_at: float = 0.0
+
+    @property
+    def route(self) -> Route:
+        """Where the newest attempt went."""
+        return self.routes[self.index]
+
+
+Send = Callable[[ProviderWorker, Permit, Journey], Awaitable[Answer]]
+"""Makes one attempt. Raises ProviderError."""
+
+
+class Dispatcher:
+    """`hire` makes a worker for a provider; `random()` gives a number in [0, 1)."""
+
+    def __init__(self, lockfile: Lockfile, profile: str | None, hire: Hire, random: Callable[[], float]) -> None:
+        self.lockfile = lockfile
+        self.lockfile_error: ConfigError | None = None
+        self.workers: dict[str, ProviderWorker] = {}
+        self._seen = _stamp(lockfile.path)
+        self._profile = profile
+        self._hire = hire
+        self._random = random
+        self._numbers = itertools.count()
+        self._table: dict[tuple[str, str | None], tuple[Route, ...]] = {}
+        if profile is not None:
+            lockfile.profile(profile)
+
+    def routes(self, alias: str, profile: str | None) -> tuple[Route, ...]:
+        """The routes of an alias or `provider:model`, in order. Raises ConfigError: unknown, or not one has a key."""
+        key = (alias, profile if profile is not None else self._profile)
+        found = self._table.get(key)
+        if found is None:
+            binding = self.lockfile.binding(*key)
+            workers = [self._worker(ref.provider) for ref in binding.models]
+            missing = [worker.missing_key for worker in workers if worker.missing_key is not None]
+            if len(missing) == len(workers):
+                raise missing[0]
+            found = tuple(worker.route(ref.model) for worker, ref in zip(workers, binding.models, strict=True))
+            self._table[key] = found
+        return found
+
+    def _worker(self, provider: str) -> ProviderWorker:
+        worker = self.workers.get(provider)
+        if worker is None:
+            worker = self._hire(provider, self.lockfile.providers.get(provider))
+            self.workers[provider] = worker
+        return worker
+
+    def journey(self, request: ChatRequest, profile: str | None, deadline: float, *, patient: bool = False) -> Journey:
+        """Begin a request's way. `deadline` is on the trio clock."""
+        routes = self.routes(request.model, profile)
+        plan = Plan(
+            request.model,
+            [route.ref for route in routes],
+            deadline=deadline,
+            random=self._random,
+            patient=patient,
+        )
+        workers = tuple(self.workers[route.ref.provider] for route in routes)
+        return Journey(request=request, routes=routes, workers=workers, plan=plan, number=next(self._numbers))
+
+    async def go(self, journey: Journey, send: Send[Answer]) -> Answer:
+        """Try route after route until one answers. Raises AllModelsFailed, or the error that ends it by policy."""
+        while True:
+            asked_at = trio.current_time()
+            permit = await self._permit(journey)
+            journey.sent_at = trio.current_time()
+            journey.waited_seconds = journey.sent_at - asked_at
+            try:
+                result = await send(journey.workers[journey.index], permit, journey)
+            except ProviderError as error:
+                if not error.fails_over:
+                    raise
+                self.failed(journey, error)
+            else:
+                took = trio.current_time() - journey.sent_at
+                journey.plan.succeeded(journey.index, journey.waited_seconds, took)
+                return result
+
+    def failed(self, journey: Journey, error: ProviderError) -> None:
+        """The newest attempt has failed in a way that fails over."""
+        now = trio.current_time()
+        journey.plan.failed(journey.index, error, journey.waited_seconds, now - journey.sent_at, now)
+
+    def broke(self, journey: Journey, error: ProviderError) -> None:
+        """The attempt that had answered broke after all: a stream, cut in the middle."""
+        journey.plan.attempts.pop()
+        self.failed(journey, error)
+
+    async def _permit(self, journey: Journey) -> Permit:
+        charges = [route.charge(journey.request) for route in journey.routes]
+        while True:
+            now = trio.current_time()
+            readiness = [route.readiness(charge, now) for route, charge in zip(journey.routes, charges, strict=True)]
+            match journey.plan.next(readiness, now):
+                case Go(index):
+                    journey.index = index
+                    return journey.routes[index].take(charges[index], now)
+                case Wait(indexes=indexes, until=until):
+                    waiter = Waiter(journey.number, journey.plan.deadline)
+                    places = [(journey.routes[index], charges[index]) for index in indexes]
+                    permit = await waiter.wait(places, until)
+                    if permit is not None:
+                        journey.index = journey.routes.index(permit.route)
+                        return permit
+                case Fail(error):
+                    raise error
+
+    # The lockfile.
+
+    async def watch(self) -> None:
+        """Reload the lockfile whenever the file changes, for as long as the router lives."""
+        while True:
+            await trio.sleep(_LOOK_EVERY_SECONDS)
+            stamp = _stamp(self.lockfile.path)
+            if stamp != self._seen:
+                self._seen = stamp
+                self.reload()
+
+    def reload(self) -> None:
+        """Read the lockfile again now. A bad one changes nothing but `lockfile_error`."""
+        try:
+            lockfile = read_lockfile(self.lockfile.path)
+            if self._profile is not None:
+                lockfile.profile(self._profile)
+            for name, settings in lockfile.providers.items():
+                endpoint(name, settings)
+        except ConfigError as error:
+            self.lockfile_error = error
+            _LOG.error("the edited lockfile is not used, the previous one stays: %s", error)
+            return
+        self._replace(lockfile)
+        self.lockfile_error = None
+        _LOG.info("lockfile reloaded: %s", lockfile.path)
+
+    def _replace(self, lockfile: Lockfile) -> None:
+        """Workers whose settings have changed end with their last request; new ones are made when they are needed."""
+        before: Mapping[str, ProviderSettings] = self.lockfile.providers
+        for name in list(self.workers):
+            if before.get(name) != lockfile.providers.get(name):
+                self.workers.pop(name).retire()
+        self.lockfile = lockfile
+        self._table.clear()
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """What changes when a file does; None while there is none. One local `stat`, a few microseconds."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino

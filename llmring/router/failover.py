@@ -1,0 +1,176 @@
+"""What to do next with one request: pure; takes readiness and `now`, gives a decision.
+
+    the first Ready route in order; if none is Ready, the shortest wait that fits the deadline;
+    if nothing can be waited for, fail at once with every reason and the earliest retry time.
+
+A route that failed in a way that may pass is tried once more after a short pause (429: up to three times more, each
+after the provider's own delay), but only when no other route is ready. So one request sends at most 4 HTTP requests a
+route, and at most 2 where nobody answers 429.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from llmring.errors import AllModelsFailed, Attempt, LLMRingError, ProviderError
+from llmring.providers.readiness import Busy, Readiness, Ready, Shut
+from llmring.refs import ModelRef
+
+PAUSE_FIRST_SECONDS = 0.5
+PAUSE_MOST_SECONDS = 8.0
+PAUSE_LEAST_SECONDS = 0.05
+"""Before a route is tried again: full jitter over a doubling span, never nothing."""
+
+ATTEMPT_SECONDS = 300.0
+"""The longest one attempt may take for a whole answer."""
+
+FIRST_TEXT_SECONDS = 60.0
+"""The longest one attempt may take to the first text of a stream."""
+
+UNTRIED_SECONDS = 10.0
+"""Kept back from an attempt for each route that has not been tried."""
+
+
+class Go(msgspec.Struct, frozen=True):
+    """Send on this route now."""
+
+    index: int
+
+
+class Wait(msgspec.Struct, frozen=True, kw_only=True):
+    """Stand in line at these routes, and ask again at `until` at the latest (trio clock)."""
+
+    indexes: tuple[int, ...]
+    until: float
+
+
+class Fail(msgspec.Struct, frozen=True):
+    """Give up."""
+
+    error: LLMRingError
+
+
+Decision = Go | Wait | Fail
+
+
+class Plan:
+    """One request's way through the routes of its alias.
+
+    `deadline` is on the trio clock. `patient`: refusals do not use up a route's tries, for work that nobody waits for.
+    """
+
+    def __init__(
+        self,
+        alias: str,
+        models: Sequence[ModelRef],
+        *,
+        deadline: float,
+        random: Callable[[], float],
+        patient: bool = False,
+    ) -> None:
+        self.alias = alias
+        self.deadline = deadline
+        self.attempts: list[Attempt] = []
+        self._models = models
+        self._random = random
+        self._patient = patient
+        self._failures = [0] * len(models)
+        self._spent = [False] * len(models)
+        self._paused_until = [-math.inf] * len(models)
+        self._skipped: set[int] = set()
+
+    def next(self, readiness: Sequence[Readiness], now: float) -> Decision:
+        """Decide. `readiness` is that of every route in order, taken in this moment."""
+        waits: list[tuple[int, float]] = []
+        for index, answer in enumerate(readiness):
+            if self._spent[index]:
+                continue
+            paused = self._paused_until[index] - now
+            match answer:
+                case Shut(error=ProviderError() as error):
+                    return Fail(error)
+                case Ready() if paused <= 0.0:
+                    self._note_skips(readiness[:index], now)
+                    return Go(index)
+                case Ready():
+                    waits.append((index, paused))
+                case Busy(wait_seconds=wait) | Shut(wait_seconds=float(wait)):
+                    waits.append((index, max(wait, paused)))
+        in_time = [index for index, wait in waits if now + wait < self.deadline]
+        if not in_time:
+            return Fail(self._all_failed(readiness, waits, now))
+        return self._wait(in_time, now)
+
+    def _wait(self, indexes: list[int], now: float) -> Wait:
+        in_line = tuple(index for index in indexes if self._paused_until[index] <= now)
+        paused = [self._paused_until[index] for index in indexes if self._paused_until[index] > now]
+        return Wait(indexes=in_line, until=min([self.deadline, *paused]))
+
+    def failed(self, index: int, error: ProviderError, waited_seconds: float, took_seconds: float, now: float) -> None:
+        """An attempt on a route has failed in a way that fails over."""
+        self._record(index, error, waited_seconds, took_seconds)
+        span = min(PAUSE_FIRST_SECONDS * 2.0 ** self._failures[index], PAUSE_MOST_SECONDS)
+        if not (self._patient and error.is_weather):
+            self._failures[index] += 1
+            self._spent[index] = self._failures[index] >= error.tries
+        self._paused_until[index] = now + max(PAUSE_LEAST_SECONDS, span * self._random())
+
+    def succeeded(self, index: int, waited_seconds: float, took_seconds: float) -> None:
+        """The route has answered."""
+        self._record(index, None, waited_seconds, took_seconds)
+
+    def _record(self, index: int, error: ProviderError | None, waited: float, took: float) -> None:
+        self.attempts.append(
+            Attempt(
+                model=self._models[index],
+                outcome=error.described() if error is not None else "answered",
+                error=error,
+                sent=error is None or error.sent,
+                waited_seconds=waited,
+                took_seconds=took,
+            )
+        )
+
+    def attempt_seconds(self, index: int, now: float, most: float = ATTEMPT_SECONDS) -> float:
+        """How long an attempt on a route may take: what is left, less a share for every route not tried yet."""
+        left = self.deadline - now
+        untried = sum(
+            1
+            for other in range(len(self._models))
+            if other != index and not self._spent[other] and self._failures[other] == 0
+        )
+        return min(most, max(left - UNTRIED_SECONDS * untried, left / (untried + 1)))
+
+    def _note_skips(self, readiness: Sequence[Readiness], now: float) -> None:
+        """Remember, once a route, why it was passed over."""
+        for index, answer in enumerate(readiness):
+            if not self._spent[index] and self._failures[index] == 0 and index not in self._skipped:
+                self._skipped.add(index)
+                self.attempts.append(Attempt(model=self._models[index], outcome=f"skipped: {_why(answer)}"))
+
+    def _all_failed(
+        self, readiness: Sequence[Readiness], waits: Sequence[tuple[int, float]], now: float
+    ) -> AllModelsFailed:
+        unanswered = [
+            Attempt(model=self._models[index], outcome=f"not waited for: {_why(answer)}")
+            for index, answer in enumerate(readiness)
+            if not self._spent[index]
+        ]
+        soonest = min((wait for _, wait in waits), default=None)
+        return AllModelsFailed(
+            self.alias,
+            [*self.attempts, *unanswered],
+            retry_at=None if soonest is None else now + soonest,
+            retry_after=soonest,
+        )
+
+
+def _why(answer: Readiness) -> str:
+    match answer:
+        case Ready():
+            return "pause after a failure"
+        case Busy(wait_seconds=wait, why=why) | Shut(wait_seconds=float(wait), why=why):
+            return f"{why} for {wait:.3g} s" if wait > 0.0 else why
+        case Shut(why=why):
+            return why

@@ -1,0 +1,98 @@
+"""What a map did, counted row by row: served, failed, failed over, refused, tokens, dollars. Pure but for `now`."""
+
+from collections import Counter
+from decimal import Decimal
+
+import msgspec
+
+from llmring.chat import ChatResponse, Usage
+from llmring.errors import AllModelsFailed, Attempt, LLMRingError, RateLimited
+from llmring.refs import ModelRef
+
+
+class ModelReport(msgspec.Struct, kw_only=True):
+    """One model's part. `unpriced` answers are not in `usd`: their price is unknown, not nothing."""
+
+    served: int = 0
+    refused: int = 0
+    failed: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usd: Decimal = Decimal(0)
+    unpriced: int = 0
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """A map so far, or at its end.
+
+    `failovers` are rows answered by another model than the first of their alias, `refused` the 429s received,
+    `requests` the HTTP requests that may have reached a provider. `usd` sums what is priced;
+    `unpriced` answers are missing in it.
+    """
+
+    rows: int = 0
+    answered: int = 0
+    failed: int = 0
+    failovers: int = 0
+    refused: int = 0
+    requests: int = 0
+    wall_seconds: float = 0.0
+    by_model: dict[str, ModelReport] = {}
+    errors: dict[str, int] = {}
+
+    @property
+    def usd(self) -> Decimal:
+        return sum((part.usd for part in self.by_model.values()), Decimal(0))
+
+    @property
+    def unpriced(self) -> int:
+        return sum(part.unpriced for part in self.by_model.values())
+
+    @property
+    def input_tokens(self) -> int:
+        return sum(part.input_tokens for part in self.by_model.values())
+
+    @property
+    def output_tokens(self) -> int:
+        return sum(part.output_tokens for part in self.by_model.values())
+
+    def add(self, first_choice: ModelRef | None, response: ChatResponse | None, error: LLMRingError | None) -> None:
+        """Count one finished row."""
+        self.rows += 1
+        if response is not None:
+            self.answered += 1
+            self.failovers += response.model != first_choice
+            self._add_attempts(response.attempts)
+            self._add_answer(response)
+        else:
+            self.failed += 1
+            name = type(error).__name__
+            self.errors[name] = self.errors.get(name, 0) + 1
+            if isinstance(error, AllModelsFailed):
+                self._add_attempts(error.attempts)
+
+    def _add_answer(self, response: ChatResponse) -> None:
+        part = self._part(response.model)
+        usage = response.usage or Usage()
+        part.served += 1
+        part.input_tokens += usage.total_input_tokens
+        part.output_tokens += usage.total_output_tokens
+        if response.cost.usd is not None:
+            part.usd += response.cost.usd
+        else:
+            part.unpriced += 1
+
+    def _add_attempts(self, attempts: tuple[Attempt, ...]) -> None:
+        counts: Counter[str] = Counter()
+        for attempt in attempts:
+            counts["requests"] += attempt.sent
+            if attempt.error is not None:
+                kind = "refused" if isinstance(attempt.error, RateLimited) else "failed"
+                counts[kind] += 1
+                part = self._part(attempt.model)
+                setattr(part, kind, getattr(part, kind) + 1)
+        self.requests += counts["requests"]
+        self.refused += counts["refused"]
+
+    def _part(self, model: ModelRef) -> ModelReport:
+        return self.by_model.setdefault(str(model), ModelReport())

@@ -1,0 +1,267 @@
+"""open_router and Router: the supervisor, and the calls that users make. No policy here; see failover.py.
+
+A router reads the lockfile and the catalog on disk, never the network. Its background tasks live in one nursery; a bug
+in one of them stops the router loudly.
+"""
+
+import math
+import random
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+import trio
+
+from llmring.chat import (
+    ChatRequest,
+    ChatResponse,
+    Completion,
+    JSONObject,
+    Prompt,
+    Tool,
+    ToolChoice,
+    check_request,
+    to_messages,
+    to_tool_choice,
+    to_tools,
+)
+from llmring.config import find_lockfile, read_key, read_settings
+from llmring.lockfile import Lockfile, ProviderSettings, read_lockfile
+from llmring.providers.known import endpoint
+from llmring.providers.route import Permit
+from llmring.providers.transport import Connect, HttpxConnect
+from llmring.providers.worker import ProviderWorker
+from llmring.registry.catalog import Catalog
+from llmring.registry.store import read_bundled
+from llmring.router.answer import answer
+from llmring.router.batch import Input, Inputs, MapRun, OnError, Row
+from llmring.router.calls import Calls
+from llmring.router.dispatcher import Dispatcher, Journey
+from llmring.router.streaming import ChatStream, OnBreak
+from llmring.router.telemetry import chat_span, record_answer
+
+TIMEOUT_SECONDS = 600.0
+GRACE_SECONDS = 10.0
+
+
+class ChatOptions(TypedDict, total=False):
+    """The optional part of a call; the fields are those of ChatRequest, and `system` puts a system message in front."""
+
+    system: str | None
+    temperature: float | None
+    top_p: float | None
+    max_tokens: int | None
+    stop: str | Sequence[str] | None
+    tools: Sequence[Tool | Mapping[str, Any]]
+    tool_choice: ToolChoice | str | Mapping[str, Any] | None
+    timeout: float | None
+    extra_params: JSONObject
+
+
+def to_request(model: str, prompt: Prompt, **options: Unpack[ChatOptions]) -> ChatRequest:
+    """Parse a call into a request. Raises InvalidRequest."""
+    stop = options.get("stop") or ()
+    return ChatRequest(
+        model=model,
+        messages=to_messages(prompt, options.get("system")),
+        temperature=options.get("temperature"),
+        top_p=options.get("top_p"),
+        max_tokens=options.get("max_tokens"),
+        stop=(stop,) if isinstance(stop, str) else tuple(stop),
+        tools=to_tools(options.get("tools", ())),
+        tool_choice=to_tool_choice(options.get("tool_choice")),
+        timeout=options.get("timeout"),
+        extra_params=options.get("extra_params", {}),
+    )
+
+
+class Router:
+    """Routes chat calls along the fallback chains of a lockfile. Made by `open_router`; for any number of tasks."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        catalog: Catalog,
+        calls: Calls,
+        nursery: trio.Nursery,
+        timeout: float,
+    ) -> None:
+        self.dispatcher = dispatcher
+        self.catalog = catalog
+        self._calls = calls
+        self._nursery = nursery
+        self._timeout = timeout
+
+    async def chat(
+        self,
+        model: str | ChatRequest,
+        prompt: Prompt | None = None,
+        *,
+        profile: str | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> ChatResponse:
+        """Ask the first model of `model` (an alias or `provider:model`) that is ready, and the next when it fails.
+
+        `prompt` is text, a message, or a list of messages or OpenAI-style dictionaries; a whole ChatRequest may stand
+        in place of both. The call ends within `timeout` seconds (600), or sooner when the caller's cancel scope does.
+        Raises ConfigError before anything is sent; the provider's error where another model would not help (BadRequest,
+        ContentRefused, AuthFailed); AllModelsFailed with every attempt. Cancelling closes the connection.
+        """
+        request = self._request(model, prompt, options)
+        with self._calls.call():
+            return await self._chat(request, profile, self._deadline(request))
+
+    def stream(
+        self,
+        model: str | ChatRequest,
+        prompt: Prompt | None = None,
+        *,
+        profile: str | None = None,
+        on_break: OnBreak = "error",
+        **options: Unpack[ChatOptions],
+    ) -> ChatStream:
+        """Like `chat`, chunk by chunk: `async with router.stream(...) as stream: async for chunk in stream`.
+
+        A `timeout` given here bounds the whole stream; without one only the wait for the first text is bounded.
+        """
+        request = self._request(model, prompt, options)
+        return ChatStream(
+            self.dispatcher,
+            self._calls,
+            lambda: self.dispatcher.journey(request, profile, self._deadline(request)),
+            self._finish,
+            on_break=on_break,
+            bounded=request.timeout is not None,
+        )
+
+    def map(
+        self,
+        alias: str,
+        prompts: Inputs,
+        *,
+        ordered: bool = False,
+        window: int | None = None,
+        on_error: OnError | Callable[[Row], OnError] = "yield",
+        profile: str | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> MapRun:
+        """Send every prompt to `alias`: `async with router.map(...) as run: async for row in run`.
+
+        `prompts` is any iterable or async iterable of prompts (or of ChatRequests, whose own fields then hold). Rows
+        wait for the limits of the whole chain as long as it takes; a refusal or an overload never fails a row. `window`
+        bounds the rows in flight and finished but unread. A failed row is yielded with its `error`, raised, or skipped;
+        a function decides for each.
+        """
+
+        async def send(item: Input) -> ChatResponse:
+            request = item if isinstance(item, ChatRequest) else to_request(alias, item, **options)
+            check_request(request)
+            deadline = trio.current_time() + request.timeout if request.timeout is not None else math.inf
+            with self._calls.step():
+                return await self._chat(request, profile, deadline, patient=True)
+
+        return MapRun(
+            prompts,
+            send,
+            lambda: self.dispatcher.routes(alias, profile),
+            self._nursery,
+            self._calls,
+            ordered=ordered,
+            window=window,
+            on_error=on_error,
+        )
+
+    def _request(self, model: str | ChatRequest, prompt: Prompt | None, options: ChatOptions) -> ChatRequest:
+        if isinstance(model, ChatRequest):
+            if prompt is not None or options:
+                raise TypeError("a ChatRequest is the whole call: no prompt or options beside it")
+            request = model
+        elif prompt is None:
+            raise TypeError("chat() needs a prompt")
+        else:
+            request = to_request(model, prompt, **options)
+        check_request(request)
+        return request
+
+    def _deadline(self, request: ChatRequest) -> float:
+        """The earlier of the request's own time limit and the caller's cancel scope, on the trio clock."""
+        seconds = request.timeout if request.timeout is not None else self._timeout
+        return min(trio.current_time() + seconds, trio.current_effective_deadline())
+
+    async def _chat(
+        self, request: ChatRequest, profile: str | None, deadline: float, *, patient: bool = False
+    ) -> ChatResponse:
+        with chat_span(request) as span:
+            journey = self.dispatcher.journey(request, profile, deadline, patient=patient)
+            completion = await self.dispatcher.go(journey, _attempt)
+            response = self._finish(journey, completion)
+            record_answer(span, response)
+            return response
+
+    def _finish(self, journey: Journey, completion: Completion) -> ChatResponse:
+        return answer(completion, journey.route.ref, journey.request.model, journey.plan.attempts, self.catalog)
+
+
+async def _attempt(worker: ProviderWorker, permit: Permit, journey: Journey) -> Completion:
+    seconds = journey.plan.attempt_seconds(journey.index, trio.current_time())
+    return await worker.attempt(permit, journey.request, seconds)
+
+
+@asynccontextmanager
+async def open_router(
+    lockfile: Path | str | Lockfile | None = None,
+    *,
+    profile: str | None = None,
+    timeout: float = TIMEOUT_SECONDS,  # noqa: ASYNC109 - of each call, not of this function
+    grace: float = GRACE_SECONDS,
+    connect: Connect | None = None,
+    catalog: Catalog | None = None,
+    jitter: Callable[[], float] = random.random,
+) -> AsyncGenerator[Router]:
+    """Open a router for the length of the `async with`. Reads files, never the network.
+
+    `lockfile`: a path, or one that was read already; by default LLMRING_LOCKFILE_PATH, ./llmring.lock, the bundled one.
+    `profile`: by default LLMRING_PROFILE, then the lockfile's. `timeout` bounds a call in seconds. Leaving the block
+    refuses new calls, waits up to `grace` seconds for those under way, then cuts them off with RouterClosed. `connect`
+    makes connections (llmring.testing has a scripted provider); `jitter()` gives a number in [0, 1).
+
+    Raises ConfigError. What the block raises comes out as it is, never in an ExceptionGroup.
+    """
+    settings = read_settings()
+    if not isinstance(lockfile, Lockfile):
+        lockfile = read_lockfile(find_lockfile(lockfile, settings, Path.cwd()))
+    connect = connect if connect is not None else HttpxConnect()
+    calls = Calls()
+    raised: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+
+            def hire(name: str, provider: ProviderSettings | None) -> ProviderWorker:
+                about = endpoint(name, provider)
+                worker = ProviderWorker(about, read_key(about.key_variables), connect, jitter)
+                nursery.start_soon(worker.run)
+                return worker
+
+            dispatcher = Dispatcher(lockfile, profile if profile is not None else settings.profile, hire, jitter)
+            router = Router(dispatcher, catalog if catalog is not None else read_bundled(), calls, nursery, timeout)
+            nursery.start_soon(dispatcher.watch)
+            try:
+                yield router
+            except Exception as error:  # noqa: BLE001 - carried past the nursery, which would wrap it in a group
+                raised = error
+            finally:
+                is_cancelled = trio.current_effective_deadline() == -math.inf
+                with trio.CancelScope(shield=True):
+                    await calls.drain(0.0 if is_cancelled else grace)
+                nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        # One background task has failed, or one of them and the block: one exception comes out, the first.
+        raise _first(group) from group
+    if raised is not None:
+        raise raised
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

@@ -1,0 +1,113 @@
+"""ChatStream: one streamed answer, chunk by chunk, with failover for free until the first text is handed out.
+
+After that nothing can be taken back, so what happens is the caller's choice: `on_break="error"` raises StreamBroken
+with the text so far, `"restart"` begins again on the next route with a chunk that says so.
+"""
+
+from collections.abc import Callable
+from typing import Literal, Self
+
+import trio
+
+from llmring.chat import ChatChunk, ChatResponse, Completion
+from llmring.errors import AttemptTimeout, ProviderError, StreamBroken
+from llmring.providers.exchange import LiveStream
+from llmring.providers.route import Permit
+from llmring.providers.worker import ProviderWorker
+from llmring.router.calls import Calls
+from llmring.router.dispatcher import Dispatcher, Journey
+from llmring.router.failover import FIRST_TEXT_SECONDS
+
+OnBreak = Literal["error", "restart"]
+
+
+class ChatStream:
+    """`async with router.stream(...) as stream: async for chunk in stream`. Made by the router.
+
+    The last chunk has `finish_reason`; then `response` is the whole answer. Leaving early closes the connection, so
+    that the provider stops generating. Not for two tasks at once.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        calls: Calls,
+        begin: Callable[[], Journey],
+        finish: Callable[[Journey, Completion], ChatResponse],
+        *,
+        on_break: OnBreak,
+        bounded: bool,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._calls = calls
+        self._begin = begin
+        self._finish = finish
+        self._on_break = on_break
+        self._bounded = bounded
+        self._journey: Journey
+        self._live: LiveStream
+        self._shown = ""
+        self.response: ChatResponse | None = None
+
+    async def __aenter__(self) -> Self:
+        """Wait for a route and the first text. Raises what `chat` raises."""
+        self._calls.begin()
+        try:
+            with self._calls.step():
+                self._journey = self._begin()
+                self._live = await self._dispatcher.go(self._journey, self._open)
+        except BaseException:
+            self._calls.end()
+            raise
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        try:
+            await self._live.aclose()
+        finally:
+            self._calls.end()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> ChatChunk:
+        if self.response is not None:
+            raise StopAsyncIteration
+        with self._calls.step():
+            try:
+                text = await self._receive()
+            except ProviderError as error:
+                return await self._broken(error)
+        if text is not None:
+            self._shown += text
+            return ChatChunk(content=text, model=self._journey.route.ref)
+        assert self._live.completion is not None, "a stream that ends without an error is whole"
+        self.response = self._finish(self._journey, self._live.completion)
+        return ChatChunk(
+            model=self.response.model,
+            finish_reason=self.response.finish_reason,
+            tool_calls=self.response.tool_calls,
+            usage=self.response.usage,
+            cost=self.response.cost,
+        )
+
+    async def _open(self, worker: ProviderWorker, permit: Permit, journey: Journey) -> LiveStream:
+        seconds = journey.plan.attempt_seconds(journey.index, trio.current_time(), FIRST_TEXT_SECONDS)
+        return await worker.open_stream(permit, journey.request, seconds)
+
+    async def _receive(self) -> str | None:
+        """The next text, inside the call's deadline when the caller has set one."""
+        if not self._bounded:
+            return await self._live.receive()
+        with trio.move_on_at(self._journey.plan.deadline):
+            return await self._live.receive()
+        raise AttemptTimeout("the stream did not end within the request's timeout")
+
+    async def _broken(self, error: ProviderError) -> ChatChunk:
+        error.model = self._journey.route.ref
+        if self._on_break == "error" or not error.fails_over:
+            raise StreamBroken(error, self._shown) from error
+        self._dispatcher.broke(self._journey, error)
+        self._live = await self._dispatcher.go(self._journey, self._open)
+        self._shown = ""
+        return ChatChunk(model=self._journey.route.ref, restarted=True)

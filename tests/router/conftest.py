@@ -1,0 +1,3 @@
+from tests.router.world import keys
+
+__all__ = ["keys"]
