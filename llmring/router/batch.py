@@ -15,8 +15,9 @@ from typing import Literal, Self
 import msgspec
 import trio
 
-from llmring.chat import ChatRequest, ChatResponse, Prompt
+from llmring.chat import ChatRequest, ChatResponse
 from llmring.errors import AuthFailed, ConfigError, InvalidRequest, LLMRingError, RouterClosed
+from llmring.prompts import Prompt
 from llmring.providers.pace import least_seconds
 from llmring.providers.route import Route
 from llmring.router.calls import Calls

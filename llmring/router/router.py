@@ -6,28 +6,17 @@ in one of them stops the router loudly.
 
 import math
 import random
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Unpack
 
 import trio
 
-from llmring.chat import (
-    ChatRequest,
-    ChatResponse,
-    Completion,
-    JSONObject,
-    Prompt,
-    Tool,
-    ToolChoice,
-    check_request,
-    to_messages,
-    to_tool_choice,
-    to_tools,
-)
+from llmring.chat import ChatRequest, ChatResponse, Completion
 from llmring.config import find_lockfile, read_key, read_settings
 from llmring.lockfile import Lockfile, ProviderSettings, read_lockfile
+from llmring.prompts import ChatOptions, Prompt, check_request, to_request
 from llmring.providers.known import endpoint
 from llmring.providers.route import Permit
 from llmring.providers.transport import Connect, HttpxConnect
@@ -43,37 +32,6 @@ from llmring.router.telemetry import chat_span, record_answer
 
 TIMEOUT_SECONDS = 600.0
 GRACE_SECONDS = 10.0
-
-
-class ChatOptions(TypedDict, total=False):
-    """The optional part of a call; the fields are those of ChatRequest, and `system` puts a system message in front."""
-
-    system: str | None
-    temperature: float | None
-    top_p: float | None
-    max_tokens: int | None
-    stop: str | Sequence[str] | None
-    tools: Sequence[Tool | Mapping[str, Any]]
-    tool_choice: ToolChoice | str | Mapping[str, Any] | None
-    timeout: float | None
-    extra_params: JSONObject
-
-
-def to_request(model: str, prompt: Prompt, **options: Unpack[ChatOptions]) -> ChatRequest:
-    """Parse a call into a request. Raises InvalidRequest."""
-    stop = options.get("stop") or ()
-    return ChatRequest(
-        model=model,
-        messages=to_messages(prompt, options.get("system")),
-        temperature=options.get("temperature"),
-        top_p=options.get("top_p"),
-        max_tokens=options.get("max_tokens"),
-        stop=(stop,) if isinstance(stop, str) else tuple(stop),
-        tools=to_tools(options.get("tools", ())),
-        tool_choice=to_tool_choice(options.get("tool_choice")),
-        timeout=options.get("timeout"),
-        extra_params=options.get("extra_params", {}),
-    )
 
 
 class Router:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmring.chat import ChatRequest, Message, NamedTool, Tool, ToolCall, to_messages
+from llmring.chat import ChatRequest, Message, NamedTool, Tool, ToolCall
 from llmring.errors import InvalidRequest, TransportBroken, Unsupported
+from llmring.prompts import to_messages
 from llmring.providers.anthropic import DEFAULT_MAX_TOKENS, AnthropicCodec
 from llmring.providers.codec import Codec, LimitUpdate
 from tests.providers.payloads import (

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmring.chat import ChatRequest, Message, NamedTool, Tool, ToolCall, to_messages
+from llmring.chat import ChatRequest, Message, NamedTool, Tool, ToolCall
 from llmring.errors import InvalidRequest, ProviderError, TransportBroken
+from llmring.prompts import to_messages
 from llmring.providers.codec import Codec, HttpReply, LimitUpdate
 from llmring.providers.openai import OpenAICodec
 from tests.providers.payloads import (

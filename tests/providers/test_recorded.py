@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from llmring.chat import ChatRequest, Completion, Message, NamedTool, Tool, ToolCall, Usage, to_messages, to_tools
+from llmring.chat import ChatRequest, Completion, Message, NamedTool, Tool, ToolCall, Usage
 from llmring.errors import InvalidRequest
+from llmring.prompts import to_messages, to_tools
 from llmring.providers.anthropic import AnthropicCodec
 from llmring.providers.codec import Codec, HttpReply
 from llmring.providers.openai import OpenAICodec

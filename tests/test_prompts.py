@@ -1,4 +1,4 @@
-"""chat.py: prompts and tools as callers write them, the refusals, and the sums of the counters."""
+"""chat.py and prompts.py: prompts and tools as callers write them, the refusals, and the sums of the counters."""
 
 import contextlib
 from decimal import Decimal
@@ -16,11 +16,9 @@ from llmring.chat import (
     Tool,
     ToolCall,
     Usage,
-    check_request,
-    to_messages,
-    to_tools,
 )
 from llmring.errors import InvalidRequest
+from llmring.prompts import check_request, to_messages, to_tool_choice, to_tools
 
 USER = Message(role="user", content="hi")
 CALL = ToolCall(id="c1", name="add", arguments='{"a":1}')
@@ -184,3 +182,27 @@ def test_every_counter_is_in_exactly_one_total(usage: Usage) -> None:
 def test_the_long_context_part_is_inside_the_input_and_not_added() -> None:
     cost = CostBreakdown(input=Decimal(3), output=Decimal(2), long_context_input=Decimal(3))
     assert cost.total == 5
+
+
+@pytest.mark.parametrize(
+    ("choice", "meant"),
+    [
+        (None, None),
+        ("auto", "auto"),
+        ("none", "none"),
+        ("required", "required"),
+        ("any", "required"),
+        (NamedTool(name="add"), NamedTool(name="add")),
+        ({"function": {"name": "add"}}, NamedTool(name="add")),
+        ({"type": "function", "function": {"name": "add"}}, NamedTool(name="add")),
+        ({"name": "add"}, NamedTool(name="add")),
+    ],
+)
+def test_a_tool_choice_is_a_word_or_a_name(choice: Any, meant: Any) -> None:
+    assert to_tool_choice(choice) == meant
+
+
+@pytest.mark.parametrize("choice", ["always", {}, {"function": {}}, {"function": "add"}, 7])
+def test_any_other_tool_choice_is_refused(choice: Any) -> None:
+    with pytest.raises(InvalidRequest, match="tool_choice"):
+        to_tool_choice(choice)
