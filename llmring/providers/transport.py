@@ -11,6 +11,7 @@ from typing import Protocol
 
 import httpx2
 
+from llmring import __version__
 from llmring.errors import ConnectFailed, TransportBroken
 from llmring.providers.codec import HttpCall
 
@@ -65,7 +66,7 @@ class HttpxConnection:
     def __init__(self, base_url: str, headers: Mapping[str, str], context: ssl.SSLContext) -> None:
         self._base_url = base_url
         self._client = httpx2.AsyncClient(
-            headers=dict(headers),
+            headers={"user-agent": f"llmring/{__version__}", **headers},
             verify=context,
             http2=False,
             follow_redirects=False,

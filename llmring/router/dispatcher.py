@@ -7,6 +7,7 @@ between two requests, a bad one keeps the old table and says so in `lockfile_err
 import itertools
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from copy import copy
 from pathlib import Path
 from typing import TypeVar
 
@@ -80,7 +81,7 @@ class Dispatcher:
             workers = [self._worker(ref.provider) for ref in binding.models]
             missing = [worker.missing_key for worker in workers if worker.missing_key is not None]
             if len(missing) == len(workers):
-                raise missing[0]
+                raise copy(missing[0])
             found = tuple(worker.route(ref.model) for worker, ref in zip(workers, binding.models, strict=True))
             self._table[key] = found
         return found
@@ -126,6 +127,8 @@ class Dispatcher:
     def failed(self, journey: Journey, error: ProviderError) -> None:
         """The newest attempt has failed in a way that fails over."""
         now = trio.current_time()
+        # Attempts outlive the call, in answers and reports; a traceback would keep its frames alive, prompt and all.
+        error.__traceback__ = None
         journey.plan.failed(journey.index, error, journey.waited_seconds, now - journey.sent_at, now)
 
     def broke(self, journey: Journey, error: ProviderError) -> None:

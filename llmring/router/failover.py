@@ -10,6 +10,7 @@ route, and at most 2 where nobody answers 429.
 
 import math
 from collections.abc import Callable, Sequence
+from copy import copy
 
 import msgspec
 
@@ -89,12 +90,13 @@ class Plan:
             paused = self._paused_until[index] - now
             match answer:
                 case Shut(error=ProviderError() as error):
-                    return Fail(error)
-                case Ready() if paused <= 0.0:
+                    # A copy: one exception raised in many tasks would collect all their tracebacks.
+                    return Fail(copy(error))
+                case Ready() if paused <= 0.0 and now < self.deadline:
                     self._note_skips(readiness[:index], now)
                     return Go(index)
                 case Ready():
-                    waits.append((index, paused))
+                    waits.append((index, max(0.0, paused)))
                 case Busy(wait_seconds=wait) | Shut(wait_seconds=float(wait)):
                     waits.append((index, max(wait, paused)))
         in_time = [index for index, wait in waits if now + wait < self.deadline]
@@ -134,7 +136,7 @@ class Plan:
 
     def attempt_seconds(self, index: int, now: float, most: float = ATTEMPT_SECONDS) -> float:
         """How long an attempt on a route may take: what is left, less a share for every route not tried yet."""
-        left = self.deadline - now
+        left = max(0.0, self.deadline - now)
         untried = sum(
             1
             for other in range(len(self._models))

@@ -383,3 +383,23 @@ async def test_errors_carry_the_model_and_can_be_told_apart(autojump_clock: Cloc
 def test_a_scripted_model_without_a_script_is_a_mistake() -> None:
     with pytest.raises(KeyError):
         ScriptedProvider({}).take("unknown")
+
+
+async def test_what_outlives_a_call_keeps_no_frames_alive(autojump_clock: Clock) -> None:
+    """Frames hold prompts."""
+    async with world({"first": [status(500)], "second": [answer()]}) as (router, _provider):
+        response = await router.chat("chain", "hello")
+        errors = [attempt.error for attempt in response.attempts if attempt.error is not None]
+        assert errors
+        assert all(error.__traceback__ is None for error in errors)
+
+
+async def test_an_error_told_to_many_is_an_object_of_each(autojump_clock: Clock) -> None:
+    async with world({"first": [status(401)]}) as (router, _provider):
+        told: list[AuthFailed] = []
+        for _ in range(3):
+            with pytest.raises(AuthFailed) as caught:
+                await router.chat("alone", "hello")
+            told.append(caught.value)
+        assert len({id(error) for error in told}) == 3
+        assert len({str(error) for error in told}) == 1
