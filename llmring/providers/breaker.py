@@ -108,9 +108,12 @@ class Breaker:
         self._probing = False
 
     def _open(self, now: float) -> None:
-        whole = min(OPEN_SECONDS * 2.0**self._trips, OPEN_MOST_SECONDS)
+        whole = OPEN_SECONDS * 2.0**self._trips
+        if whole < OPEN_MOST_SECONDS:
+            # Not counted on for ever: a provider that is down for days would overflow the power.
+            self._trips += 1
+        whole = min(whole, OPEN_MOST_SECONDS)
         self._until = now + whole / 2.0 + whole / 2.0 * self._jitter()
-        self._trips += 1
         self._enter(State.OPEN)
 
     def _recover(self, now: float) -> None:

@@ -4,7 +4,8 @@ One `Budget` is a vector of continuously refilled buckets, one a dimension (requ
 holds: a dimension whose provider said "not before". A request reserves in all dimensions or in none, and is settled
 exactly once; a level may go below zero, and that debt is paid by waiting.
 
-In every window of T seconds a bucket admits at most capacity + rate * T, whatever the interleaving.
+In every window of T seconds a bucket admits at most capacity + rate * T, whatever the interleaving; limit + rate * T
+where single requests are larger than the capacity.
 """
 
 import math
@@ -22,10 +23,15 @@ their way than the first. Without a margin that difference comes back as refusal
 capacity once, so it costs this many seconds a run, not a share of the rate."""
 
 UPWARD_STEP = 0.2
-"""How far a level moves towards a reading that is higher than ours: replies overtake one another, so a high reading may
-only mean that other requests have not arrived yet. A lower one is taken at once."""
+"""How far a level moves towards a reading that is higher than ours. A lower one is taken at once.
 
-_SLACK = 1e-9
+Requests overtake one another, so a high reading may only mean that others, sent before, have not arrived yet: what they
+reserved is first taken off. Without that, 5 % of the requests of a saturated run were refused (simulated, uplink delays
+of 0 to 200 ms, 600 requests a minute); with it, none."""
+
+_SLACK_SECONDS = 1e-6
+"""A wait shorter than this is none: it comes from rounding, and adding it to a clock need not move the clock at all, so
+that a sleeper would wake in the same moment for ever. A clock that shows days counts in steps of 1e-11 s."""
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,11 +43,16 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
-    """What was taken for one request. `levels` are the levels right after, net of corrections, for `observe`."""
+    """What was taken for one request.
+
+    For `observe`: `levels` are the levels right after, net of corrections; `in_flight` is what requests before it had
+    reserved and not yet settled, so that the provider may not have seen them when this one arrived.
+    """
 
     number: int
     charge: Charge
     levels: Charge
+    in_flight: Charge
 
 
 class Bucket:
@@ -53,14 +64,14 @@ class Bucket:
         self.corrected = 0.0
         self.newest = -1
         self._at = now
-        self.level = math.inf
         self.resize(limit)
+        self.level = self.capacity
 
     def resize(self, limit: Limit) -> None:
+        """Take a new limit. The level stays, for the caller to correct and to cut."""
         self.limit = limit
         self.rate = limit.amount / limit.period
         self.capacity = max(limit.amount - self.rate * MARGIN_SECONDS, min(limit.amount, 1.0))
-        self.level = min(self.level, self.capacity)
 
     @property
     def margin(self) -> float:
@@ -72,8 +83,12 @@ class Bucket:
 
     def wait(self, amount: float) -> float:
         """Seconds until `amount` is there. More than the capacity waits for a full bucket and then goes into debt."""
-        missing = min(amount, self.capacity) - self.level
-        return missing / self.rate if missing > _SLACK else 0.0
+        return max(0.0, min(amount, self.capacity) - self.level) / self.rate
+
+    def correct(self, step: float) -> None:
+        """Move the level on the provider's word. Replies to requests sent before are read in the light of it."""
+        self.level += step
+        self.corrected += step
 
 
 class Budget:
@@ -84,6 +99,15 @@ class Budget:
         self.holds: dict[Dimension, float] = {}
         self.outstanding: dict[Dimension, float] = {}
         self._next_number = 0
+
+    def inherit(self, previous: "Budget", now: float) -> None:
+        """Begin at the levels of another budget for the same limits: never fuller than that one is."""
+        for dimension, bucket in self.buckets.items():
+            before = previous.buckets.get(dimension)
+            if before is not None:
+                before.advance(now)
+                bucket.level = min(bucket.level, before.level)
+        self.holds.update(previous.holds)
 
     def wait(self, charge: Charge, now: float) -> tuple[float, Dimension | None]:
         """Seconds until `charge` can be reserved, and the dimension that binds; (0.0, None) when it can be now."""
@@ -98,7 +122,7 @@ class Budget:
         for dimension, until in self.holds.items():
             if until - now > longest and charge.get(dimension, 0.0) > 0.0:
                 longest, binding = until - now, dimension
-        return longest, binding
+        return (longest, binding) if longest > _SLACK_SECONDS else (0.0, None)
 
     def impossible(self, charge: Charge) -> Dimension | None:
         """The dimension whose whole limit is smaller than `charge`: no waiting makes it fit. None if it fits."""
@@ -107,9 +131,18 @@ class Budget:
                 return dimension
         return None
 
+    def fit(self, charge: Charge, certain: Charge) -> dict[Dimension, float]:
+        """`charge` with its guessed part cut down to the whole limit: a guess alone makes no request impossible."""
+        fitted = dict(charge)
+        for dimension, bucket in self.buckets.items():
+            if dimension in fitted:
+                fitted[dimension] = min(charge[dimension], max(bucket.limit.amount, certain[dimension]))
+        return fitted
+
     def reserve(self, charge: Charge, now: float) -> Reservation:
         """Take `charge` out of every bucket. The caller has just seen `wait` return 0."""
         levels: dict[Dimension, float] = {}
+        in_flight = dict(self.outstanding)
         for dimension, amount in charge.items():
             self.outstanding[dimension] = self.outstanding.get(dimension, 0.0) + amount
             bucket = self.buckets.get(dimension)
@@ -118,7 +151,7 @@ class Budget:
                 bucket.level -= amount
                 levels[dimension] = bucket.level - bucket.corrected
         self._next_number += 1
-        return Reservation(number=self._next_number, charge=charge, levels=levels)
+        return Reservation(number=self._next_number, charge=charge, levels=levels, in_flight=in_flight)
 
     def settle(self, reservation: Reservation, actual: Charge, now: float) -> None:
         """Correct a reservation to what was used: once for each reservation; the worker's permit sees to that."""
@@ -135,7 +168,7 @@ class Budget:
         bucket = self.buckets.get(dimension)
         if bucket is not None:
             bucket.advance(now)
-            bucket.level = min(bucket.level, 0.0)
+            bucket.correct(min(0.0, -bucket.level))
 
     def observe(self, update: LimitUpdate, reservation: Reservation, now: float) -> Limit | None:
         """Take in what a reply said of one dimension. Returns the limit when it is new or has changed."""
@@ -151,7 +184,8 @@ class Budget:
             changed = Limit(dimension=update.dimension, amount=update.limit, period=update.period)
             bucket.resize(changed)
         if update.remaining is not None and update.dimension in reservation.levels:
-            self._correct(bucket, update.remaining, reservation.levels[update.dimension], update.rounding)
+            self._correct(bucket, update, update.remaining, reservation)
+        bucket.level = min(bucket.level, bucket.capacity)
         return changed
 
     def _learn(self, update: LimitUpdate, reservation: Reservation, now: float) -> Limit | None:
@@ -168,12 +202,13 @@ class Budget:
         return limit
 
     @staticmethod
-    def _correct(bucket: Bucket, remaining: float, level_then: float, rounding: float) -> None:
-        """`remaining` is the provider's level when that request arrived; `level_then` ours, net of corrections."""
-        drift = remaining - bucket.margin - (level_then + bucket.corrected)
-        if abs(drift) < rounding:
-            return
-        step = drift if drift < 0 else drift * UPWARD_STEP
-        step = min(step, bucket.capacity - bucket.level)
-        bucket.level += step
-        bucket.corrected += step
+    def _correct(bucket: Bucket, update: LimitUpdate, remaining: float, reservation: Reservation) -> None:
+        """`remaining` is the provider's level when that request arrived."""
+        drift = remaining - bucket.margin - (reservation.levels[update.dimension] + bucket.corrected)
+        if drift > 0.0:
+            drift = max(0.0, drift - reservation.in_flight.get(update.dimension, 0.0))
+        if abs(drift) < update.rounding:
+            drift = 0.0
+        step = drift * UPWARD_STEP if drift > 0.0 else drift
+        # Negative at a limit that has just been lowered: what is cut off counts as a correction too.
+        bucket.correct(min(step, bucket.capacity - bucket.level))

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
+import msgspec
 import trio
 
 from llmring.chat import ChatRequest, Usage
@@ -38,6 +39,9 @@ REFUSED_MOST_SECONDS = 8.0
 DAILY_SECONDS = 300.0
 """Holds after a refusal that names no delay: doubling from the first to the most; a daily limit, flat."""
 
+_MOST_DOUBLINGS = 10
+"""Past the most seconds already; counted on for ever, the power would overflow."""
+
 JITTER_SHARE = 0.1
 JITTER_SECONDS = 0.25
 """A hold is lengthened by a random part of the larger of 10 % and 250 ms: never asked early, never all at once."""
@@ -59,7 +63,9 @@ class Credential:
         self._out_until = -math.inf
 
     def put_out(self, until: float, why: str, error: ProviderError | None) -> None:
-        """Nothing goes out with this key until `until`."""
+        """Nothing goes out with this key until `until`. A shorter time does not shorten an earlier one."""
+        if until < self._out_until:
+            return
         self._out_until = until
         self._out = Shut(wait_seconds=None, why=why, error=error)
 
@@ -90,9 +96,20 @@ class Route:
         self._gone: Shut | None = None
         self._refusals = 0
 
+    def inherit(self, previous: "Route") -> None:
+        """Take over what `previous`, the same model before an edit of the lockfile, has learned."""
+        self.budget = previous.budget
+        self.breaker = previous.breaker
+        self.means = previous.means
+        self._output = previous._output
+        self._gone = previous._gone
+
     def charge(self, request: ChatRequest) -> Charge:
         """What `request` is expected to take out of this route's limits."""
-        return charge(self._regime, estimate(request, self._output))
+        expected = estimate(request, self._output)
+        certain = msgspec.structs.replace(expected, output_tokens=0.0, max_output_tokens=float(request.max_tokens or 0))
+        least = charge(self._regime, certain)
+        return self.credential.budget.fit(self.budget.fit(charge(self._regime, expected), least), least)
 
     def readiness(self, needed: Charge, now: float) -> Readiness:
         """May a newcomer go now? Those in line go first, and what could never fit is told at once."""
@@ -126,9 +143,11 @@ class Route:
         most = self.credential.max_in_flight
         if self.credential.in_flight >= most:
             return Busy(wait_seconds=0.0, why=f"all {most} connections in use")
-        if state is State.RECOVERING and self.in_flight >= max(1, math.ceil(most * self.breaker.share(now))):
+        if state is State.RECOVERING and self.in_flight > 0:
+            # The times are compared, not the shares: what is waited for is then exactly what is asked here.
             at = self.breaker.share_at((self.in_flight + 1) / most)
-            return Busy(wait_seconds=max(0.0, at - now), why="recovering")
+            if at > now:
+                return Busy(wait_seconds=at - now, why="recovering")
         return None
 
     def take(self, needed: Charge, now: float) -> "Permit":
@@ -173,14 +192,19 @@ class Route:
         assert isinstance(error, RateLimited), "only a refusal holds a dimension"
         self._refusals += 1
         dimension: Dimension = error.dimension or ("day" if error.kind == "daily" else "requests")
-        self._hold(dimension, error.retry_after or self._delay(error, permit, now), now)
+        self._hold(dimension, error.retry_after or self._delay(error, dimension, permit, now), now)
 
-    def _delay(self, error: RateLimited, permit: "Permit", now: float) -> float:
-        """The provider named no delay: what its bucket lacks, as far as we know it, else doubling."""
+    def _delay(self, error: RateLimited, dimension: Dimension, permit: "Permit", now: float) -> float:
+        """The provider named no delay: what the bucket that refused lacks, as far as we know it, else doubling."""
         if error.kind == "daily":
             return DAILY_SECONDS
-        lacking, _ = self.budget.wait(permit.charge, now)
-        return lacking or min(REFUSED_FIRST_SECONDS * 2.0 ** (self._refusals - 1), REFUSED_MOST_SECONDS)
+        lacking = 0.0
+        bucket = self.budget.buckets.get(dimension)
+        if bucket is not None:
+            bucket.advance(now)
+            lacking = bucket.wait(permit.charge.get(dimension, 0.0))
+        doublings = min(self._refusals - 1, _MOST_DOUBLINGS)
+        return lacking or min(REFUSED_FIRST_SECONDS * 2.0**doublings, REFUSED_MOST_SECONDS)
 
     def _hold(self, dimension: Dimension, seconds: float, now: float) -> None:
         jitter = self.credential.random() * max(JITTER_SHARE * seconds, JITTER_SECONDS)

@@ -6,7 +6,8 @@ reset and the provider goes on generating.
 """
 
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Protocol
 
 import httpx2
@@ -92,9 +93,10 @@ class HttpxConnection:
 class HttpxReply:
     def __init__(self, response: httpx2.Response) -> None:
         self.status = response.status_code
-        self.headers: Mapping[str, str] = response.headers
+        # A plain dictionary: the codecs look up a dozen names, and httpx2's own mapping searches a list for each.
+        self.headers: Mapping[str, str] = dict(response.headers.items())
         self._response = response
-        self._body: AsyncIterator[bytes] = response.aiter_bytes()
+        self._body = response.aiter_bytes()
 
     async def receive(self) -> bytes:
         try:
@@ -104,6 +106,12 @@ class HttpxReply:
 
     async def aclose(self) -> None:
         await self._response.aclose()
+        # Read on, into the error that a closed connection gives. httpx2 reads through half a dozen nested generators, and
+        # closing the outer one leaves another open (AsyncResponseStream.__aiter__, 2.16), to be warned of when it is
+        # collected; an error from within ends them all.
+        with suppress(httpx2.RequestError, httpx2.StreamError):
+            while await anext(self._body, b""):
+                pass
 
 
 def _reason(error: Exception) -> str:

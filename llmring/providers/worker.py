@@ -75,28 +75,38 @@ class ProviderWorker:
         return stream
 
     async def run(self) -> None:
-        """Serve the waiting lines: until cancelled, or retired and nobody is left. Then close the connections."""
+        """Serve the waiting lines until cancelled; then close the connections."""
         try:
-            while not (self._retired and self._is_unused()):
+            while True:
                 self._changed = trio.Event()
                 wake_at = self._serve(trio.current_time())
+                if self._retired:
+                    await self._close_idle()
                 with trio.move_on_at(wake_at):
                     await self._changed.wait()
         finally:
             with trio.move_on_after(CLOSE_SECONDS, shield=True):
-                while self._idle:
-                    await self._idle.pop().aclose()
+                await self._close_idle()
 
     def retire(self) -> None:
-        """No new request will come: end when the last one has."""
+        """No new request will come; those on their way are served, and no connection is kept for later ones."""
         self._retired = True
         self._wake()
+
+    def inherit(self, previous: "ProviderWorker") -> None:
+        """Go on where a retired worker of the same provider stands, so that an edit does not refill its limits."""
+        if previous.endpoint.base_url != self.endpoint.base_url or previous._headers != self._headers:
+            return
+        self.credential.budget.inherit(previous.credential.budget, trio.current_time())
+        for model, route in previous._routes.items():
+            self.route(model).inherit(route)
 
     def _wake(self) -> None:
         self._changed.set()
 
-    def _is_unused(self) -> bool:
-        return self.credential.in_flight == 0 and not self._heads()
+    async def _close_idle(self) -> None:
+        while self._idle:
+            await self._idle.pop().aclose()
 
     def _serve(self, now: float) -> float:
         """Give permits to all who can go, oldest request first. Returns when to look again, on the trio clock."""

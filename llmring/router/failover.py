@@ -155,7 +155,7 @@ class Plan:
         self, readiness: Sequence[Readiness], waits: Sequence[tuple[int, float]], now: float
     ) -> AllModelsFailed:
         unanswered = [
-            Attempt(model=self._models[index], outcome=f"not waited for: {_why(answer)}")
+            Attempt(model=self._models[index], outcome=f"not waited for: {_why(answer, late=now >= self.deadline)}")
             for index, answer in enumerate(readiness)
             if not self._spent[index]
         ]
@@ -168,10 +168,10 @@ class Plan:
         )
 
 
-def _why(answer: Readiness) -> str:
+def _why(answer: Readiness, *, late: bool = False) -> str:
     match answer:
         case Ready():
-            return "pause after a failure"
+            return "the deadline has passed" if late else "pause after a failure"
         case Busy(wait_seconds=wait, why=why) | Shut(wait_seconds=float(wait), why=why):
             return f"{why} for {wait:.3g} s" if wait > 0.0 else why
         case Shut(why=why):

@@ -6,7 +6,7 @@ from decimal import Decimal
 import msgspec
 
 from llmring.chat import ChatResponse, Usage
-from llmring.errors import AllModelsFailed, Attempt, LLMRingError, RateLimited
+from llmring.errors import AllModelsFailed, Attempt, LLMRingError, ProviderError, RateLimited
 from llmring.refs import ModelRef
 
 
@@ -70,6 +70,9 @@ class Report(msgspec.Struct, kw_only=True):
             self.errors[name] = self.errors.get(name, 0) + 1
             if isinstance(error, AllModelsFailed):
                 self._add_attempts(error.attempts)
+            elif isinstance(error, ProviderError) and error.model is not None:
+                met = Attempt(model=error.model, outcome=error.described(), error=error, sent=error.sent)
+                self._add_attempts((met,))
 
     def _add_answer(self, response: ChatResponse) -> None:
         part = self._part(response.model)

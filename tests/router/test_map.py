@@ -213,6 +213,13 @@ async def test_a_prompt_that_is_none_fails_its_row_alone(autojump_clock: Clock) 
         assert all(isinstance(rows[index].error, InvalidRequest) for index in (1, 2))
 
 
+async def test_an_input_that_could_not_be_read_stands_as_its_error(autojump_clock: Clock) -> None:
+    async with world({"first": [answer("ok")]}) as (router, _provider):
+        rows = await router.map("alone", ["a", InvalidRequest("line 2: not JSON"), "b"]).to_list()
+        assert texts(rows) == ["ok", "-", "ok"]
+        assert str(rows[1].error) == "line 2: not JSON"
+
+
 async def test_rows_may_be_whole_requests(autojump_clock: Clock) -> None:
     request = ChatRequest(model="alone", messages=(Message(role="user", content="x"),), max_tokens=5)
     async with world({"first": [answer("ok")]}) as (router, provider):

@@ -6,9 +6,9 @@ import pytest
 import trio
 import trio.testing
 
-from llmring.errors import ConfigError, LockfileMissing, RouterClosed, UnknownAlias, UnknownProfile
+from llmring.errors import ConfigError, LockfileMissing, MissingKey, RouterClosed, UnknownAlias, UnknownProfile
 from llmring.router.router import Router, open_router
-from llmring.testing import ScriptedProvider, answer, hang
+from llmring.testing import ScriptedProvider, answer, hang, status
 from tests.router.world import CHAIN, lockfile, world
 
 Clock = trio.testing.MockClock
@@ -188,6 +188,51 @@ async def test_changed_limits_make_a_new_worker_and_calls_under_way_end_in_peace
         await trio.sleep(1)
         assert before.credential.in_flight == 0
         assert provider.connections == 1
+
+
+async def test_an_edit_does_not_refill_the_limits(tmp_path: Path, autojump_clock: Clock) -> None:
+    def text(limit: int) -> str:
+        return CHAIN.replace('"TEST_KEY_A"', f'"TEST_KEY_A"\nrequests_per_minute = 60\nmax_in_flight = {limit}')
+
+    path = tmp_path / "llmring.lock"
+    path.write_text(text(100))
+    provider = ScriptedProvider({"first": [answer()]})
+    async with open_router(path, connect=provider) as router:
+        await router.map("alone", ["x"] * 59).to_list()
+        path.write_text(text(50))
+        await trio.sleep(1.2)
+        start = trio.current_time()
+        await router.map("alone", ["x"] * 5).to_list()
+        assert trio.current_time() - start == pytest.approx(3.05)
+
+
+async def test_calls_that_began_before_an_edit_are_served_after_it(tmp_path: Path, autojump_clock: Clock) -> None:
+    """A call that pauses after a failure while its worker is retired must not be left standing in line."""
+    path = tmp_path / "llmring.lock"
+    path.write_text(CHAIN)
+    provider = ScriptedProvider({"first": [status(429, retry_after=5), answer("served")]})
+    async with open_router(path, connect=provider) as router, trio.open_nursery() as nursery:
+        results: list[str] = []
+
+        async def one() -> None:
+            results.append((await router.chat("alone", "x")).content)
+
+        nursery.start_soon(one)
+        await trio.sleep(0.5)
+        path.write_text(CHAIN.replace('"TEST_KEY_A"', '"TEST_KEY_A"\nmax_in_flight = 2'))
+        await trio.sleep(2)
+        await router.chat("alone", "y")
+        await trio.sleep(10)
+        assert results == ["served"]
+
+
+async def test_keys_may_come_from_the_program(autojump_clock: Clock) -> None:
+    provider = ScriptedProvider({"first": [answer()], "second": [answer()]})
+    async with open_router(lockfile(), connect=provider, keys={"TEST_KEY_A": "given"}) as router:
+        await router.chat("alone", "x")
+        assert provider.calls[0].headers["authorization"] == "Bearer given"
+        with pytest.raises(MissingKey):
+            await router.chat("anthropic:second", "x")
 
 
 async def test_opening_a_router_touches_no_network(autojump_clock: Clock) -> None:

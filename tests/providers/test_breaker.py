@@ -1,0 +1,252 @@
+"""Breakers: the table in breaker.py, line by line, with exact times."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmring.providers.breaker import Breaker, State
+
+LOW, HIGH = 0.0, 0.999
+
+
+def breaker(jitter: float = LOW) -> Breaker:
+    return Breaker(lambda: jitter)
+
+
+def record(tested: Breaker, now: float, results: str) -> None:
+    """Requests that begin and end at `now`: "." went well, "x" failed."""
+    for result in results:
+        tested.record(ok=result == ".", generation=tested.generation, now=now)
+
+
+def probe(tested: Breaker, now: float, *, ok: bool) -> None:
+    assert tested.state(now) is State.PROBATION
+    assert tested.begin(now)
+    tested.record(ok=ok, generation=tested.generation, now=now)
+
+
+def tripped(jitter: float = LOW) -> Breaker:
+    tested = breaker(jitter)
+    record(tested, 0.0, "xxxxx")
+    assert tested.state(0.0) is State.OPEN
+    return tested
+
+
+# Closed.
+
+
+@pytest.mark.parametrize(
+    ("results", "state"),
+    [
+        ("", State.CLOSED),
+        ("xxxx", State.CLOSED),
+        ("xxxxx", State.OPEN),
+        ("xxxx.xxxx", State.CLOSED),
+        (".xxxxx", State.OPEN),
+        # Half of ten; not half of ten; half of nine.
+        (".x.x.x.x.x", State.OPEN),
+        ("..x.x.x.x.", State.CLOSED),
+        (".x.x.x.xx", State.CLOSED),
+        ("x.x.x.x.x.", State.CLOSED),
+        ("x.x.x.x.x.x", State.OPEN),
+        ("." * 16 + "xxxx.xxxx.xxxx.xxxx.xxxx", State.OPEN),
+        ("." * 16 + "xxxx.xxxx.xxxx.xxxx.xxx", State.CLOSED),
+    ],
+)
+def test_five_failures_in_a_row_or_half_of_ten_calls_open_it(results: str, state: State) -> None:
+    tested = breaker()
+    record(tested, 0.0, results)
+    assert tested.state(0.0) is state
+
+
+@pytest.mark.parametrize(("later", "state"), [(29.0, State.OPEN), (30.0, State.OPEN), (31.0, State.CLOSED)])
+def test_the_half_is_counted_over_30_seconds(later: float, state: State) -> None:
+    tested = breaker()
+    record(tested, 0.0, "xxxx.xxxx")
+    record(tested, later, ".x")
+    assert tested.state(later) is state
+
+
+def test_successes_are_forgotten_as_well() -> None:
+    tested = breaker()
+    record(tested, 0.0, "." * 1000)
+    record(tested, 31.0, "xxx.xxx.x.x")
+    assert tested.state(31.0) is State.OPEN
+
+
+def test_failures_in_a_row_count_however_far_apart() -> None:
+    tested = breaker()
+    for now in range(0, 500, 100):
+        record(tested, float(now), "x")
+    assert tested.state(400.0) is State.OPEN
+
+
+# Open.
+
+
+@pytest.mark.parametrize(
+    ("jitter", "seconds"),
+    [
+        (LOW, [2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 150.0, 150.0]),
+        (HIGH, [4.9975, 9.995, 19.99, 39.98, 79.96, 159.92, 299.85, 299.85]),
+    ],
+)
+def test_it_is_open_for_a_doubling_time_of_which_the_second_half_is_random(jitter: float, seconds: list[float]) -> None:
+    tested, now = tripped(jitter), 0.0
+    for expected in seconds:
+        assert tested.until - now == pytest.approx(expected)
+        assert tested.state(tested.until - 1e-6) is State.OPEN
+        now = tested.until
+        probe(tested, now, ok=False)
+
+
+def test_a_provider_that_is_down_for_a_month_is_still_probed() -> None:
+    tested = tripped(HIGH)
+    for _ in range(10_000):
+        probe(tested, tested.until, ok=False)
+    assert tested.until == pytest.approx(299.85 * 10_000, rel=0.01)
+
+
+def test_results_of_requests_sent_before_it_opened_change_nothing() -> None:
+    tested = breaker()
+    old = tested.generation
+    record(tested, 0.0, "xxxxx")
+    until = tested.until
+    for now in (1.0, 2.5):
+        for ok in (True, False):
+            tested.record(ok=ok, generation=old, now=now)
+    assert tested.until == until
+    assert tested.state(2.5) is State.PROBATION
+    probe(tested, 2.5, ok=True)
+    for _ in range(10):
+        tested.record(ok=False, generation=old, now=2.5)
+        tested.record(ok=False, generation=old + 1, now=2.5)
+    assert tested.state(2.5) is State.RECOVERING
+
+
+# Probation.
+
+
+def test_one_request_is_the_probe_and_all_others_wait_for_it() -> None:
+    tested = tripped()
+    assert not tested.probing
+    assert tested.state(2.5) is State.PROBATION
+    assert not tested.probing
+    assert tested.begin(2.5)
+    assert tested.probing
+
+
+def test_an_abandoned_probe_lets_the_next_request_be_the_probe() -> None:
+    tested = tripped()
+    tested.begin(2.5)
+    tested.abandon_probe()
+    assert not tested.probing
+    assert tested.state(3.0) is State.PROBATION
+    probe(tested, 3.0, ok=True)
+    assert tested.state(3.0) is State.RECOVERING
+
+
+def test_outside_of_probation_no_request_is_a_probe() -> None:
+    tested = breaker()
+    assert not tested.begin(0.0)
+    record(tested, 0.0, "xxxxx")
+    probe(tested, 2.5, ok=True)
+    assert not tested.begin(3.0)
+    assert not tested.probing
+
+
+# Recovering.
+
+
+def recovering(jitter: float = LOW) -> Breaker:
+    """Since 10.0."""
+    tested = tripped(jitter)
+    probe(tested, 10.0, ok=True)
+    return tested
+
+
+@pytest.mark.parametrize(
+    ("now", "share"), [(10.0, 0.1), (15.0, 0.55), (19.0, 0.91), (20.0 - 1e-9, 1.0), (20.0, 1.0), (99.0, 1.0)]
+)
+def test_its_share_grows_from_a_tenth_to_all_in_ten_seconds(now: float, share: float) -> None:
+    tested = recovering()
+    assert tested.share(now) == pytest.approx(share)
+    assert tested.state(now) is (State.RECOVERING if now < 20.0 else State.CLOSED)
+
+
+@given(st.floats(min_value=0.1, max_value=1.0))
+def test_it_knows_when_a_share_is_reached(share: float) -> None:
+    tested = recovering()
+    at = tested.share_at(share)
+    assert 10.0 <= at <= 20.0
+    assert tested.share(at) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(("share", "at"), [(0.0, 10.0), (0.1, 10.0), (0.55, 15.0), (1.0, 20.0), (2.0, 20.0)])
+def test_a_share_is_reached_between_the_probe_and_ten_seconds_later(share: float, at: float) -> None:
+    assert recovering().share_at(share) == pytest.approx(at)
+
+
+@pytest.mark.parametrize(("jitter", "seconds"), [(LOW, 5.0), (HIGH, 9.995)])
+def test_a_failure_while_recovering_opens_it_for_twice_as_long(jitter: float, seconds: float) -> None:
+    tested = recovering(jitter)
+    record(tested, 11.0, "...x")
+    assert tested.state(11.0) is State.OPEN
+    assert tested.until - 11.0 == pytest.approx(seconds)
+
+
+def test_after_its_recovery_all_is_forgotten() -> None:
+    tested = recovering()
+    record(tested, 20.0, "xxxx")
+    assert tested.state(20.0) is State.CLOSED
+    record(tested, 20.0, "x")
+    assert tested.state(20.0) is State.OPEN
+    assert tested.until == 22.5
+
+
+# Any story.
+
+events = st.lists(
+    st.tuples(
+        st.sampled_from(["begin", "ok", "failed", "cancelled"]),
+        st.floats(min_value=0.0, max_value=40.0).map(lambda seconds: round(seconds, 1)),
+    ),
+    max_size=80,
+)
+
+
+@given(events, st.sampled_from([LOW, HIGH]))
+def test_in_any_story_there_is_one_probe_and_no_dead_end(story: list[tuple[str, float]], jitter: float) -> None:
+    tested, now = breaker(jitter), 0.0
+    requests: list[tuple[int, bool]] = []
+    for event, seconds in story:
+        now += seconds if event == "begin" else 0.0
+        before = tested.state(now)
+        if event == "begin":
+            if before is not State.OPEN and not tested.probing:
+                is_probe = tested.begin(now)
+                assert is_probe == (before is State.PROBATION)
+                requests.append((tested.generation, is_probe))
+        elif requests:
+            generation, is_probe = requests.pop(0)
+            is_late = generation != tested.generation
+            if event == "cancelled":
+                if is_probe and not is_late and tested.probing:
+                    tested.abandon_probe()
+            else:
+                tested.record(ok=event == "ok", generation=generation, now=now)
+            if is_late:
+                assert tested.state(now) is before
+        open_probes = sum(is_probe and generation == tested.generation for generation, is_probe in requests)
+        assert open_probes == tested.probing
+        assert 0.1 <= tested.share(now) <= 1.0
+        if tested.state(now) is State.OPEN:
+            assert 0.0 < tested.until - now <= 300.0
+    # Whatever happened: all requests end, time passes, and it is closed again.
+    while requests:
+        generation, is_probe = requests.pop()
+        tested.record(ok=True, generation=generation, now=now)
+    now += 300.0
+    if tested.state(now) is State.PROBATION:
+        probe(tested, now, ok=True)
+    assert tested.state(now + 10.0) is State.CLOSED
