@@ -24,7 +24,7 @@ from llmring.router.calls import Calls
 from llmring.router.report import Report
 
 OnError = Literal["yield", "raise", "skip"]
-Input = Prompt | ChatRequest
+Input = Prompt | ChatRequest | InvalidRequest
 Inputs = Iterable[Input] | AsyncIterable[Input]
 
 _LEAVE_SECONDS = 5.0

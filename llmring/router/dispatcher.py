@@ -63,6 +63,7 @@ class Dispatcher:
         self.lockfile = lockfile
         self.lockfile_error: ConfigError | None = None
         self.workers: dict[str, ProviderWorker] = {}
+        self._retired: dict[str, ProviderWorker] = {}
         self._seen = _stamp(lockfile.path)
         self._profile = profile
         self._hire = hire
@@ -91,6 +92,9 @@ class Dispatcher:
         if worker is None:
             worker = self._hire(provider, self.lockfile.providers.get(provider))
             self.workers[provider] = worker
+            previous = self._retired.pop(provider, None)
+            if previous is not None:
+                worker.inherit(previous)
         return worker
 
     def journey(self, request: ChatRequest, profile: str | None, deadline: float, *, patient: bool = False) -> Journey:
@@ -183,11 +187,12 @@ class Dispatcher:
         _LOG.info("lockfile reloaded: %s", lockfile.path)
 
     def _replace(self, lockfile: Lockfile) -> None:
-        """Workers whose settings have changed end with their last request; new ones are made when they are needed."""
+        """Workers whose settings have changed serve who is on the way; new ones are made when they are needed."""
         before: Mapping[str, ProviderSettings] = self.lockfile.providers
         for name in list(self.workers):
             if before.get(name) != lockfile.providers.get(name):
-                self.workers.pop(name).retire()
+                self._retired[name] = self.workers.pop(name)
+                self._retired[name].retire()
         self.lockfile = lockfile
         self._table.clear()
 

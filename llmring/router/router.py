@@ -6,7 +6,7 @@ in one of them stops the router loudly.
 
 import math
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Unpack
@@ -15,6 +15,7 @@ import trio
 
 from llmring.chat import ChatRequest, ChatResponse, Completion
 from llmring.config import find_lockfile, read_key, read_settings
+from llmring.errors import InvalidRequest
 from llmring.lockfile import Lockfile, ProviderSettings, read_lockfile
 from llmring.prompts import ChatOptions, Prompt, check_request, to_request
 from llmring.providers.known import endpoint
@@ -106,13 +107,16 @@ class Router:
     ) -> MapRun:
         """Send every prompt to `alias`: `async with router.map(...) as run: async for row in run`.
 
-        `prompts` is any iterable or async iterable of prompts (or of ChatRequests, whose own fields then hold). Rows
+        `prompts` is any iterable or async iterable of prompts, or of ChatRequests, whose own fields then hold; an input
+        that could not be read may stand there as an InvalidRequest, and fails its own row alone. Rows
         wait for the limits of the whole chain as long as it takes; a refusal or an overload never fails a row. `window`
         bounds the rows in flight and finished but unread. A failed row is yielded with its `error`, raised, or skipped;
         a function decides for each.
         """
 
         async def send(item: Input) -> ChatResponse:
+            if isinstance(item, InvalidRequest):
+                raise item
             request = item if isinstance(item, ChatRequest) else to_request(alias, item, **options)
             check_request(request)
             deadline = trio.current_time() + request.timeout if request.timeout is not None else math.inf
@@ -174,6 +178,7 @@ async def open_router(
     timeout: float = TIMEOUT_SECONDS,  # noqa: ASYNC109 - of each call, not of this function
     grace: float = GRACE_SECONDS,
     connect: Connect | None = None,
+    keys: Mapping[str, str] | None = None,
     catalog: Catalog | None = None,
     jitter: Callable[[], float] = random.random,
 ) -> AsyncGenerator[Router]:
@@ -181,8 +186,9 @@ async def open_router(
 
     `lockfile`: a path, or one that was read already; by default LLMRING_LOCKFILE_PATH, ./llmring.lock, the bundled one.
     `profile`: by default LLMRING_PROFILE, then the lockfile's. `timeout` bounds a call in seconds. Leaving the block
-    refuses new calls, waits up to `grace` seconds for those under way, then cuts them off with RouterClosed. `connect`
-    makes connections (llmring.testing has a scripted provider); `jitter()` gives a number in [0, 1).
+    refuses new calls, waits up to `grace` seconds for those under way, then cuts them off with RouterClosed. `keys`, by
+    the names of variables, stand in for the environment. `connect` makes connections (llmring.testing has a scripted
+    provider); `jitter()` gives a number in [0, 1).
 
     Raises ConfigError. What the block raises comes out as it is, never in an ExceptionGroup.
     """
@@ -197,7 +203,8 @@ async def open_router(
 
             def hire(name: str, provider: ProviderSettings | None) -> ProviderWorker:
                 about = endpoint(name, provider)
-                worker = ProviderWorker(about, read_key(about.key_variables), connect, jitter)
+                key = read_key(about.key_variables) if keys is None else read_key(about.key_variables, keys)
+                worker = ProviderWorker(about, key, connect, jitter)
                 nursery.start_soon(worker.run)
                 return worker
 
