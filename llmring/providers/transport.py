@@ -106,9 +106,9 @@ class HttpxReply:
 
     async def aclose(self) -> None:
         await self._response.aclose()
-        # Read on, into the error that a closed connection gives. httpx2 reads through half a dozen nested generators, and
-        # closing the outer one leaves another open (AsyncResponseStream.__aiter__, 2.16), to be warned of when it is
-        # collected; an error from within ends them all.
+        # Read on, into the error that a closed connection gives. httpx2 reads through half a dozen nested generators,
+        # and closing the outer one leaves another open (AsyncResponseStream.__aiter__, 2.16), to be warned of when it
+        # is collected; an error from within ends them all.
         with suppress(httpx2.RequestError, httpx2.StreamError):
             while await anext(self._body, b""):
                 pass

@@ -150,6 +150,13 @@ class MapRun:
         rows.sort(key=lambda row: row.index)
         return rows
 
+    def finished_nowait(self) -> list[Row]:
+        """Rows that have finished and were not read: for a consumer that stops halfway and wants what was paid for."""
+        rows = [*self._finished, *self._early.values()]
+        self._finished.clear()
+        self._early.clear()
+        return rows
+
     def progress(self, total: int | None = None) -> Progress:
         """Where the run is; `total` rows, when known, give an ETA: from the limits, not from the average so far."""
         now = trio.current_time()
