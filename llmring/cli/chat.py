@@ -1,0 +1,179 @@
+"""`llmring chat`: one question, one answer on standard output."""
+
+import sys
+from typing import Any
+
+import click
+import msgspec
+import trio
+
+from llmring.chat import ChatChunk, ChatRequest, ChatResponse
+from llmring.cli.running import Failed, check_is_ours, note, open_lockfile, run_trio
+from llmring.cli.spelling import answer_json, cost_json, error_json, tool_call_json, usage_json
+from llmring.config import read_settings
+from llmring.errors import ConfigError, InvalidRequest, LLMRingError
+from llmring.lockfile import Lockfile
+from llmring.prompts import to_request
+from llmring.router.router import Router, open_router
+
+USUAL_ALIAS = "fast"
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """The command line, as it was given."""
+
+    prompt: str | None
+    model: str | None
+    system: str | None
+    stream: bool
+    as_json: bool
+    verbose: bool
+    temperature: float | None
+    max_tokens: int | None
+    timeout: float | None
+    profile: str | None
+    lockfile: str | None
+
+
+@click.command(
+    epilog="""\b
+    Examples:
+      llmring chat "What is a lockfile?" --model summarizer
+      llmring chat -m openai:gpt-4o-mini --stream < notes.txt
+      git diff | llmring chat -s "Write a commit message." -m writer
+    """
+)
+@click.argument("prompt", required=False)
+@click.option("-m", "--model", help="An alias of the lockfile, or provider:model. Default: 'fast', or the only alias.")
+@click.option("-s", "--system", help="A system message.")
+@click.option("--stream", is_flag=True, help="Show the text as it comes. With --json: one JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: the answer with usage and cost, or the error.")
+@click.option("-v", "--verbose", is_flag=True, help="Say on standard error who answered, for how much, and why.")
+@click.option("--temperature", type=float, help="Sent only when given.")
+@click.option("--max-tokens", type=int, help="The longest answer, in tokens.")
+@click.option("--timeout", type=float, help="Seconds for the whole call, waiting included. Default: 600.")
+@click.option("--profile", help="A profile of the lockfile. Default: LLMRING_PROFILE, then the lockfile's.")
+@click.option("--lockfile", metavar="FILE", help="Default: LLMRING_LOCKFILE_PATH, then ./llmring.lock.")
+def command(**given: Any) -> int:
+    """Ask a model and print its answer.
+
+    Without PROMPT, or with '-', the prompt is read from standard input.
+    """
+    options = Options(**given)
+    try:
+        run_trio(lambda: ask(options))
+    except Failed as failed:
+        if options.as_json:
+            print_json({"error": error_json(failed.error)})
+        raise
+    return 0
+
+
+async def ask(options: Options) -> None:
+    """Make the call. Raises LLMRingError."""
+    lockfile = open_lockfile(options.lockfile)
+    request = to_request(
+        _model(options, lockfile),
+        _prompt(options.prompt),
+        system=options.system,
+        temperature=options.temperature,
+        max_tokens=options.max_tokens,
+        timeout=options.timeout,
+    )
+    if options.verbose:
+        for remark in lockfile.notes:
+            note(f"{lockfile.path}: {remark}")
+    async with open_router(lockfile, profile=options.profile) as router:
+        start = trio.current_time()
+        ask_router = _stream if options.stream else _whole
+        response = await ask_router(router, request, options)
+        if options.verbose:
+            tell(response, trio.current_time() - start)
+        if response.finish_reason == "length":
+            note("(the answer was cut off at its longest: --max-tokens)")
+
+
+async def _whole(router: Router, request: ChatRequest, options: Options) -> ChatResponse:
+    response = await router.chat(request)
+    if options.as_json:
+        print_json(answer_json(response))
+    else:
+        click.echo(response.content)
+    return response
+
+
+async def _stream(router: Router, request: ChatRequest, options: Options) -> ChatResponse:
+    try:
+        async with router.stream(request) as stream:
+            async for chunk in stream:
+                show(chunk, as_json=options.as_json)
+            assert stream.response is not None, "a stream that ended has a response"
+            return stream.response
+    except LLMRingError:
+        click.echo()
+        raise
+
+
+def show(chunk: ChatChunk, *, as_json: bool) -> None:
+    """One piece of a stream: text, or an object a line."""
+    if as_json:
+        print_json(chunk_json(chunk))
+    else:
+        click.echo(chunk.content, nl=chunk.finish_reason is not None)
+    sys.stdout.flush()
+
+
+def chunk_json(chunk: ChatChunk) -> dict[str, Any]:
+    spelled: dict[str, Any] = {"content": chunk.content, "model": str(chunk.model)}
+    if chunk.finish_reason is not None:
+        spelled["finish_reason"] = chunk.finish_reason
+        spelled["usage"] = usage_json(chunk.usage)
+        spelled["tool_calls"] = [tool_call_json(call) for call in chunk.tool_calls]
+        if chunk.cost is not None:
+            spelled |= cost_json(chunk.cost)
+    return spelled
+
+
+def print_json(value: dict[str, Any]) -> None:
+    click.echo(msgspec.json.encode(value))
+
+
+def tell(response: ChatResponse, seconds: float) -> None:
+    """Who answered, after what, in how long, for how much."""
+    for attempt in response.attempts[:-1]:
+        note(f"- {attempt}")
+    usage = response.usage
+    tokens = f"{usage.total_input_tokens} tokens in, {usage.total_output_tokens} out" if usage else "tokens unknown"
+    usd = f"${response.cost.usd:f}" if response.cost.usd is not None else f"cost unknown ({response.cost.status})"
+    note(f"{response.model} answered in {seconds:.2f} s: {tokens}, {usd}")
+
+
+def _prompt(argument: str | None) -> str:
+    """The argument, or all of standard input."""
+    if argument not in (None, "-"):
+        return argument or ""
+    if argument is None and sys.stdin.isatty():
+        raise InvalidRequest("there is no prompt: give one as an argument, or on standard input")
+    try:
+        text = sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise InvalidRequest("standard input is not text: it is not UTF-8") from error
+    if not text.strip():
+        raise InvalidRequest("the prompt on standard input is empty")
+    return text
+
+
+def _model(options: Options, lockfile: Lockfile) -> str:
+    """The alias or model to ask. Raises ConfigError that lists what there is."""
+    if options.model is not None:
+        check_is_ours(lockfile, options.model)
+        return options.model
+    name = options.profile or read_settings().profile or lockfile.default_profile
+    aliases = list(lockfile.profile(name).bindings) if lockfile.profiles else []
+    if USUAL_ALIAS in aliases:
+        return USUAL_ALIAS
+    check_is_ours(lockfile, USUAL_ALIAS)
+    if len(aliases) == 1:
+        return aliases[0]
+    known = ", ".join(aliases) if aliases else "none"
+    raise ConfigError(f"which model? Give --model: an alias of {lockfile.path} ({known}), or provider:model")

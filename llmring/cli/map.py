@@ -1,0 +1,100 @@
+"""`llmring map`: a file of prompts in, a file of answers out."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from llmring.cli.lines import open_lines
+from llmring.cli.output import Output, open_output
+from llmring.cli.progress import progress_shown, report_text
+from llmring.cli.rows import Rows, written
+from llmring.cli.running import check_is_ours, note, open_lockfile, run_trio
+from llmring.prompts import ChatOptions
+from llmring.router.batch import MapRun
+from llmring.router.report import Report
+from llmring.router.router import open_router
+
+FAILED_ROWS = 1
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """The command line, as it was given."""
+
+    alias: str
+    source: Path
+    output: Path | None
+    system: str | None
+    temperature: float | None
+    max_tokens: int | None
+    window: int | None
+    ordered: bool
+    force: bool
+    quiet: bool
+    profile: str | None
+    lockfile: str | None
+
+
+@click.command(
+    epilog="""\b
+    A row of INPUT is a JSON string, or an object with "prompt" or "messages", and, where they differ
+    from the options: system, temperature, top_p, max_tokens, stop, tools, tool_choice. An "id" comes
+    back with the answer. A row that cannot be read becomes an error row; the others go on.
+
+    \b
+    Examples:
+      llmring map summarizer pages.jsonl -o summaries.jsonl
+      jq -c '{prompt: .text, id: .key}' data.json | llmring map tagger - --ordered > tags.jsonl
+    """
+)
+@click.argument("alias")
+@click.argument("source", metavar="INPUT", type=click.Path(path_type=Path, allow_dash=True))
+@click.option("-o", "--output", type=click.Path(path_type=Path, allow_dash=True), help="JSONL. Default: stdout.")
+@click.option("-s", "--system", help="A system message for every row that has none of its own.")
+@click.option("--temperature", type=float, help="Sent only when given.")
+@click.option("--max-tokens", type=int, help="The longest answer, in tokens.")
+@click.option("--window", type=click.IntRange(min=1), help="Rows in flight. Default: twice the connections.")
+@click.option("--ordered", is_flag=True, help="Write rows in the order of the input, not as they finish.")
+@click.option("--force", is_flag=True, help="Replace an OUTPUT that exists.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no report on standard error.")
+@click.option("--profile", help="A profile of the lockfile. Default: LLMRING_PROFILE, then the lockfile's.")
+@click.option("--lockfile", metavar="FILE", help="Default: LLMRING_LOCKFILE_PATH, then ./llmring.lock.")
+def command(**given: Any) -> int:
+    """Send every row of INPUT (JSONL, '-' for standard input) to ALIAS, and write one line for each.
+
+    Rows wait for the limits of the whole chain as long as it takes. The output appears when it is whole; until then
+    finished rows are in OUTPUT.part.
+    """
+    options = Options(**given)
+    report = run_trio(lambda: work(options))
+    return FAILED_ROWS if report.failed else 0
+
+
+async def work(options: Options) -> Report:
+    """Run the map. Raises LLMRingError."""
+    lockfile = open_lockfile(options.lockfile)
+    check_is_ours(lockfile, options.alias)
+    async with open_lines(options.source) as lines, open_router(lockfile, profile=options.profile) as router:
+        rows = Rows(lines, options.alias, _call_options(options))
+        run = router.map(options.alias, rows, ordered=options.ordered, window=options.window)
+        with open_output(options.output, force=options.force) as output:
+            await _write_all(run, rows, output, lines.total, quiet=options.quiet)
+    if not options.quiet:
+        note(report_text(run.report))
+    return run.report
+
+
+async def _write_all(run: MapRun, rows: Rows, output: Output, total: int | None, *, quiet: bool) -> None:
+    try:
+        async with run, progress_shown(run, total, quiet=quiet):
+            async for row in run:
+                output.write(written(row, rows.marks.pop(row.index)))
+    finally:
+        # Stopped halfway, by Ctrl-C or an error: what has been answered was paid for.
+        for row in run.finished_nowait():
+            output.write(written(row, rows.marks.pop(row.index)))
+
+
+def _call_options(options: Options) -> ChatOptions:
+    return {"system": options.system, "temperature": options.temperature, "max_tokens": options.max_tokens}

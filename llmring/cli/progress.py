@@ -1,0 +1,113 @@
+"""The live line of a map: done, rate, cost, the limit that binds, time left. On standard error, never in the way.
+
+With rich, in a terminal, one line that moves; otherwise a plain line every five seconds.
+"""
+
+import math
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
+import trio
+
+from llmring.cli.running import note, stderr_is_terminal
+from llmring.router.batch import MapRun, Progress
+from llmring.router.report import Report
+
+PLAIN_SECONDS = 5.0
+LIVE_SECONDS = 0.2
+
+
+@asynccontextmanager
+async def progress_shown(run: MapRun, total: int | None, *, quiet: bool) -> AsyncGenerator[None]:
+    """Show how `run` gets on while the block lasts."""
+    async with trio.open_nursery() as nursery:
+        if not quiet:
+            nursery.start_soon(_show, run, total)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def _show(run: MapRun, total: int | None) -> None:
+    live = _live_line() if stderr_is_terminal() else None
+    if live is None:
+        while True:
+            await trio.sleep(PLAIN_SECONDS)
+            note(progress_line(run.progress(total), run.report, total))
+    update, close = live
+    try:
+        while True:
+            update(progress_line(run.progress(total), run.report, total))
+            await trio.sleep(LIVE_SECONDS)
+    finally:
+        close()
+
+
+def _live_line() -> tuple[Callable[[str], None], Callable[[], None]] | None:
+    """Two functions, to change the line and to take it away; None where rich is not installed."""
+    try:
+        from rich.console import Console
+        from rich.live import Live
+        from rich.text import Text
+    except ModuleNotFoundError:
+        return None
+    # No thread of its own: this task refreshes.
+    live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
+    live.start()
+    return lambda text: live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True), live.stop
+
+
+def progress_line(progress: Progress, report: Report, total: int | None) -> str:
+    """`123/1,000 rows · 9.1/s · $0.012300 · bound by openai requests limit · 1:23 left · 2 failed`."""
+    of = f"/{total:,}" if total is not None else ""
+    parts = [
+        f"{progress.rows:,}{of} rows",
+        f"{progress.rows_per_second:.1f}/s",
+        usd_text(report),
+        f"bound by {progress.binding}",
+    ]
+    if progress.eta_seconds is not None:
+        parts.append(f"{clock(progress.eta_seconds)} left")
+    if report.failovers:
+        parts.append(f"{report.failovers:,} failed over")
+    if progress.failed:
+        parts.append(f"{progress.failed:,} failed")
+    return " · ".join(parts)
+
+
+def usd_text(report: Report) -> str:
+    """Dollars, and how many answers are not in them."""
+    unpriced = f" + {report.unpriced:,} unpriced" if report.unpriced else ""
+    return f"${report.usd:.6f}{unpriced}"
+
+
+def clock(seconds: float) -> str:
+    """`1:23`, `2:01:05`."""
+    whole = math.ceil(seconds)
+    minutes, hours = whole // 60 % 60, whole // 3600
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def report_text(report: Report) -> str:
+    """The table at the end of a map, and what it comes to."""
+    rows: list[tuple[str, ...]] = [("model", "served", "429s", "failed", "tokens in", "tokens out", "cost")]
+    for model, part in sorted(report.by_model.items()):
+        unpriced = f" + {part.unpriced:,} unpriced" if part.unpriced else ""
+        counts = (part.served, part.refused, part.failed, part.input_tokens, part.output_tokens)
+        rows.append((model, *(f"{count:,}" for count in counts), f"${part.usd:.6f}{unpriced}"))
+    summary = (
+        f"{report.answered:,} of {report.rows:,} rows answered, {report.failovers:,} failed over, "
+        f"{report.refused:,} 429s, {usd_text(report)}, {report.wall_seconds:.1f} s"
+    )
+    errors = [f"{count:,} x {name}" for name, count in sorted(report.errors.items())]
+    return "\n".join([*_aligned(rows), "", summary, *errors])
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    """The first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))]
+        ).rstrip()
+        for first, *rest in rows
+    ]

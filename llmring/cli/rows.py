@@ -1,0 +1,107 @@
+"""Rows of a JSONL file: a line in, a request out; an answer in, a line out.
+
+A row is a JSON string (the prompt), or an object with `prompt` or `messages`, and the options of a call where they
+differ from those of the command line. `id` comes back with the answer; keys that are not known are left alone.
+"""
+
+from typing import Any, Self
+
+import msgspec
+
+from llmring.chat import ChatRequest, JSONObject
+from llmring.cli.lines import Lines
+from llmring.cli.spelling import cost_json, error_json, tool_call_json, usage_json
+from llmring.errors import InvalidRequest
+from llmring.prompts import ChatOptions, to_request
+from llmring.router.batch import Row
+
+
+class _RowIn(msgspec.Struct):
+    """One object of the input file."""
+
+    prompt: str | None = None
+    messages: list[JSONObject] | None = None
+    id: Any = msgspec.UNSET
+    system: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    stop: str | list[str] | None = None
+    tools: list[JSONObject] = []
+    tool_choice: str | JSONObject | None = None
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """Where an input came from: its line, counted from 1, and its own id, UNSET where it has none."""
+
+    line: int
+    id: Any = msgspec.UNSET
+
+
+class Rows:
+    """The inputs of a map, read one by one. `marks` holds those that are not written yet, by index."""
+
+    def __init__(self, lines: Lines, alias: str, options: ChatOptions) -> None:
+        self.marks: dict[int, Mark] = {}
+        self._lines = lines
+        self._alias = alias
+        self._options = options
+        self._number = 0
+        self._index = 0
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> ChatRequest | InvalidRequest:
+        while line := await self._lines.next_line():
+            self._number += 1
+            if line.strip():
+                request, self.marks[self._index] = self._read(line, self._number)
+                self._index += 1
+                return request
+        raise StopAsyncIteration
+
+    def _read(self, line: bytes, number: int) -> tuple[ChatRequest | InvalidRequest, Mark]:
+        mark = Mark(number)
+        try:
+            given = msgspec.json.decode(line, type=str | _RowIn)
+            if isinstance(given, str):
+                given = _RowIn(prompt=given)
+            mark = Mark(number, given.id)
+            return self._request(given), mark
+        except msgspec.DecodeError as error:
+            return InvalidRequest(f"line {number}: {error}"), mark
+        except (InvalidRequest, UnicodeDecodeError) as error:
+            return InvalidRequest(f"line {number}: {error}"), mark
+
+    def _request(self, given: _RowIn) -> ChatRequest:
+        if (given.prompt is None) == (given.messages is None):
+            raise InvalidRequest("a row has either a prompt or messages")
+        own: dict[str, Any] = {
+            name: getattr(given, name)
+            for name in ("system", "temperature", "top_p", "max_tokens", "stop", "tools", "tool_choice")
+        }
+        set_here: ChatOptions = {name: value for name, value in own.items() if value}  # type: ignore[assignment]
+        if given.temperature is not None:
+            set_here["temperature"] = given.temperature
+        options: ChatOptions = {**self._options, **set_here}
+        return to_request(self._alias, given.prompt if given.prompt is not None else given.messages or [], **options)
+
+
+def written(row: Row, mark: Mark) -> bytes:
+    """The line for one finished row."""
+    spelled: dict[str, Any] = {"row": mark.line}
+    if mark.id is not msgspec.UNSET:
+        spelled["id"] = mark.id
+    if row.response is None:
+        spelled["error"] = error_json(row.error) if row.error is not None else None
+    else:
+        response = row.response
+        spelled["content"] = response.content
+        spelled["model"] = str(response.model)
+        spelled["finish_reason"] = response.finish_reason
+        if response.tool_calls:
+            spelled["tool_calls"] = [tool_call_json(call) for call in response.tool_calls]
+        spelled["usage"] = usage_json(response.usage)
+        spelled |= cost_json(response.cost)
+    return msgspec.json.encode(spelled) + b"\n"

@@ -1,0 +1,75 @@
+"""Answers and errors as JSON, for `--json` and for the rows of a map. Money is a string, as it is exact."""
+
+from typing import Any
+
+from llmring.chat import ChatResponse, Cost, ToolCall, Usage
+from llmring.errors import AllModelsFailed, Attempt, LLMRingError
+
+
+def answer_json(response: ChatResponse) -> dict[str, Any]:
+    """One answer."""
+    spelled: dict[str, Any] = {
+        "content": response.content,
+        "model": str(response.model),
+        "alias": response.alias,
+        "finish_reason": response.finish_reason,
+        "usage": usage_json(response.usage),
+        **cost_json(response.cost),
+        "attempts": [attempt_json(attempt) for attempt in response.attempts],
+    }
+    if response.tool_calls:
+        spelled["tool_calls"] = [tool_call_json(call) for call in response.tool_calls]
+    if response.refusal is not None:
+        spelled["refusal"] = response.refusal
+    return spelled
+
+
+def usage_json(usage: Usage | None) -> dict[str, int] | None:
+    """Totals as the providers count them, and the parts that have a price of their own."""
+    if usage is None:
+        return None
+    return {
+        "input_tokens": usage.total_input_tokens,
+        "output_tokens": usage.total_output_tokens,
+        "total_tokens": usage.total_tokens,
+        "cache_read_tokens": usage.cache_read_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+    }
+
+
+def cost_json(cost: Cost) -> dict[str, Any]:
+    """`cost_usd` is null where the price is unknown; `cost_status` says why."""
+    breakdown = None
+    if cost.breakdown is not None:
+        parts = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "cache_write_other", "output", "reasoning")
+        amounts = {part: getattr(cost.breakdown, part) for part in parts}
+        breakdown = {part: f"{usd:f}" for part, usd in amounts.items() if usd or part in ("input", "output")}
+    return {
+        "cost_usd": None if cost.usd is None else f"{cost.usd:f}",
+        "cost_status": cost.status,
+        "cost_breakdown": breakdown,
+    }
+
+
+def attempt_json(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "model": str(attempt.model),
+        "outcome": attempt.outcome,
+        "sent": attempt.sent,
+        "waited_seconds": round(attempt.waited_seconds, 6),
+        "took_seconds": round(attempt.took_seconds, 6),
+    }
+
+
+def tool_call_json(call: ToolCall) -> dict[str, str]:
+    return {"id": call.id, "name": call.name, "arguments": call.arguments}
+
+
+def error_json(error: LLMRingError) -> dict[str, Any]:
+    """One error: what it is, what it says, and every attempt where there were some."""
+    spelled: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
+    if isinstance(error, AllModelsFailed):
+        spelled["attempts"] = [attempt_json(attempt) for attempt in error.attempts]
+        spelled["retry_after"] = error.retry_after
+    return spelled

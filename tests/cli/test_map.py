@@ -1,0 +1,156 @@
+"""`llmring map` as a user types it."""
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.terminal import KEY, Terminal, command, environment
+
+
+def write(path: Path, *rows: object) -> Path:
+    path.write_text("".join(row if isinstance(row, str) else json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def read(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_every_row_has_its_line_in_the_output(terminal: Terminal) -> None:
+    rows = [{"prompt": f"number {number}", "id": f"id-{number}"} for number in range(1, 51)]
+    write(terminal.directory / "in.jsonl", *rows)
+    ended = terminal.run("map", "summarizer", "in.jsonl", "-o", "out.jsonl")
+    assert (ended.code, ended.out) == (0, "")
+    answers = {row["row"]: row for row in read(terminal.directory / "out.jsonl")}
+    assert sorted(answers) == list(range(1, 51))
+    for number, answer in answers.items():
+        assert answer["id"] == f"id-{number}"
+        assert answer["content"].startswith(f"echo: number {number} ")
+        assert answer["cost_status"] == "priced"
+    assert "50 of 50 rows answered" in ended.err
+    assert not (terminal.directory / "out.jsonl.part").exists()
+
+
+def test_an_unreadable_row_is_an_error_row_and_the_others_go_on(terminal: Terminal) -> None:
+    bad = ["not json\n", {"neither": 1}, {"prompt": "a", "messages": []}, {"messages": [{"role": "nobody"}]}, 7]
+    write(terminal.directory / "in.jsonl", json.dumps("good") + "\n", "\n", *bad, {"prompt": "good too", "id": None})
+    ended = terminal.run("map", "summarizer", "in.jsonl", "--ordered")
+    assert ended.code == 1
+    assert [(row["row"], "error" in row) for row in ended.lines()] == [
+        (1, False),
+        (3, True),
+        (4, True),
+        (5, True),
+        (6, True),
+        (7, True),
+        (8, False),
+    ]
+    assert ended.lines()[1]["error"]["message"].startswith("line 3: ")
+    assert ended.lines()[6]["id"] is None
+    assert "5 x InvalidRequest" in ended.err
+
+
+def test_a_row_may_set_its_own_options(terminal: Terminal) -> None:
+    chat = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 2, "temperature": 0}
+    write(terminal.directory / "in.jsonl", chat, "\n", {"prompt": "hello"})
+    rows = terminal.run("map", "summarizer", "in.jsonl", "--ordered", "--max-tokens", "3", "-q").lines()
+    assert [row["content"] for row in rows] == ["echo: he", "echo: hello "]
+
+
+def test_rows_may_come_on_standard_input(terminal: Terminal) -> None:
+    ended = terminal.run("map", "summarizer", "-", "-q", stdin='"one"\n"two"')
+    assert (ended.code, ended.err) == (0, "")
+    assert sorted(row["row"] for row in ended.lines()) == [1, 2]
+
+
+def test_failed_rows_are_written_and_end_with_1(terminal: Terminal) -> None:
+    write(terminal.directory / "in.jsonl", '"one"\n', '"two"\n')
+    ended = terminal.run("map", "broken", "in.jsonl", "-o", "out.jsonl")
+    assert ended.code == 1
+    assert [row["error"]["type"] for row in read(terminal.directory / "out.jsonl")] == ["AllModelsFailed"] * 2
+
+
+def test_an_existing_output_is_not_replaced_unasked(terminal: Terminal) -> None:
+    write(terminal.directory / "in.jsonl", '"one"\n')
+    out = terminal.directory / "out.jsonl"
+    out.write_text("precious\n")
+    ended = terminal.run("map", "summarizer", "in.jsonl", "-o", "out.jsonl")
+    assert ended.code == 2
+    assert "out.jsonl exists already" in ended.err
+    assert out.read_text() == "precious\n"
+    assert terminal.run("map", "summarizer", "in.jsonl", "-o", "out.jsonl", "--force").code == 0
+    assert len(read(out)) == 1
+
+
+def test_the_answers_of_a_run_that_did_not_end_are_never_overwritten(terminal: Terminal) -> None:
+    write(terminal.directory / "in.jsonl", '"one"\n')
+    part = terminal.directory / "out.jsonl.part"
+    part.write_text("paid for\n")
+    ended = terminal.run("map", "summarizer", "in.jsonl", "-o", "out.jsonl", "--force")
+    assert ended.code == 2
+    assert "they were paid for" in ended.err
+    assert part.read_text() == "paid for\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["summarizer", "in.jsonl", "-o", "no/such/dir/out.jsonl"], "cannot write no/such/dir/out.jsonl"),
+        (["summarizer", "in.jsonl", "-o", "."], "is a directory"),
+        (["summarizer", "gone.jsonl"], "cannot read gone.jsonl"),
+        (["summarizer", "."], "cannot read ."),
+        (["sumarizer", "in.jsonl"], "did you mean 'summarizer'?"),
+        (["summarizer", "in.jsonl", "--window", "0"], "--window"),
+    ],
+)
+def test_a_wrong_setup_ends_with_2_before_anything_is_sent(
+    terminal: Terminal, arguments: list[str], message: str
+) -> None:
+    write(terminal.directory / "in.jsonl", '"one"\n')
+    ended = terminal.run("map", *arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert message in ended.err
+    assert sorted(path.name for path in terminal.directory.iterdir()) == ["in.jsonl", "llmring.lock"]
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_is_stopped_keeps_what_was_answered(terminal: Terminal, ending: signal.Signals) -> None:
+    """Ten rows are answered while standard input stays open for more: then the process is interrupted, or killed."""
+    process = subprocess.Popen(
+        command("map", "summarizer", "-", "-o", "out.jsonl", "-q"),
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=terminal.directory,
+        env=environment({"SIM_KEY": KEY}),
+    )
+    assert process.stdin is not None and process.stderr is not None
+    part = terminal.directory / "out.jsonl.part"
+    try:
+        process.stdin.write(b"".join(b'"row %d"\n' % number for number in range(10)))
+        process.stdin.flush()
+        for _ in range(2000):
+            if part.exists() and len(part.read_bytes().splitlines()) == 10:
+                break
+            if process.poll() is not None:
+                pytest.fail(f"ended early: {process.stderr.read().decode()}")
+            time.sleep(0.02)
+        process.send_signal(ending)
+        process.stdin.close()
+        process.wait(30)
+        said = process.stderr.read().decode()
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        process.stderr.close()
+    assert sorted(row["row"] for row in read(part)) == list(range(1, 11))
+    assert not (terminal.directory / "out.jsonl").exists()
+    if ending is signal.SIGINT:
+        assert process.returncode == 130
+        assert "10 rows that were finished are in out.jsonl.part" in said
+        assert "Traceback" not in said
