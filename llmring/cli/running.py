@@ -47,10 +47,10 @@ def single(group: BaseExceptionGroup[BaseException]) -> BaseException:
     interrupts, _ = group.split(KeyboardInterrupt)
     if interrupts is not None:
         return KeyboardInterrupt()
-    if len(group.exceptions) > 1:
+    first, *others = group.exceptions
+    if others:
         return group
-    (only,) = group.exceptions
-    return single(only) if isinstance(only, BaseExceptionGroup) else only
+    return single(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def open_lockfile(argument: str | None) -> Lockfile:
