@@ -17,6 +17,7 @@
     |  |- ConnectFailed                                          yes      counts     2    nothing
     |  |- TransportBroken                                        yes      counts     2    nothing
     |  |- AttemptTimeout                                         yes      counts     2    nothing
+    |  |- DeadlineReached                                        yes        no       2    nothing
     |  |- BadReply                                               yes      counts     2    nothing
     |  |- ModelGone                                              yes        no       1    route
     |  |- ContextTooLong                                         yes        no       1    nothing
@@ -150,17 +151,17 @@ class MissingKey(ConfigError):
 class ProviderError(LLMRingError):
     """One attempt failed. Raised alone only where there is nothing left to fail over to by policy.
 
-    `model` is filled in by the worker; `status` is the HTTP status, None when there was none; `retry_after` is the
-    provider's own delay in seconds, None when it named none; `sent` is False when the provider cannot have seen the
-    request.
+    `model` and `sent` are filled in by the worker; `sent` is False when the provider cannot have seen the request.
+    `status` is the HTTP status, None when there was none; `retry_after` is the provider's own delay in seconds, None
+    when it named none.
     """
 
     fails_over: ClassVar[bool] = True
     trips_breaker: ClassVar[bool] = False
     tries: ClassVar[int] = 1
-    sent: ClassVar[bool] = True
     holds: ClassVar[Holds] = "nothing"
     is_weather: ClassVar[bool] = False
+    sent: bool = True
 
     def __init__(
         self,
@@ -253,6 +254,12 @@ class AttemptTimeout(ProviderError):
     """Our own time limit for one attempt ran out."""
 
     trips_breaker = True
+    tries = 2
+
+
+class DeadlineReached(ProviderError):
+    """The caller's own deadline left the attempt only seconds. Says nothing of the provider."""
+
     tries = 2
 
 

@@ -193,11 +193,11 @@ class Budget:
             return None
         limit = Limit(dimension=update.dimension, amount=update.limit, period=update.period)
         bucket = Bucket(limit, now)
-        if update.remaining is not None:
-            # The reply's own request is in `remaining` already; of the others nobody knows, so none is counted there.
-            own = reservation.charge.get(update.dimension, 0.0)
-            in_flight = self.outstanding.get(update.dimension, 0.0) - own
-            bucket.level = min(bucket.capacity, update.remaining - bucket.margin - in_flight)
+        # The reply's own request is in `remaining` already; of the others nobody knows, so none is counted there.
+        own = reservation.charge.get(update.dimension, 0.0)
+        in_flight = self.outstanding.get(update.dimension, 0.0) - own
+        remaining = update.remaining if update.remaining is not None else update.limit - own
+        bucket.level = min(bucket.capacity, remaining - bucket.margin - in_flight)
         self.buckets[update.dimension] = bucket
         return limit
 

@@ -28,7 +28,7 @@ def input_tokens(request: ChatRequest) -> float:
     )
     if request.tools:
         characters += len(msgspec.json.encode(request.tools))
-    return float(math.ceil(characters / 4))
+    return float(max(1, math.ceil(characters / 4)))
 
 
 class OutputEstimate:
@@ -44,7 +44,7 @@ class OutputEstimate:
     @property
     def tokens(self) -> float:
         doubt = math.sqrt(self._variance) if self._count < _CONFIDENT_AFTER else 0.0
-        return self._mean + doubt
+        return max(1.0, self._mean + doubt)
 
     def add(self, output_tokens: float) -> None:
         if self._count == 0:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import trio
 
 from llmring.chat import ChatRequest, Completion, Usage
-from llmring.errors import AttemptTimeout, BadReply, ProviderError
+from llmring.errors import AttemptTimeout, BadReply, DeadlineReached, ProviderError
 from llmring.providers.codec import Codec, HttpReply, StreamDecoder
 from llmring.providers.route import Outcome, Permit
 from llmring.providers.transport import Connection, Reply
@@ -30,13 +30,18 @@ CLOSE_SECONDS = 1.0
 """For giving a connection back: shielded, so that a cancelled request leaves nothing open."""
 
 
+HASTY_SECONDS = 10.0
+"""An attempt that its caller's deadline leaves less than this says nothing of the provider when it runs out."""
+
+
 @contextmanager
 def time_limit(seconds: float, what: str) -> Generator[None]:
-    """Raise AttemptTimeout when the block takes longer. `what` had not arrived."""
+    """Raise AttemptTimeout when the block takes longer, DeadlineReached when that is hasty. `what` had not arrived."""
     with trio.move_on_after(seconds) as scope:
         yield
     if scope.cancelled_caught:
-        raise AttemptTimeout(f"no {what} within {seconds:.3g} s")
+        kind = AttemptTimeout if seconds >= HASTY_SECONDS else DeadlineReached
+        raise kind(f"no {what} within {seconds:.3g} s")
 
 
 class Exchange:
@@ -88,32 +93,44 @@ class Exchange:
         return b"".join(pieces)
 
     async def succeeded(self, completion: Completion) -> None:
-        """The answer is whole."""
-        self.permit.route.succeeded(self.permit, completion.usage, trio.current_time())
+        """The answer is whole. The connection is given back first, for the next in line to use."""
         usage = completion.usage
-        await self._close("unknown" if usage is None else "exact", usage, clean=self._read_to_end)
+        self.permit.route.succeeded(self.permit, usage, trio.current_time())
+        await self._end("unknown" if usage is None else "exact", usage, clean=self._read_to_end)
 
     async def failed(self, error: BaseException, seen: Usage | None = None) -> None:
         """`error` ended it; `seen` is what a broken stream had used by then. A cancel teaches nothing."""
+        now = trio.current_time()
+        # Settled first: what is given back must not lift a level that the refusal then brings down.
+        self.permit.settle(self._outcome(error, seen), now, seen)
         if isinstance(error, ProviderError):
             error.model = self.permit.route.ref
-            self.permit.route.failed(self.permit, error, trio.current_time())
-        await self._close(*self._outcome(error, seen), clean=self._refused and self._read_to_end)
+            error.sent = error.sent and self._sent
+            if self._sent:
+                self.permit.route.failed(self.permit, error, now)
+        await self._close(clean=self._refused and self._read_to_end)
 
     async def left(self, seen: Usage | None) -> None:
         """The caller walked away from a stream that was going well."""
         self.permit.route.succeeded(self.permit, None, trio.current_time())
-        await self._close("unknown" if seen is None else "lower_bound", seen, clean=False)
+        await self._end("unknown" if seen is None else "lower_bound", seen, clean=False)
 
-    def _outcome(self, error: BaseException, seen: Usage | None) -> tuple[Outcome, Usage | None]:
+    def _outcome(self, error: BaseException, seen: Usage | None) -> Outcome:
         if not self._sent or (isinstance(error, ProviderError) and not error.sent):
-            return "not_sent", None
+            return "not_sent"
         if self._refused:
-            return "exact", Usage()
-        return ("lower_bound", seen) if seen is not None else ("unknown", None)
+            return "refused"
+        return "lower_bound" if seen is not None else "unknown"
 
-    async def _close(self, outcome: Outcome, usage: Usage | None, *, clean: bool) -> None:
-        """Close what is not to be used again, then let the next one in. Shielded: not even a cancel skips it."""
+    async def _end(self, outcome: Outcome, usage: Usage | None, *, clean: bool) -> None:
+        """Close, then let the next one in; come what may."""
+        try:
+            await self._close(clean=clean)
+        finally:
+            self.permit.settle(outcome, trio.current_time(), usage)
+
+    async def _close(self, *, clean: bool) -> None:
+        """Give the connection back, or close what is not to be used again. Shielded: not even a cancel skips it."""
         try:
             with trio.move_on_after(CLOSE_SECONDS, shield=True):
                 if self._reply is not None:
@@ -122,7 +139,6 @@ class Exchange:
                     await self._connection.aclose()
         finally:
             self._give_back(self._connection, clean)
-            self.permit.settle(outcome, usage)
 
 
 class LiveStream:

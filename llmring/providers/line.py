@@ -6,18 +6,24 @@ later can take the room it was woken for.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import Generic, Literal, Protocol, TypeVar
 
 import trio
 
 from llmring.providers.regime import Charge
 
-if TYPE_CHECKING:
-    from llmring.providers.route import Permit, Route
+
+class Returnable(Protocol):
+    """What a line hands out: a right that can be given back unused."""
+
+    def settle(self, outcome: Literal["not_sent"], now: float, /) -> None: ...
 
 
-class Waiter:
+Permit = TypeVar("Permit", bound=Returnable)
+
+
+class Waiter(Generic[Permit]):
     """One request in line. `number` orders requests by when they were first made; `deadline` is on the trio clock."""
 
     __slots__ = ("_woken", "deadline", "number", "permit")
@@ -33,27 +39,26 @@ class Waiter:
         """It has its permit, or was sent away: no line holds it any more."""
         return self._woken.is_set()
 
-    async def wait(self, places: Sequence[tuple["Route", Charge]], until: float) -> "Permit | None":
+    async def wait(self, places: "Sequence[tuple[Line[Permit], Charge]]", until: float) -> Permit | None:
         """Stand in line at every place. None when the clock says `until`, or when a place turned out hopeless.
 
         Cancelled: leaves every line, and a permit that was given in the same moment goes back unused.
         """
-        for route, charge in places:
-            route.line.enter(self, charge)
-            route.changed()
+        for line, charge in places:
+            line.enter(self, charge)
         try:
             with trio.move_on_at(until):
                 await self._woken.wait()
         except BaseException:
             if self.permit is not None:
-                self.permit.settle("not_sent")
+                self.permit.settle("not_sent", trio.current_time())
             raise
         finally:
-            for route, _ in places:
-                route.line.leave(self)
+            for line, _ in places:
+                line.leave(self)
         return self.permit
 
-    def give(self, permit: "Permit") -> None:
+    def give(self, permit: Permit) -> None:
         """Hand over the permit. The caller has seen that it is not served yet."""
         self.permit = permit
         self._woken.set()
@@ -63,27 +68,29 @@ class Waiter:
         self._woken.set()
 
 
-class Line:
-    """Waiters of one route, first come first served; one that comes back after a failure goes to the front."""
+class Line(Generic[Permit]):
+    """Waiters of one route, the oldest request first. `changed()` is called when one comes."""
 
-    def __init__(self) -> None:
-        self._places: OrderedDict[Waiter, Charge] = OrderedDict()
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        self._places: OrderedDict[Waiter[Permit], Charge] = OrderedDict()
         self._last_number = -1
 
     def __len__(self) -> int:
         return len(self._places)
 
-    def enter(self, waiter: Waiter, charge: Charge) -> None:
+    def enter(self, waiter: Waiter[Permit], charge: Charge) -> None:
         self._places[waiter] = charge
         if waiter.number < self._last_number:
-            self._places.move_to_end(waiter, last=False)
-        else:
-            self._last_number = waiter.number
+            # One that comes back after a failure: seldom, and nearly sorted already.
+            self._places = OrderedDict(sorted(self._places.items(), key=lambda place: place[0].number))
+        self._last_number = max(self._last_number, waiter.number)
+        self._changed()
 
-    def leave(self, waiter: Waiter) -> None:
+    def leave(self, waiter: Waiter[Permit]) -> None:
         self._places.pop(waiter, None)
 
-    def head(self) -> tuple[Waiter, Charge] | None:
+    def head(self) -> tuple[Waiter[Permit], Charge] | None:
         """The next to be served. Those who were served elsewhere are dropped."""
         while self._places:
             waiter = next(iter(self._places))

@@ -5,12 +5,12 @@ credential it shares with the provider's other routes owns the configured limits
 taking happen in one step without an await between, so no room is given away twice.
 """
 
+import logging
 import math
 from collections.abc import Callable
 from typing import Literal
 
 import msgspec
-import trio
 
 from llmring.chat import ChatRequest, Usage
 from llmring.errors import Dimension, ProviderError, RateLimited
@@ -24,12 +24,17 @@ from llmring.providers.readiness import READY, Busy, Readiness, Shut
 from llmring.providers.regime import Charge, Regime, at_least, charge, settled
 from llmring.refs import ModelRef
 
-Outcome = Literal["exact", "lower_bound", "unknown", "not_sent"]
+_LOG = logging.getLogger("llmring")
+
+Outcome = Literal["exact", "lower_bound", "unknown", "refused", "not_sent"]
 """How a request ended for the limits: usage known; a stream cut, so at least this much; nothing known, so the whole
-reservation stands; never sent, so nothing was used."""
+reservation stands; refused, so it counted as a request and used no tokens; never sent, so nothing was used."""
+
+_COUNTS: tuple[Dimension, ...] = ("requests", "day")
+"""The dimensions that count requests; the others count tokens."""
 
 QUOTA_SECONDS = 300.0
-"""A credential without money is asked again after this long, by one request."""
+"""A credential without money is asked again after this long."""
 
 AUTH_SECONDS = 60.0
 """A refused key is not sent again for this long; calls fail at once with the same error."""
@@ -86,7 +91,7 @@ class Route:
         self.ref = ref
         self.credential = credential
         self.changed = changed
-        self.line = Line()
+        self.line: Line[Permit] = Line(changed)
         self.breaker = Breaker(credential.random)
         self.budget = Budget((), now)
         self.in_flight = 0
@@ -166,13 +171,24 @@ class Route:
     def succeeded(self, permit: "Permit", usage: Usage | None, now: float) -> None:
         self._refusals = 0
         self.means.add(permit.charge, now - permit.taken_at)
-        self.breaker.record(ok=True, generation=permit.generation, now=now)
+        self._record(permit, now, ok=True)
         if usage is not None:
             self._output.add(usage.total_output_tokens)
 
+    def _record(self, permit: "Permit", now: float, *, ok: bool) -> None:
+        """Tell the breaker, and the log when that opens or closes it."""
+        before = self.breaker.generation
+        self.breaker.record(ok=ok, generation=permit.generation, now=now)
+        if self.breaker.generation == before:
+            return
+        if ok:
+            _LOG.info("%s answers again", self.ref)
+        else:
+            _LOG.warning("%s keeps failing: left out for %.1f s", self.ref, self.breaker.until - now)
+
     def failed(self, permit: "Permit", error: ProviderError, now: float) -> None:
         """Learn from a failure: trip, hold, or put out, as the class of the error says."""
-        self.breaker.record(ok=not error.trips_breaker, generation=permit.generation, now=now)
+        self._record(permit, now, ok=not error.trips_breaker)
         match error.holds:
             case "dimension":
                 self._refused(permit, error, now)
@@ -190,8 +206,10 @@ class Route:
 
     def _refused(self, permit: "Permit", error: ProviderError, now: float) -> None:
         assert isinstance(error, RateLimited), "only a refusal holds a dimension"
-        self._refusals += 1
         dimension: Dimension = error.dimension or ("day" if error.kind == "daily" else "requests")
+        # Of many refused at once only the first is a step: the others had left before its hold began.
+        if now >= self._home(dimension).holds.get(dimension, -math.inf):
+            self._refusals += 1
         self._hold(dimension, error.retry_after or self._delay(error, dimension, permit, now), now)
 
     def _delay(self, error: RateLimited, dimension: Dimension, permit: "Permit", now: float) -> float:
@@ -199,16 +217,20 @@ class Route:
         if error.kind == "daily":
             return DAILY_SECONDS
         lacking = 0.0
-        bucket = self.budget.buckets.get(dimension)
+        bucket = self._home(dimension).buckets.get(dimension)
         if bucket is not None:
             bucket.advance(now)
             lacking = bucket.wait(permit.charge.get(dimension, 0.0))
-        doublings = min(self._refusals - 1, _MOST_DOUBLINGS)
+        doublings = min(max(0, self._refusals - 1), _MOST_DOUBLINGS)
         return lacking or min(REFUSED_FIRST_SECONDS * 2.0**doublings, REFUSED_MOST_SECONDS)
 
     def _hold(self, dimension: Dimension, seconds: float, now: float) -> None:
         jitter = self.credential.random() * max(JITTER_SHARE * seconds, JITTER_SECONDS)
-        self.budget.refused(dimension, now + seconds + jitter, now)
+        self._home(dimension).refused(dimension, now + seconds + jitter, now)
+
+    def _home(self, dimension: Dimension) -> Budget:
+        """Where a limit lives: one of the lockfile is the whole provider's, a learned one this model's."""
+        return self.credential.budget if dimension in self.credential.budget.buckets else self.budget
 
     def pace(self, now: float) -> Pace:
         """How fast requests like the last ones can go here."""
@@ -221,7 +243,9 @@ class Route:
         """Take in what the headers of a reply say of the limits."""
         _, reservation = permit.reservations[0]
         for update in updates:
-            self.budget.observe(update, reservation, now)
+            limit = self.budget.observe(update, reservation, now)
+            if limit is not None:
+                _LOG.info("%s: %s limit is %g per %g s", self.ref, limit.dimension, limit.amount, limit.period)
 
     def actual(self, outcome: Outcome, reserved: Charge, usage: Usage) -> Charge:
         match outcome:
@@ -231,6 +255,8 @@ class Route:
                 return at_least(self._regime, reserved, usage)
             case "unknown":
                 return reserved
+            case "refused":
+                return {dimension: reserved[dimension] if dimension in _COUNTS else 0.0 for dimension in reserved}
             case "not_sent":
                 return dict.fromkeys(reserved, 0.0)
 
@@ -257,11 +283,10 @@ class Permit:
         self.generation = route.breaker.generation
         self._settled = False
 
-    def settle(self, outcome: Outcome, usage: Usage | None = None) -> None:
+    def settle(self, outcome: Outcome, now: float, usage: Usage | None = None) -> None:
         """Give the connection back and correct the limits. A second call is a bug in the caller."""
         assert not self._settled, "a permit is settled once"
         self._settled = True
-        now = trio.current_time()
         actual = self.route.actual(outcome, self.charge, usage or Usage())
         for budget, reservation in self.reservations:
             budget.settle(reservation, actual, now)

@@ -127,7 +127,7 @@ class ProviderWorker:
                     wake_at = min(wake_at, now + answer.wait_seconds)
         return wake_at
 
-    def _heads(self) -> list[tuple[Waiter, Charge, Route]]:
+    def _heads(self) -> list[tuple[Waiter[Permit], Charge, Route]]:
         """The first in line of every route, oldest request first."""
         heads = [(*head, route) for route in self._routes.values() if (head := route.line.head()) is not None]
         heads.sort(key=lambda place: place[0].number)

@@ -18,7 +18,7 @@ import trio
 from llmring.chat import ChatRequest, ChatResponse
 from llmring.errors import AuthFailed, ConfigError, InvalidRequest, LLMRingError, RouterClosed
 from llmring.prompts import Prompt
-from llmring.providers.pace import least_seconds
+from llmring.providers.pace import Pace, least_seconds
 from llmring.providers.route import Route
 from llmring.router.calls import Calls
 from llmring.router.report import Report
@@ -160,20 +160,21 @@ class MapRun:
     def progress(self, total: int | None = None) -> Progress:
         """Where the run is; `total` rows, when known, give an ETA: from the limits, not from the average so far."""
         now = trio.current_time()
-        paces = [route.pace(now) for route in self._routes]
-        known = [pace for pace in paces if math.isfinite(pace.rows_per_second)]
-        widest = max(known, key=lambda pace: pace.rows_per_second, default=None)
+        paces = _paces(self._routes, now)
+        widest = max(paces, key=lambda named: named[1].rows_per_second, default=None)
         seconds = now - self._started_at
         eta = None
-        if total is not None and known:
+        if total is not None and paces:
             latency = max(route.means.took_seconds for route in self._routes)
-            eta = least_seconds(total - self.report.rows - self._in_flight, known, latency)
+            on_the_wire = sum(route.in_flight for route in self._routes)
+            left = max(0, total - self.report.rows - on_the_wire)
+            eta = least_seconds(left, [pace for _, pace in paces], latency)
         return Progress(
             rows=self.report.rows,
             failed=self.report.failed,
             in_flight=self._in_flight,
             rows_per_second=self.report.rows / seconds if seconds > 0.0 else 0.0,
-            binding=_binding(self._routes[paces.index(widest)], widest.binding) if widest else "nothing yet",
+            binding=f"{widest[0]} {widest[1].binding}" if widest else "nothing yet",
             eta_seconds=eta,
         )
 
@@ -232,7 +233,7 @@ class MapRun:
                 self._stopped_by = raised
                 self._feeding.cancel()
         self._in_flight -= 1
-        self.report.add(self._routes[0].ref, response, error)
+        self.report.add(response, error)
         self._put(Row(index=index, prompt=prompt, response=response, error=error))
 
     def _put(self, row: Row) -> None:
@@ -246,8 +247,16 @@ class MapRun:
         self._news.set()
 
 
-def _binding(route: Route, limit: str) -> str:
-    return f"{route.ref.provider} {limit}"
+def _paces(routes: Iterable[Route], now: float) -> list[tuple[str, Pace]]:
+    """The known paces, by provider. Routes that share the limits of the lockfile go only as fast as one of them."""
+    paces: dict[int, tuple[str, Pace]] = {}
+    for route in routes:
+        pace = route.pace(now)
+        shared = route.credential if route.credential.budget.buckets else route
+        before = paces.get(id(shared))
+        if math.isfinite(pace.rows_per_second) and (before is None or pace.rows_per_second > before[1].rows_per_second):
+            paces[id(shared)] = (route.ref.provider, pace)
+    return list(paces.values())
 
 
 def _is_setup(error: LLMRingError) -> bool:

@@ -112,6 +112,7 @@ class Dispatcher:
 
     async def go(self, journey: Journey, send: Send[Answer]) -> Answer:
         """Try route after route until one answers. Raises AllModelsFailed, or the error that ends it by policy."""
+        await trio.lowlevel.checkpoint_if_cancelled()
         while True:
             asked_at = trio.current_time()
             permit = await self._permit(journey)
@@ -150,11 +151,12 @@ class Dispatcher:
                     journey.index = index
                     return journey.routes[index].take(charges[index], now)
                 case Wait(indexes=indexes, until=until):
-                    waiter = Waiter(journey.number, journey.plan.deadline)
-                    places = [(journey.routes[index], charges[index]) for index in indexes]
+                    waiter: Waiter[Permit] = Waiter(journey.number, journey.plan.deadline)
+                    places = [(journey.routes[index].line, charges[index]) for index in indexes]
                     permit = await waiter.wait(places, until)
                     if permit is not None:
                         journey.index = journey.routes.index(permit.route)
+                        journey.plan.note_skips(readiness[: journey.index])
                         return permit
                 case Fail(error):
                     raise error

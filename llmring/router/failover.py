@@ -90,10 +90,9 @@ class Plan:
             paused = self._paused_until[index] - now
             match answer:
                 case Shut(error=ProviderError() as error):
-                    # A copy: one exception raised in many tasks would collect all their tracebacks.
-                    return Fail(copy(error))
+                    return Fail(_again(error))
                 case Ready() if paused <= 0.0 and now < self.deadline:
-                    self._note_skips(readiness[:index], now)
+                    self.note_skips(readiness[:index])
                     return Go(index)
                 case Ready():
                     waits.append((index, max(0.0, paused)))
@@ -144,8 +143,8 @@ class Plan:
         )
         return min(most, max(left - UNTRIED_SECONDS * untried, left / (untried + 1)))
 
-    def _note_skips(self, readiness: Sequence[Readiness], now: float) -> None:
-        """Remember, once a route, why it was passed over."""
+    def note_skips(self, readiness: Sequence[Readiness]) -> None:
+        """Remember, once a route, why the first ones were passed over."""
         for index, answer in enumerate(readiness):
             if not self._spent[index] and self._failures[index] == 0 and index not in self._skipped:
                 self._skipped.add(index)
@@ -166,6 +165,16 @@ class Plan:
             retry_at=None if soonest is None else now + soonest,
             retry_after=soonest,
         )
+
+
+def _again(error: ProviderError) -> ProviderError:
+    """An error told once more, of a request that was not sent.
+
+    A copy: raised in many tasks, one exception would collect all their tracebacks.
+    """
+    told = copy(error)
+    told.sent = False
+    return told
 
 
 def _why(answer: Readiness, *, late: bool = False) -> str:

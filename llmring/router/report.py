@@ -56,12 +56,12 @@ class Report(msgspec.Struct, kw_only=True):
     def output_tokens(self) -> int:
         return sum(part.output_tokens for part in self.by_model.values())
 
-    def add(self, first_choice: ModelRef | None, response: ChatResponse | None, error: LLMRingError | None) -> None:
+    def add(self, response: ChatResponse | None, error: LLMRingError | None) -> None:
         """Count one finished row."""
         self.rows += 1
         if response is not None:
             self.answered += 1
-            self.failovers += response.model != first_choice
+            self.failovers += response.attempts[0].model != response.model
             self._add_attempts(response.attempts)
             self._add_answer(response)
         else:

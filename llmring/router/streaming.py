@@ -10,7 +10,7 @@ from typing import Literal, Self
 import trio
 
 from llmring.chat import ChatChunk, ChatResponse, Completion
-from llmring.errors import AttemptTimeout, ProviderError, StreamBroken
+from llmring.errors import DeadlineReached, ProviderError, StreamBroken
 from llmring.providers.exchange import LiveStream
 from llmring.providers.route import Permit
 from llmring.providers.worker import ProviderWorker
@@ -101,7 +101,7 @@ class ChatStream:
             return await self._live.receive()
         with trio.move_on_at(self._journey.plan.deadline):
             return await self._live.receive()
-        raise AttemptTimeout("the stream did not end within the request's timeout")
+        raise DeadlineReached("the stream did not end within the request's timeout")
 
     async def _broken(self, error: ProviderError) -> ChatChunk:
         error.model = self._journey.route.ref

@@ -92,7 +92,7 @@ class _Client:
             self.at(at, partial(self.happen, happen))
         actual = self.run.charge(self.random)
         while self.now < self.run.seconds:
-            reserved = {**actual, "tokens": actual["tokens"] * self.run.overestimate}
+            reserved: Levels = {**actual, "tokens": actual["tokens"] * self.run.overestimate}
             wait = self.budget.wait(reserved, self.now)[0] if self.in_flight < self.run.connections else math.inf
             if wait == 0.0:
                 self.send(actual, self.budget.reserve(reserved, self.now))

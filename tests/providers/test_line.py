@@ -15,16 +15,16 @@ from llmring.refs import ModelRef
 CHARGE: dict[Dimension, float] = {"requests": 1.0}
 
 
-def waiter(number: int) -> Waiter:
+def waiter(number: int) -> Waiter[Permit]:
     return Waiter(number, math.inf)
 
 
-def enter(line: Line, *waiters: Waiter) -> None:
+def enter(line: Line[Permit], *waiters: Waiter[Permit]) -> None:
     for each in waiters:
         line.enter(each, CHARGE)
 
 
-def order(line: Line) -> list[int]:
+def order(line: Line[Permit]) -> list[int]:
     """Serves everybody."""
     numbers = []
     while (head := line.head()) is not None:
@@ -57,21 +57,21 @@ def serve(*routes: Route) -> Permit:
 
 
 def test_who_comes_first_is_served_first() -> None:
-    line = Line()
+    line: Line[Permit] = Line(_nobody)
     enter(line, *map(waiter, range(5)))
     assert len(line) == 5
     assert order(line) == [0, 1, 2, 3, 4]
     assert len(line) == 0
 
 
-def test_an_older_request_that_comes_back_goes_to_the_front() -> None:
-    line = Line()
-    enter(line, waiter(3), waiter(4), waiter(7), waiter(1))
-    assert order(line) == [1, 3, 4, 7]
+def test_older_requests_that_come_back_stand_where_they_would_have_stood() -> None:
+    line: Line[Permit] = Line(_nobody)
+    enter(line, waiter(3), waiter(4), waiter(7), waiter(1), waiter(2), waiter(5), waiter(8))
+    assert order(line) == [1, 2, 3, 4, 5, 7, 8]
 
 
 def test_who_comes_back_to_an_empty_line_is_not_overtaken_by_who_came_later() -> None:
-    line = Line()
+    line: Line[Permit] = Line(_nobody)
     first = waiter(5)
     enter(line, first)
     line.leave(first)
@@ -80,7 +80,7 @@ def test_who_comes_back_to_an_empty_line_is_not_overtaken_by_who_came_later() ->
 
 
 def test_the_head_stays_the_head_until_it_is_served_or_leaves() -> None:
-    line = Line()
+    line: Line[Permit] = Line(_nobody)
     first, second = waiter(0), waiter(1)
     enter(line, first, second)
     assert line.head() == line.head() == (first, CHARGE)
@@ -89,7 +89,7 @@ def test_the_head_stays_the_head_until_it_is_served_or_leaves() -> None:
 
 
 def test_leaving_twice_or_unknown_is_nothing() -> None:
-    line = Line()
+    line: Line[Permit] = Line(_nobody)
     first = waiter(0)
     line.leave(first)
     enter(line, first)
@@ -99,7 +99,7 @@ def test_leaving_twice_or_unknown_is_nothing() -> None:
 
 
 def test_who_was_served_elsewhere_is_passed_over() -> None:
-    line = Line()
+    line: Line[Permit] = Line(_nobody)
     first, second = waiter(0), waiter(1)
     enter(line, first, second)
     first.send_away()
@@ -107,7 +107,7 @@ def test_who_was_served_elsewhere_is_passed_over() -> None:
 
 
 def test_a_charge_that_is_named_again_replaces_the_first_and_keeps_the_place() -> None:
-    line = Line()
+    line: Line[Permit] = Line(_nobody)
     first = waiter(0)
     enter(line, first, waiter(1))
     line.enter(first, {"requests": 2.0})
@@ -125,7 +125,7 @@ async def test_a_waiter_gets_the_permit_that_is_given_and_leaves_every_line(
     got: list[Permit | None] = []
 
     async def wait() -> None:
-        got.append(await waiter(0).wait([(one, CHARGE), (other, CHARGE)], math.inf))
+        got.append(await waiter(0).wait([(one.line, CHARGE), (other.line, CHARGE)], math.inf))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait)
@@ -144,7 +144,7 @@ async def test_waiters_are_served_once_each_and_in_order(autojump_clock: trio.te
     served: list[tuple[int, str, float]] = []
 
     async def wait(number: int) -> None:
-        permit = await waiter(number).wait([(one, CHARGE), (other, CHARGE)], math.inf)
+        permit = await waiter(number).wait([(one.line, CHARGE), (other.line, CHARGE)], math.inf)
         assert permit is not None
         served.append((number, permit.route.ref.model, trio.current_time()))
 
@@ -161,7 +161,7 @@ async def test_waiters_are_served_once_each_and_in_order(autojump_clock: trio.te
 
 async def test_without_a_permit_a_waiter_gives_up_at_its_time(autojump_clock: trio.testing.MockClock) -> None:
     tested = route()
-    assert await waiter(0).wait([(tested, CHARGE)], 7.5) is None
+    assert await waiter(0).wait([(tested.line, CHARGE)], 7.5) is None
     assert trio.current_time() == 7.5
     assert len(tested.line) == 0
 
@@ -179,7 +179,7 @@ async def test_who_is_sent_away_looks_again_without_a_permit(autojump_clock: tri
     sent = waiter(0)
 
     async def wait() -> None:
-        got.append(await sent.wait([(one, CHARGE), (other, CHARGE)], math.inf))
+        got.append(await sent.wait([(one.line, CHARGE), (other.line, CHARGE)], math.inf))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait)
@@ -193,7 +193,7 @@ async def test_who_is_sent_away_looks_again_without_a_permit(autojump_clock: tri
 async def test_a_cancelled_waiter_leaves_every_line(autojump_clock: trio.testing.MockClock) -> None:
     one, other = route("one"), route("other")
     with trio.move_on_after(4.0):
-        await waiter(0).wait([(one, CHARGE), (other, CHARGE)], math.inf)
+        await waiter(0).wait([(one.line, CHARGE), (other.line, CHARGE)], math.inf)
     assert (len(one.line), len(other.line)) == (0, 0)
     assert trio.current_time() == 4.0
 
@@ -204,7 +204,7 @@ async def test_a_permit_given_in_the_moment_of_a_cancel_goes_back(
 ) -> None:
     tested = route()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(waiter(0).wait, [(tested, CHARGE)], math.inf)
+        nursery.start_soon(waiter(0).wait, [(tested.line, CHARGE)], math.inf)
         await trio.testing.wait_all_tasks_blocked()
         if permit_first:
             serve(tested)
@@ -224,7 +224,7 @@ async def test_a_permit_given_in_the_moment_the_time_ends_is_taken(
     got: list[Permit | None] = []
 
     async def wait() -> None:
-        got.append(await waiter(0).wait([(tested, CHARGE)], 5.0))
+        got.append(await waiter(0).wait([(tested.line, CHARGE)], 5.0))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait)

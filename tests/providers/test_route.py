@@ -135,7 +135,7 @@ def test_connections_are_shared_by_the_routes_of_a_credential() -> None:
 
 def test_who_is_in_line_goes_before_a_newcomer() -> None:
     tested = route()
-    waiter = Waiter(0, math.inf)
+    waiter: Waiter[Permit] = Waiter(0, math.inf)
     tested.line.enter(waiter, ONE)
     assert tested.room(ONE, 0.0) is READY
     assert tested.readiness(ONE, 0.0) == Busy(wait_seconds=0.0, why="1 in line")
@@ -218,9 +218,29 @@ def test_refusals_that_name_no_delay_double_it_up_to_eight_seconds_until_an_answ
 
 def test_refusals_without_an_end_are_waited_out() -> None:
     tested = route(connections=10_000)
+    now = 0.0
     for _ in range(2000):
+        now = max(now, tested.budget.holds.get("requests", 0.0))
+        fail(tested, RateLimited("slow"), now)
+    assert tested.room(ONE, now) == Busy(wait_seconds=8.0, why="requests limit")
+
+
+def test_many_refused_at_once_are_one_step() -> None:
+    """They had left before the first one's hold began."""
+    tested = route(connections=10_000)
+    for _ in range(64):
         fail(tested, RateLimited("slow"))
-    assert tested.room(ONE, 0.0) == Busy(wait_seconds=8.0, why="requests limit")
+    assert tested.room(ONE, 0.0) == Busy(wait_seconds=0.5, why="requests limit")
+
+
+def test_a_refusal_holds_the_limit_where_it_lives() -> None:
+    """A limit of the lockfile is the whole provider's, a learned one the model's own."""
+    configured = route(TEN_A_SECOND)
+    fail(configured, RateLimited("slow", dimension="requests", retry_after=9.0))
+    assert configured.credential.budget.holds == {"requests": 9.0}
+    learned = route()
+    fail(learned, RateLimited("slow", dimension="requests", retry_after=9.0))
+    assert (learned.budget.holds, learned.credential.budget.holds) == ({"requests": 9.0}, {})
 
 
 def test_a_refusal_that_names_no_delay_waits_for_what_the_bucket_lacks() -> None:
@@ -322,42 +342,39 @@ USED = Usage(input_tokens=70, output_tokens=10)
         ("openai", "lower_bound", Usage(output_tokens=130), 100.0, 1.0),
         ("openai", "unknown", None, 100.0, 1.0),
         ("openai", "not_sent", None, 0.0, 0.0),
+        ("openai", "refused", None, 0.0, 1.0),
+        ("openai-compatible", "refused", None, 0.0, 1.0),
     ],
 )
-async def test_a_settled_permit_leaves_what_its_outcome_says(
-    kind: Kind,
-    outcome: Outcome,
-    usage: Usage | None,
-    tokens: float,
-    requests: float,
-    autojump_clock: trio.testing.MockClock,
+def test_a_settled_permit_leaves_what_its_outcome_says(
+    kind: Kind, outcome: Outcome, usage: Usage | None, tokens: float, requests: float
 ) -> None:
-    now = trio.current_time()
+    now = 0.0
     tested = route(TEN_A_SECOND, TOKENS, kind=kind, now=now)
     permit = tested.take(ONE, now)
-    permit.settle(outcome, usage)
+    permit.settle(outcome, now, usage)
     levels = {dimension: bucket.level for dimension, bucket in tested.credential.budget.buckets.items()}
     assert levels == {"requests": 597.5 - requests, "tokens": 5975.0 - tokens}
     assert (tested.in_flight, tested.credential.in_flight) == (0, 0)
 
 
-@pytest.mark.parametrize("outcome", ["exact", "lower_bound", "unknown", "not_sent"])
-async def test_a_permit_is_settled_once(outcome: Outcome, autojump_clock: trio.testing.MockClock) -> None:
+@pytest.mark.parametrize("outcome", ["exact", "lower_bound", "unknown", "refused", "not_sent"])
+def test_a_permit_is_settled_once(outcome: Outcome) -> None:
     tested = route()
-    permit = tested.take(ONE, trio.current_time())
-    permit.settle(outcome)
+    permit = tested.take(ONE, 0.0)
+    permit.settle(outcome, 0.0)
     with pytest.raises(AssertionError, match="settled once"):
-        permit.settle(outcome)
+        permit.settle(outcome, 0.0)
     assert (tested.in_flight, tested.credential.in_flight) == (0, 0)
 
 
-async def test_settling_tells_that_something_has_changed(autojump_clock: trio.testing.MockClock) -> None:
+def test_settling_tells_that_something_has_changed() -> None:
     changes: list[Callable[[], None]] = []
     credential = Credential(Budget((), 0.0), 1, lambda: 0.0)
     tested = Route(REF, credential, {}, lambda: changes.append(_nobody), 0.0)
-    permit = tested.take(ONE, trio.current_time())
+    permit = tested.take(ONE, 0.0)
     assert not changes
-    permit.settle("unknown")
+    permit.settle("unknown", 0.0)
     assert len(changes) == 1
 
 
@@ -365,7 +382,7 @@ async def test_a_probe_that_is_given_back_lets_the_next_one_probe(autojump_clock
     tested = route(now=trio.current_time())
     trip(tested, trio.current_time())
     await trio.sleep(2.5)
-    tested.take(ONE, trio.current_time()).settle("not_sent")
+    tested.take(ONE, trio.current_time()).settle("not_sent", trio.current_time())
     assert tested.readiness(ONE, trio.current_time()) is READY
     assert tested.take(ONE, trio.current_time()).probe
 
@@ -380,7 +397,7 @@ async def test_a_late_settlement_does_not_give_up_the_probe_of_another(
     await trio.sleep(2.5)
     tested.take(ONE, trio.current_time())
     tested.failed(late, ServerFault("late"), trio.current_time())
-    late.settle("unknown")
+    late.settle("unknown", trio.current_time())
     assert tested.breaker.probing
 
 

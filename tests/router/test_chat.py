@@ -10,6 +10,7 @@ from llmring.errors import (
     AttemptTimeout,
     AuthFailed,
     BadRequest,
+    DeadlineReached,
     InvalidRequest,
     MissingKey,
     ModelGone,
@@ -403,3 +404,70 @@ async def test_an_error_told_to_many_is_an_object_of_each(autojump_clock: Clock)
             told.append(caught.value)
         assert len({id(error) for error in told}) == 3
         assert len({str(error) for error in told}) == 1
+
+
+async def test_a_deadline_that_left_only_seconds_says_nothing_of_the_provider(autojump_clock: Clock) -> None:
+    async with world({"first": [hang()]}) as (router, _provider):
+        for _ in range(10):
+            with pytest.raises(AllModelsFailed) as caught:
+                await router.chat("alone", "hello", timeout=5)
+            assert isinstance(caught.value.attempts[0].error, DeadlineReached)
+        assert router.dispatcher.routes("alone", None)[0].breaker.state(trio.current_time()) is State.CLOSED
+
+
+async def test_a_cancelled_scope_is_cancelled_not_failed(autojump_clock: Clock) -> None:
+    async with world({"first": [answer()]}) as (router, provider):
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await router.chat("alone", "hello")
+        assert scope.cancelled_caught
+        assert provider.calls == []
+
+
+async def test_a_refused_request_gives_its_tokens_back(autojump_clock: Clock) -> None:
+    """Refused for its number, not its size: the tokens are there for the next one."""
+    text = CHAIN.replace('"TEST_KEY_A"', '"TEST_KEY_A"\ntokens_per_minute = 60')
+    error = {"type": "requests", "code": "rate_limit_exceeded", "message": "slow down"}
+    async with world({"first": [status(429, retry_after=1, error=error), answer("ok")]}, text) as (router, provider):
+        start = trio.current_time()
+        assert (await router.chat("alone", "x" * 200)).content == "ok"
+        assert provider.times("first") == [start, start + 1]
+
+
+async def test_what_cannot_be_spelled_is_not_sent_and_not_held_against_the_model(autojump_clock: Clock) -> None:
+    """Anthropic has no way to say a conversation of system messages alone."""
+    async with world({"second": [answer()], "first": [answer("said")]}) as (router, provider):
+        system = [Message(role="system", content="be brief")]
+        with pytest.raises(AllModelsFailed) as caught:
+            await router.chat("anthropic:second", system)
+        assert [attempt.sent for attempt in caught.value.attempts if attempt.error is not None] == [False]
+        assert provider.calls == []
+
+
+async def test_a_call_served_from_the_line_says_whom_it_passed_over(autojump_clock: Clock) -> None:
+    script = {"first": [status(429, retry_after=30)], "second": [status(429, retry_after=8), answer("quick")]}
+    async with world(script) as (router, _provider):
+        await router.chat("chain", "a")
+        with pytest.raises(AllModelsFailed):
+            await router.chat("alone", "b", timeout=1)
+        response = await router.chat("chain", "c")
+        assert str(response.model) == "anthropic:second"
+        assert response.attempts[0].model == router.dispatcher.routes("chain", None)[0].ref
+
+
+async def test_limits_and_breakers_are_logged_without_prompts(
+    autojump_clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="llmring")
+    headers = {"x-ratelimit-limit-requests": "60", "x-ratelimit-remaining-requests": "50"}
+    script = {"first": [answer(headers=headers), *[status(500)] * 5, answer()], "second": [answer()]}
+    async with world(script) as (router, _provider):
+        for _ in range(6):
+            await router.chat("chain", "a secret prompt")
+        await trio.sleep(60)
+        await router.chat("chain", "a secret prompt")
+    assert [record.getMessage() for record in caplog.records] == [
+        "openai:first: requests limit is 60 per 60 s",
+        "openai:first keeps failing: left out for 2.5 s",
+        "openai:first answers again",
+    ]
