@@ -11,7 +11,7 @@ from llmring.chat import ChatChunk, ChatRequest, ChatResponse
 from llmring.cli.running import Failed, check_is_ours, note, open_lockfile, run_trio
 from llmring.cli.spelling import answer_json, cost_json, error_json, tool_call_json, usage_json
 from llmring.config import read_settings
-from llmring.errors import ConfigError, InvalidRequest, LLMRingError
+from llmring.errors import ConfigError, InvalidRequest, StreamBroken
 from llmring.lockfile import Lockfile
 from llmring.prompts import to_request
 from llmring.router.router import Router, open_router
@@ -109,8 +109,9 @@ async def _stream(router: Router, request: ChatRequest, options: Options) -> Cha
                 show(chunk, as_json=options.as_json)
             assert stream.response is not None, "a stream that ended has a response"
             return stream.response
-    except LLMRingError:
-        click.echo()
+    except StreamBroken:
+        if not options.as_json:
+            click.echo()  # ends the line that was being written
         raise
 
 

@@ -129,3 +129,16 @@ def test_input_that_is_not_text_is_refused(terminal: Terminal) -> None:
 @pytest.mark.parametrize("arguments", [["chat", "--nonsense"], ["nonsense"], ["chat", "hi", "--temperature", "warm"]])
 def test_a_wrong_command_line_ends_with_2(bare: Terminal, arguments: list[str]) -> None:
     assert bare.run(*arguments).code == 2
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_stream_that_breaks_shows_what_came_and_ends_with_1(terminal: Terminal, as_json: bool) -> None:
+    ended = terminal.run("chat", "hello", "-m", "openai:fault-cut", "--stream", *(["--json"] if as_json else []))
+    assert ended.code == 1
+    assert "stream broke after 8 characters" in ended.err
+    if as_json:
+        *chunks, error = ended.lines()
+        assert "".join(chunk["content"] for chunk in chunks) == "echo: he"
+        assert error["error"]["type"] == "StreamBroken"
+    else:
+        assert ended.out == "echo: he\n"

@@ -162,6 +162,17 @@ async def test_waiters_who_can_no_longer_be_served_in_time_are_told_at_once(auto
         assert len(provider.calls) == 1
 
 
+async def test_a_deadline_ends_a_wait_in_line(autojump_clock: Clock) -> None:
+    text = CHAIN.replace('"TEST_KEY_A"', '"TEST_KEY_A"\nmax_in_flight = 1')
+    async with world({"first": [answer(after=100)]}, text) as (router, provider), trio.open_nursery() as nursery:
+        nursery.start_soon(router.chat, "alone", "long")
+        await trio.sleep(1)
+        with pytest.raises(AllModelsFailed, match="all 1 connections in use"):
+            await router.chat("alone", "short", timeout=10)
+        assert trio.current_time() == 11.0
+        assert len(provider.calls) == 1
+
+
 async def test_a_bad_request_is_the_callers_and_trips_nothing(autojump_clock: Clock) -> None:
     error = {"type": "invalid_request_error", "message": "messages: wrong"}
     async with world({"first": [status(400, error=error)], "second": [answer()]}) as (router, provider):
