@@ -7,7 +7,7 @@ tasks live in the router's nursery; the consumer pulls, and memory stays proport
 import itertools
 import math
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from types import TracebackType
 from typing import Literal, Self
@@ -15,7 +15,7 @@ from typing import Literal, Self
 import msgspec
 import trio
 
-from llmring.chat import ChatRequest, ChatResponse
+from llmring.chat import ChatRequest, ChatResponse, Message
 from llmring.errors import AuthFailed, ConfigError, InvalidRequest, LLMRingError, RouterClosed
 from llmring.prompts import Prompt
 from llmring.providers.pace import Pace, least_seconds
@@ -74,6 +74,9 @@ class MapRun:
         window: int | None,
         on_error: OnError | Callable[[Row], OnError],
     ) -> None:
+        if isinstance(inputs, str | bytes | Message | Mapping):
+            # A text is an iterable too, of one-letter prompts that would all be paid for.
+            raise InvalidRequest("map takes an iterable of prompts, not one prompt: [prompt]")
         if window is not None and window < 1:
             raise InvalidRequest(f"window must be at least 1 row, not {window}")
         self.report = Report()

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
+from typing import Any
 
 import pytest
 import trio
@@ -264,6 +265,13 @@ async def test_a_window_of_nothing_is_refused(autojump_clock: Clock) -> None:
     async with world({}) as (router, _provider):
         with pytest.raises(InvalidRequest, match="window"):
             router.map("alone", ["a"], window=0)
+
+
+@pytest.mark.parametrize("one", ["hello", b"hello", Message(role="user", content="hello"), {"role": "user"}])
+async def test_one_prompt_is_not_taken_for_many(autojump_clock: Clock, one: Any) -> None:
+    async with world({}) as (router, _provider):
+        with pytest.raises(InvalidRequest, match="not one prompt"):
+            router.map("alone", one)
 
 
 async def test_an_empty_map_ends_at_once(autojump_clock: Clock) -> None:
