@@ -43,7 +43,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
       git diff | llmring chat -s "Write a commit message." -m writer
     """
 )
-@click.argument("prompt", required=False)
+@click.argument("words", metavar="[PROMPT]", nargs=-1)
 @click.option("-m", "--model", help="An alias of the lockfile, or provider:model. Default: 'fast', or the only alias.")
 @click.option("-s", "--system", help="A system message.")
 @click.option("--stream", is_flag=True, help="Show the text as it comes. With --json: one JSON object a line.")
@@ -54,12 +54,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--timeout", type=float, help="Seconds for the whole call, waiting included. Default: 600.")
 @click.option("--profile", help="A profile of the lockfile. Default: LLMRING_PROFILE, then the lockfile's.")
 @click.option("--lockfile", metavar="FILE", help="Default: LLMRING_LOCKFILE_PATH, then ./llmring.lock.")
-def command(**given: Any) -> int:
+def command(words: tuple[str, ...], **given: Any) -> int:
     """Ask a model and print its answer.
 
-    Without PROMPT, or with '-', the prompt is read from standard input.
+    Without PROMPT, or with '-', the prompt is read from standard input. A PROMPT of several words needs no quotes.
     """
-    options = Options(**given)
+    # Joined and not refused: a refusal would repeat them.
+    options = Options(prompt=" ".join(words) if words else None, **given)
     try:
         run_trio(lambda: ask(options))
     except Failed as failed:
@@ -151,9 +152,11 @@ def tell(response: ChatResponse, seconds: float) -> None:
 
 def _prompt(argument: str | None) -> str:
     """The argument, or all of standard input."""
-    if argument not in (None, "-"):
-        return argument or ""
-    if argument is None and sys.stdin.isatty():
+    if argument is not None and argument != "-":
+        if not argument.strip():
+            raise InvalidRequest("the prompt is empty")
+        return argument
+    if sys.stdin is None or (argument is None and sys.stdin.isatty()):
         raise InvalidRequest("there is no prompt: give one as an argument, or on standard input")
     try:
         text = sys.stdin.buffer.read().decode()

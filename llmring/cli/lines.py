@@ -2,9 +2,8 @@
 
 import os
 import stat
-import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -13,6 +12,7 @@ import trio
 from llmring.errors import ConfigError
 
 STDIN = Path("-")
+CHUNK_BYTES = 1 << 16
 
 
 class Lines(Protocol):
@@ -41,15 +41,17 @@ class PipeLines:
 
     total: int | None = None
 
-    def __init__(self, stream: trio.abc.ReceiveStream) -> None:
-        self._stream = stream
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
         self._lines: list[bytes] = []
         self._rest: list[bytes] = []
         self._ended = False
 
     async def next_line(self) -> bytes:
         while not self._lines and not self._ended:
-            self._take(await self._stream.receive_some())
+            # In a thread: what trio waits for itself it makes non-blocking, and a terminal would stay so for everybody
+            # who shares it. os.read: a thread left behind with the lock of sys.stdin aborts the interpreter.
+            self._take(await trio.to_thread.run_sync(os.read, self._fd, CHUNK_BYTES, abandon_on_cancel=True))
         return self._lines.pop() if self._lines else b""
 
     def _take(self, data: bytes | bytearray) -> None:
@@ -64,26 +66,24 @@ class PipeLines:
         self._lines = [line for line in reversed(lines) if line]
 
 
-@asynccontextmanager
-async def open_lines(source: Path) -> AsyncGenerator[Lines]:
+@contextmanager
+def open_lines(source: Path) -> Generator[Lines]:
     """The lines of `source`; `-` is standard input. Raises ConfigError when it cannot be read."""
-    if source != STDIN:
-        try:
-            total, file = _count(source), source.open("rb")
-        except OSError as error:
-            raise ConfigError(f"cannot read {source}: {error.strerror or error}") from error
-        with file:
-            yield FileLines(file, total)
-    elif stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode):
-        yield FileLines(sys.stdin.buffer, None)
-    else:
-        async with trio.lowlevel.FdStream(os.dup(sys.stdin.fileno())) as stream:
-            yield PipeLines(stream)
+    name = "standard input" if source == STDIN else str(source)
+    try:
+        file = open(os.dup(0) if source == STDIN else source, "rb")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise ConfigError(f"cannot read {name}: {error.strerror or error}") from error
+    with file:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            yield FileLines(file, _count(file))
+        else:
+            yield PipeLines(file.fileno())
 
 
-def _count(path: Path) -> int | None:
-    """Rows of a regular file; anything else can be read only once."""
-    if path.exists() and not path.is_file() and not path.is_dir():
-        return None
-    with path.open("rb") as file:
-        return sum(1 for line in file if line.strip())
+def _count(file: BinaryIO) -> int:
+    """How many rows there are from here on."""
+    begin = file.tell()
+    count = sum(1 for line in file if line.strip())
+    file.seek(begin)
+    return count

@@ -11,9 +11,11 @@ that `--help` loads neither an event loop nor an HTTP client.
 """
 
 import importlib
+import json
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 import click
 
@@ -62,6 +64,10 @@ def root() -> None:
 
 def main() -> None:
     """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        # An answer that the terminal cannot spell is escaped, not lost.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 
@@ -71,9 +77,13 @@ def run(arguments: Sequence[str]) -> int:
         code = root.main(list(arguments), prog_name="llmring", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
+        if isinstance(error, click.UsageError) and _wants_json(arguments):
+            _print_error(type(error).__name__, error.format_message())
         error.show()
         return getattr(error, "code", error.exit_code)
     except (click.Abort, KeyboardInterrupt):
+        if _wants_json(arguments):
+            _print_error("Aborted", "interrupted")
         click.echo("Aborted.", err=True)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
@@ -81,3 +91,13 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     return code if isinstance(code, int) else 0
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Asked of the bare arguments, because they may be what is wrong."""
+    words = list(arguments)
+    return "--json" in (words[: words.index("--")] if "--" in words else words)
+
+
+def _print_error(kind: str, message: str) -> None:
+    click.echo(json.dumps({"error": {"type": kind, "message": message}}))

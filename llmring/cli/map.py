@@ -11,6 +11,7 @@ from llmring.cli.output import Output, open_output
 from llmring.cli.progress import progress_shown, report_text
 from llmring.cli.rows import Rows, written
 from llmring.cli.running import check_is_ours, note, open_lockfile, run_trio
+from llmring.cli.stopping import Stop
 from llmring.prompts import ChatOptions
 from llmring.router.batch import MapRun
 from llmring.router.report import Report
@@ -64,7 +65,8 @@ def command(**given: Any) -> int:
     """Send every row of INPUT (JSONL, '-' for standard input) to ALIAS, and write one line for each.
 
     Rows wait for the limits of the whole chain as long as it takes. The output appears when it is whole; until then
-    finished rows are in OUTPUT.part.
+    finished rows are in OUTPUT.part. The first Ctrl-C sends no more rows and gives those under way 10 seconds, the
+    second one cuts them off.
     """
     options = Options(**given)
     report = run_trio(lambda: work(options))
@@ -75,25 +77,30 @@ async def work(options: Options) -> Report:
     """Run the map. Raises LLMRingError."""
     lockfile = open_lockfile(options.lockfile)
     check_is_ours(lockfile, options.alias)
-    async with open_lines(options.source) as lines, open_router(lockfile, profile=options.profile) as router:
-        rows = Rows(lines, options.alias, _call_options(options))
-        run = router.map(options.alias, rows, ordered=options.ordered, window=options.window)
-        with open_output(options.output, force=options.force) as output:
-            await _write_all(run, rows, output, lines.total, quiet=options.quiet)
+    with open_lines(options.source) as lines:
+        async with open_router(lockfile, profile=options.profile) as router:
+            rows = Rows(lines, options.alias, _call_options(options))
+            run = router.map(options.alias, rows, ordered=options.ordered, window=options.window)
+            with open_output(options.output, force=options.force) as output:
+                await _write_all(run, rows, output, lines.total, quiet=options.quiet)
     if not options.quiet:
         note(report_text(run.report))
     return run.report
 
 
 async def _write_all(run: MapRun, rows: Rows, output: Output, total: int | None, *, quiet: bool) -> None:
+    stop = Stop(rows.stop)
     try:
-        async with run, progress_shown(run, total, quiet=quiet):
-            async for row in run:
-                output.write(written(row, rows.marks.pop(row.index)))
+        async with run, progress_shown(run, total, quiet=quiet), stop.listening():
+            with stop.scope:
+                async for row in run:
+                    output.write(written(row, rows.marks.pop(row.index)))
     finally:
         # Stopped halfway, by Ctrl-C or an error: what has been answered was paid for.
         for row in run.finished_nowait():
             output.write(written(row, rows.marks.pop(row.index)))
+    if stop.signal is not None:
+        stop.leave()
 
 
 def _call_options(options: Options) -> ChatOptions:

@@ -7,22 +7,27 @@ overwritten unasked: what lies in a `.part` was paid for.
 
 import os
 import sys
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from llmring.cli.running import note
-from llmring.errors import ConfigError
+from llmring.errors import ConfigError, LLMRingError
 
 
 class FileOutput:
     """A context manager; the file gets its name when the block ends well."""
 
     def __init__(self, path: Path, *, force: bool) -> None:
+        # A link stays a link: what it points at is replaced.
+        path = Path(os.path.realpath(path)) if path.is_symlink() else path
         self._path = path
         self._part = path.parent / f"{path.name}.part"
         self._force = force
-        self._file: BinaryIO
+        self._file: FileIO
+        self._size = 0
         self.rows = 0
 
     def __enter__(self) -> Self:
@@ -32,7 +37,8 @@ class FileOutput:
         if self._path.exists() and not self._force:
             raise ConfigError(f"{self._path} exists already: choose another name, or --force to replace it")
         try:
-            self._file = self._part.open("xb")
+            # Unbuffered: what was written is the system's, and closing has nothing left to fail with.
+            self._file = self._part.open("xb", buffering=0)
         except FileExistsError as error:
             raise ConfigError(
                 f"{self._part} holds answers of a run that did not end: move it away first, they were paid for"
@@ -42,44 +48,80 @@ class FileOutput:
         return self
 
     def write(self, line: bytes) -> None:
-        """Write one row, and hand it to the system."""
-        self._file.write(line)
-        self._file.flush()
+        """Hand one row to the system, whole or not at all. Raises LLMRingError, such as for a full disk."""
+        try:
+            rest = memoryview(line)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(self._size)
+            raise LLMRingError(f"cannot write {self._part}: {error.strerror or error}") from error
+        self._size += len(line)
         self.rows += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if kind is None:
-            os.fsync(self._file.fileno())
+            self._finish()
+            return
         self._file.close()
-        if kind is None:
-            self._part.replace(self._path)
-        elif self.rows == 0:
+        if self.rows == 0:
             self._part.unlink()
         else:
             note(f"{self.rows} rows that were finished are in {self._part}")
 
+    def _finish(self) -> None:
+        try:
+            with self._file:
+                os.fsync(self._file.fileno())
+            self._part.replace(self._path)
+        except OSError as error:
+            what = f"cannot finish {self._path}: {error.strerror or error}"
+            raise LLMRingError(f"{what}; all {self.rows} rows are in {self._part}") from error
 
-class StandardOutput:
-    """Rows go to standard output as they come."""
+
+class StreamOutput:
+    """Rows go to standard output, a pipe or a device as they come: there is nothing to replace."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._file: BinaryIO
 
     def __enter__(self) -> Self:
+        """Open. Raises ConfigError."""
+        try:
+            self._file = sys.stdout.buffer if self._path is None else self._path.open("wb")
+        except OSError as error:
+            raise ConfigError(f"cannot write {self._path}: {error.strerror or error}") from error
         return self
 
     def write(self, line: bytes) -> None:
-        sys.stdout.buffer.write(line)
-        sys.stdout.buffer.flush()
+        """Raises BrokenPipeError when the reader has gone, LLMRingError for other reasons."""
+        try:
+            self._file.write(line)
+            self._file.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            where = self._path or "standard output"
+            raise LLMRingError(f"cannot write {where}: {error.strerror or error}") from error
 
     def __exit__(self, *exc: object) -> None:
-        pass
+        if self._path is not None:
+            with suppress(OSError):
+                self._file.close()
 
 
-Output = FileOutput | StandardOutput
+Output = FileOutput | StreamOutput
 
 
 def open_output(path: Path | None, *, force: bool) -> Output:
     """The output that `-o` names; None or `-` is standard output."""
     if path is None or str(path) == "-":
-        return StandardOutput()
+        return StreamOutput(None)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        # A rename would put a file in the place of the device.
+        return StreamOutput(path)
     return FileOutput(path, force=force)

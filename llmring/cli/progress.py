@@ -28,6 +28,14 @@ async def progress_shown(run: MapRun, total: int | None, *, quiet: bool) -> Asyn
 
 
 async def _show(run: MapRun, total: int | None) -> None:
+    """Decoration: whatever goes wrong with it, the run goes on."""
+    try:
+        await _keep_showing(run, total)
+    except Exception as error:  # noqa: BLE001 - a terminal that went away, or a mistake of ours
+        note(f"(the progress is not shown any more: {type(error).__name__})")
+
+
+async def _keep_showing(run: MapRun, total: int | None) -> None:
     live = _live_line() if stderr_is_terminal() else None
     if live is None:
         while True:

@@ -4,9 +4,11 @@ A row is a JSON string (the prompt), or an object with `prompt` or `messages`, a
 differ from those of the command line. `id` comes back with the answer; keys that are not known are left alone.
 """
 
+from codecs import BOM_UTF8
 from typing import Any, Self
 
 import msgspec
+import trio
 
 from llmring.chat import ChatRequest, JSONObject
 from llmring.cli.lines import Lines
@@ -27,7 +29,7 @@ class _RowIn(msgspec.Struct):
     top_p: float | None = None
     max_tokens: int | None = None
     stop: str | list[str] | None = None
-    tools: list[JSONObject] = []
+    tools: list[JSONObject] | None = None
     tool_choice: str | JSONObject | None = None
 
 
@@ -48,12 +50,14 @@ class Rows:
         self._options = options
         self._number = 0
         self._index = 0
+        self._stopped = False
+        self._reading = trio.CancelScope()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> ChatRequest | InvalidRequest:
-        while line := await self._lines.next_line():
+        while line := await self._next_line():
             self._number += 1
             if line.strip():
                 request, self.marks[self._index] = self._read(line, self._number)
@@ -61,14 +65,25 @@ class Rows:
                 return request
         raise StopAsyncIteration
 
+    def stop(self) -> None:
+        """No more rows; a wait for the next one ends."""
+        self._stopped = True
+        self._reading.cancel()
+
+    async def _next_line(self) -> bytes:
+        with trio.CancelScope() as self._reading:
+            if not self._stopped:
+                return await self._lines.next_line()
+        return b""
+
     def _read(self, line: bytes, number: int) -> tuple[ChatRequest | InvalidRequest, Mark]:
         mark = Mark(number)
         try:
-            given = msgspec.json.decode(line, type=str | _RowIn)
-            if isinstance(given, str):
-                given = _RowIn(prompt=given)
-            mark = Mark(number, given.id)
-            return self._request(given), mark
+            decoded = msgspec.json.decode(line.removeprefix(BOM_UTF8) if number == 1 else line)
+            if isinstance(decoded, dict):
+                mark = Mark(number, decoded.get("id", msgspec.UNSET))
+            given = msgspec.convert(decoded, str | _RowIn)
+            return self._request(_RowIn(prompt=given) if isinstance(given, str) else given), mark
         except msgspec.DecodeError as error:
             return InvalidRequest(f"line {number}: {error}"), mark
         except (InvalidRequest, UnicodeDecodeError) as error:
@@ -81,9 +96,9 @@ class Rows:
             name: getattr(given, name)
             for name in ("system", "temperature", "top_p", "max_tokens", "stop", "tools", "tool_choice")
         }
-        set_here: ChatOptions = {name: value for name, value in own.items() if value}  # type: ignore[assignment]
-        if given.temperature is not None:
-            set_here["temperature"] = given.temperature
+        set_here: ChatOptions = {  # type: ignore[assignment]
+            name: value for name, value in own.items() if value is not None
+        }
         options: ChatOptions = {**self._options, **set_here}
         return to_request(self._alias, given.prompt if given.prompt is not None else given.messages or [], **options)
 

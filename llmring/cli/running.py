@@ -1,5 +1,6 @@
 """From a click command into trio and back: one exception comes out, with the exit code it stands for."""
 
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -71,8 +72,12 @@ def check_is_ours(lockfile: Lockfile, model: str) -> None:
 
 
 def note(text: str) -> None:
-    """Say something that is not the answer."""
-    click.echo(text, err=True)
+    """Say something that is not the answer. Nobody left to hear it is no reason to end what is paid for."""
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        # What stands in the buffer would fail once more at exit, as exit code 120.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def stderr_is_terminal() -> bool:

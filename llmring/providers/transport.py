@@ -8,6 +8,7 @@ reset and the provider goes on generating.
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import Protocol
 
 import httpx2
@@ -63,6 +64,14 @@ class HttpxConnect:
         return HttpxConnection(base_url, headers, self._ssl)
 
 
+def _is_loopback(base_url: str) -> bool:
+    host = httpx2.URL(base_url).host
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
 class HttpxConnection:
     def __init__(self, base_url: str, headers: Mapping[str, str], context: ssl.SSLContext) -> None:
         self._base_url = base_url
@@ -70,6 +79,8 @@ class HttpxConnection:
             headers={"user-agent": f"llmring/{__version__}", **headers},
             verify=context,
             http2=False,
+            # A server on this machine is not behind the proxy of the environment.
+            trust_env=not _is_loopback(base_url),
             follow_redirects=False,
             timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),
             limits=httpx2.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=30.0),

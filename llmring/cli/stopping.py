@@ -1,0 +1,51 @@
+"""An orderly end on a signal: no more rows, and a little time for those under way, which may have been paid for."""
+
+import signal
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import NoReturn
+
+import trio
+
+from llmring.cli.running import note
+
+STOP_SECONDS = 10.0
+
+
+class Stop:
+    """The first SIGINT or SIGTERM calls `end_input` and sets a deadline to `scope`; the second cancels it."""
+
+    def __init__(self, end_input: Callable[[], None]) -> None:
+        self.scope = trio.CancelScope()
+        self.signal: int | None = None
+        self._end_input = end_input
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncGenerator[None]:
+        """Take the signals for the length of the block."""
+        # What whoever started us ignores (a shell, for a job in the background) stays ignored.
+        heeded = [one for one in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(one) is not signal.SIG_IGN]
+        if not heeded:
+            yield
+            return
+        with trio.open_signal_receiver(*heeded) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._heed, signals)
+                yield
+                nursery.cancel_scope.cancel()
+
+    async def _heed(self, signals: AsyncIterator[int]) -> None:
+        async for number in signals:
+            if self.signal is not None:
+                self.scope.cancel()
+                continue
+            self.signal = number
+            self.scope.deadline = trio.current_time() + STOP_SECONDS
+            self._end_input()
+            note(f"stopping: rows under way have {STOP_SECONDS:g} s; once more cuts them off")
+
+    def leave(self) -> NoReturn:
+        """End as the signal would have ended the process."""
+        if self.signal == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + (self.signal or 0))
