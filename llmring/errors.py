@@ -281,7 +281,21 @@ class ContextTooLong(ProviderError):
 
 
 class Unsupported(ProviderError):
-    """The model does not take a feature or parameter of this request."""
+    """The model does not take a feature or parameter of this request. `parameter` is its name on the wire ("top_p",
+    "reasoning.effort"), or a field of ChatRequest; None when the provider does not name it."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        parameter: str | None = None,
+        status: int | None = None,
+        code: str | None = None,
+        retry_after: float | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message, status=status, code=code, retry_after=retry_after, request_id=request_id)
+        self.parameter = parameter
 
 
 class ImpossibleRequest(ProviderError):

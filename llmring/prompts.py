@@ -4,13 +4,29 @@ Text, our own values and OpenAI's dictionaries are read; what cannot be read is 
 or tool that is wrong. Nothing is guessed, and nothing that was not set is filled in.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypedDict, Unpack
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypedDict, Unpack, get_args
 
 import msgspec
 
-from llmring.chat import ChatRequest, JSONObject, Message, NamedTool, Tool, ToolCall, ToolChoice
+from llmring.chat import (
+    Cache,
+    ChatRequest,
+    Effort,
+    JSONObject,
+    Message,
+    NamedTool,
+    NativeTurn,
+    ResponseFormat,
+    Tool,
+    ToolCall,
+    ToolChoice,
+)
 from llmring.errors import InvalidRequest
+from llmring.parts import CacheTTL, TextPart
+from llmring.prompt_formats import to_cache, to_response_format
+from llmring.prompt_parts import REGISTERED_PREFIX, to_content
+from llmring.prompt_tools import to_tool_choice, to_tools
 
 Prompt = str | Message | Sequence[Message | Mapping[str, Any]]
 """A prompt as callers write it: text, one message, or a conversation of messages or OpenAI-style dictionaries."""
@@ -22,29 +38,57 @@ class ChatOptions(TypedDict, total=False):
     system: str | None
     temperature: float | None
     top_p: float | None
+    top_k: int | None
     max_tokens: int | None
     stop: str | Sequence[str] | None
+    seed: int | None
+    presence_penalty: float | None
+    frequency_penalty: float | None
+    logprobs: bool | None
+    top_logprobs: int | None
+    n: int | None
     tools: Sequence[Tool | Mapping[str, Any]]
     tool_choice: ToolChoice | str | Mapping[str, Any] | None
+    parallel_tool_calls: bool | None
+    response_format: ResponseFormat | str | Mapping[str, Any] | None
+    reasoning_effort: Effort | None
+    reasoning_tokens: int | None
+    show_reasoning: bool | None
+    cache: Cache | bool | str | Mapping[str, Any] | None
+    files: Sequence[str]
+    service_tier: str | None
+    metadata: dict[str, str]
+    user: str | None
     timeout: float | None
+    strict_params: bool
     extra_params: JSONObject
 
 
 def to_request(model: str, prompt: Prompt, **options: Unpack[ChatOptions]) -> ChatRequest:
     """Parse a call into a request. Raises InvalidRequest."""
-    stop = options.get("stop") or ()
-    return ChatRequest(
-        model=model,
-        messages=to_messages(prompt, options.get("system")),
-        temperature=options.get("temperature"),
-        top_p=options.get("top_p"),
-        max_tokens=options.get("max_tokens"),
-        stop=(stop,) if isinstance(stop, str) else tuple(stop),
-        tools=to_tools(options.get("tools", ())),
-        tool_choice=to_tool_choice(options.get("tool_choice")),
-        timeout=options.get("timeout"),
-        extra_params=options.get("extra_params", {}),
-    )
+    messages = to_messages(prompt, options.pop("system", None))
+    spelled: dict[str, Any] = dict(options)
+    for name, parse in _PARSERS.items():
+        if name in spelled:
+            spelled[name] = parse(spelled[name])
+    unknown = spelled.keys() - set(ChatRequest.__struct_fields__)
+    if unknown:
+        raise TypeError(f"chat() has no option {min(unknown)!r}; extra_params holds what is the provider's own")
+    return ChatRequest(model=model, messages=messages, **spelled)
+
+
+def _to_stop(stop: str | Sequence[str] | None) -> tuple[str, ...]:
+    return (stop,) if isinstance(stop, str) else tuple(stop or ())
+
+
+_PARSERS: Mapping[str, Callable[[Any], Any]] = {
+    "stop": _to_stop,
+    "tools": to_tools,
+    "tool_choice": to_tool_choice,
+    "response_format": to_response_format,
+    "cache": to_cache,
+    "files": tuple,
+}
 
 
 def to_messages(prompt: Prompt, system: str | None = None) -> tuple[Message, ...]:
@@ -78,17 +122,32 @@ class _ToolCallIn(msgspec.Struct):
     function: _FunctionIn | None = None
 
 
-class _TextPartIn(msgspec.Struct):
-    type: Literal["text"]
-    text: str
+class _CacheControlIn(msgspec.Struct):
+    type: str = "ephemeral"
+    ttl: CacheTTL = "5m"
+
+
+class _MetadataIn(msgspec.Struct):
+    """Where llmring 1 took Anthropic's mark from."""
+
+    cache_control: _CacheControlIn | None = None
 
 
 class _MessageIn(msgspec.Struct, forbid_unknown_fields=True):
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[_TextPartIn] | None = None
+    content: str | list[Any] | None = None
     tool_calls: list[_ToolCallIn] | None = None
     tool_call_id: str | None = None
+    name: str | None = None
     is_error: bool = False
+    cache: CacheTTL | None = None
+    native: NativeTurn | None = None
+    metadata: _MetadataIn | None = None
+    # What OpenAI's own replies hold beside these; a reply's message can be sent back as it is.
+    refusal: str | None = None
+    annotations: list[Any] | None = None
+    audio: JSONObject | None = None
+    function_call: JSONObject | None = None
 
 
 def _to_message(item: object, number: int) -> Message:
@@ -96,18 +155,22 @@ def _to_message(item: object, number: int) -> Message:
         return item
     try:
         given = msgspec.convert(item, _MessageIn)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(f"message {number}: {error}") from error
-    content = given.content
-    if isinstance(content, list):
-        content = "".join(part.text for part in content)
+        content = to_content(given.content)
+    except (msgspec.ValidationError, InvalidRequest) as error:
+        raise InvalidRequest(f"message {number}: {error}") from None
     return Message(
         role="system" if given.role == "developer" else given.role,
         content=content,
         tool_calls=tuple(_to_tool_call(call, number) for call in given.tool_calls or ()),
         tool_call_id=given.tool_call_id,
         is_error=given.is_error,
+        cache=given.cache or _mark(given.metadata),
+        native=given.native,
     )
+
+
+def _mark(metadata: _MetadataIn | None) -> CacheTTL | None:
+    return metadata.cache_control.ttl if metadata is not None and metadata.cache_control is not None else None
 
 
 def _to_tool_call(call: _ToolCallIn, number: int) -> ToolCall:
@@ -118,84 +181,39 @@ def _to_tool_call(call: _ToolCallIn, number: int) -> ToolCall:
     return ToolCall(id=call.id, name=call.name, arguments=call.arguments)
 
 
-class _FunctionToolIn(msgspec.Struct):
-    name: str
-    description: str | None = None
-    parameters: JSONObject | None = None
-    strict: bool | None = None
-
-
-class _ToolIn(msgspec.Struct):
-    """OpenAI's form (`type`, `function`) and the flat one: both are read."""
-
-    type: Literal["function"] = "function"
-    function: _FunctionToolIn | None = None
-    name: str | None = None
-    description: str | None = None
-    parameters: JSONObject | None = None
-    strict: bool | None = None
-
-
-def to_tools(tools: Sequence[Tool | Mapping[str, Any]]) -> tuple[Tool, ...]:
-    """Parse tools in OpenAI's form or flat. Raises InvalidRequest that names the tool that is wrong and why."""
-    return tuple(_to_tool(tool, number) for number, tool in enumerate(tools, 1))
-
-
-def _to_tool(item: object, number: int) -> Tool:
-    if isinstance(item, Tool):
-        return item
-    try:
-        given = msgspec.convert(item, _ToolIn)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(f"tool {number}: {error}") from error
-    source = given.function if given.function is not None else given
-    if source.name is None:
-        raise InvalidRequest(f"tool {number} has no name")
-    return Tool(name=source.name, description=source.description, parameters=source.parameters, strict=source.strict)
-
-
-class _NamedToolIn(msgspec.Struct):
-    """OpenAI's form: `{"type": "function", "function": {"name": ...}}`, without `type` too, or flat."""
-
-    function: NamedTool | None = None
-    name: str | None = None
-
-
-def to_tool_choice(choice: ToolChoice | str | Mapping[str, Any] | None) -> ToolChoice | None:
-    """Parse a tool choice: auto, none, required (or "any"), or one tool by name. Raises InvalidRequest."""
-    match choice:
-        case None | NamedTool() | "auto" | "none" | "required":
-            return choice
-        case "any":
-            return "required"
-        case Mapping():
-            try:
-                given = msgspec.convert(choice, _NamedToolIn)
-            except msgspec.ValidationError as error:
-                raise InvalidRequest(f"tool_choice: {error}") from error
-            name = given.function.name if given.function is not None else given.name
-            if name is not None:
-                return NamedTool(name=name)
-    raise InvalidRequest("tool_choice is 'auto', 'none', 'required' or {'function': {'name': ...}}")
-
-
 def check_request(request: ChatRequest) -> None:
     """Refuse what no provider would take. Raises InvalidRequest."""
     if not request.messages:
         raise InvalidRequest("the request holds no messages")
     for number, message in enumerate(request.messages, 1):
         _check_message(message, number)
-    if request.max_tokens is not None and request.max_tokens < 1:
-        raise InvalidRequest(f"max_tokens must be at least 1, not {request.max_tokens}")
+    for name, least in _LEAST.items():
+        value = getattr(request, name)
+        if value is not None and value < least:
+            raise InvalidRequest(f"{name} must be at least {least}, not {value}")
     if request.timeout is not None and not request.timeout > 0:
         raise InvalidRequest(f"timeout must be a positive number of seconds, not {request.timeout}")
+    if request.reasoning_effort is not None and request.reasoning_effort not in get_args(Effort):
+        raise InvalidRequest(f"reasoning_effort is one of {', '.join(get_args(Effort))}")
     names = {tool.name for tool in request.tools}
     if isinstance(request.tool_choice, NamedTool) and request.tool_choice.name not in names:
         raise InvalidRequest(f"tool_choice names {request.tool_choice.name!r}, which is not among the tools")
+    for file_id in request.files:
+        if not file_id.startswith(REGISTERED_PREFIX):
+            raise InvalidRequest(f"files are ids of register_file, which begin with {REGISTERED_PREFIX!r}")
+
+
+_LEAST: Mapping[str, int] = {"max_tokens": 1, "top_k": 0, "top_logprobs": 0, "n": 1, "reasoning_tokens": 0}
 
 
 def _check_message(message: Message, number: int) -> None:
     if message.role == "tool" and message.tool_call_id is None:
         raise InvalidRequest(f"message {number}: a tool result needs the tool_call_id of its call")
-    if message.content is None and not (message.role == "assistant" and message.tool_calls):
+    if message.content is None and not (message.role == "assistant" and (message.tool_calls or message.native)):
         raise InvalidRequest(f"message {number}: a {message.role} message needs content")
+    if (
+        message.role == "system"
+        and isinstance(message.content, tuple)
+        and not all(isinstance(part, TextPart) for part in message.content)
+    ):
+        raise InvalidRequest(f"message {number}: a system message holds text only")

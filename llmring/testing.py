@@ -125,6 +125,7 @@ class ScriptedConnection:
         self._headers = headers
 
     async def open(self, call: HttpCall) -> "ScriptedReply":
+        assert isinstance(call.body, bytes), "scripted providers take no files"
         body = msgspec.json.decode(call.body)
         model = body["model"]
         step = self._provider.take(model)

@@ -18,7 +18,9 @@ from llmring.chat import (
     Usage,
 )
 from llmring.errors import InvalidRequest
-from llmring.prompts import check_request, to_messages, to_tool_choice, to_tools
+from llmring.parts import TextPart
+from llmring.prompt_tools import to_tool_choice, to_tools
+from llmring.prompts import check_request, to_messages
 
 USER = Message(role="user", content="hi")
 CALL = ToolCall(id="c1", name="add", arguments='{"a":1}')
@@ -34,8 +36,8 @@ CALL = ToolCall(id="c1", name="add", arguments='{"a":1}')
         ([{"role": "user", "content": "hi"}], (USER,)),
         ([{"role": "developer", "content": "be brief"}], (Message(role="system", content="be brief"),)),
         (
-            [{"role": "user", "content": [{"type": "text", "text": "h"}, {"type": "text", "text": "i"}]}],
-            (USER,),
+            [{"role": "user", "content": [{"type": "text", "text": "h"}, "i"]}],
+            (Message(role="user", content=(TextPart(text="h"), TextPart(text="i"))),),
         ),
         (
             [{"role": "tool", "content": "no", "tool_call_id": "c1", "is_error": True}],
@@ -75,7 +77,10 @@ def test_a_system_text_goes_in_front() -> None:
         ([{"content": "x"}], "message 1: Object missing required field `role`"),
         ([{"role": "user", "content": 5}], "message 1: Expected"),
         ([{"role": "user", "content": "x", "contnet": "y"}], "unknown field `contnet`"),
-        ([{"role": "user", "content": [{"type": "image_url", "text": ""}]}], "message 1: Invalid enum value"),
+        (
+            [{"role": "user", "content": [{"type": "image_url", "text": ""}]}],
+            "message 1: part 1: Object missing required field `image_url`",
+        ),
         ([{"role": "assistant", "tool_calls": [{"id": "c1"}]}], "message 1: tool call 'c1' has no name"),
     ],
 )

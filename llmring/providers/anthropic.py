@@ -13,6 +13,7 @@ from llmring.chat import ChatRequest, Completion, Message, NamedTool, Tool, Tool
 from llmring.errors import InvalidRequest, ProviderError, Unsupported
 from llmring.providers import anthropic_faults, anthropic_reply
 from llmring.providers.anthropic_stream import AnthropicAnswer
+from llmring.providers.capabilities import Model
 from llmring.providers.codec import HttpCall, HttpReply, LimitUpdate
 from llmring.providers.replies import read_limits, request_id, to_call
 from llmring.providers.streams import StreamReader
@@ -29,18 +30,29 @@ _ARGUMENTS = msgspec.json.Decoder(dict[str, Any])
 _Blocks = list[dict[str, Any]]
 
 
+PARAMETERS = frozenset({"temperature", "top_p", "max_tokens", "stop", "tool_choice"})
+
+
 class AnthropicCodec(msgspec.Struct, frozen=True):
     """The codec. The base URL is the host."""
+
+    @property
+    def format(self) -> str:
+        return "anthropic"
+
+    @property
+    def parameters(self) -> frozenset[str]:
+        return PARAMETERS
 
     def auth(self, key: str) -> tuple[tuple[str, str], ...]:
         return (("x-api-key", key),)
 
-    def encode(self, request: ChatRequest, model: str, *, stream: bool) -> HttpCall:
+    def encode(self, request: ChatRequest, model: Model, *, stream: bool) -> HttpCall:
         messages = _messages(request.messages)
         if not messages:
             raise Unsupported("Anthropic needs a user message that is not blank; the request holds none")
         body: dict[str, Any] = {
-            "model": model,
+            "model": model.name,
             "max_tokens": DEFAULT_MAX_TOKENS if request.max_tokens is None else request.max_tokens,
             "messages": messages,
         }
@@ -74,7 +86,7 @@ class AnthropicCodec(msgspec.Struct, frozen=True):
 
 def _system(messages: Iterable[Message]) -> _Blocks:
     """All system messages, in order. They stand outside of the conversation here, wherever the caller put them."""
-    return [block for message in messages if message.role == "system" for block in _text(message.content)]
+    return [block for message in messages if message.role == "system" for block in _text(message.text)]
 
 
 def _messages(messages: Iterable[Message]) -> list[dict[str, Any]]:
@@ -104,9 +116,9 @@ def _blocks(message: Message) -> _Blocks:
         case "system":
             return []
         case "user":
-            return _text(message.content)
+            return _text(message.text)
         case "assistant":
-            return _text(message.content) + [_tool_use(call) for call in message.tool_calls]
+            return _text(message.text) + [_tool_use(call) for call in message.tool_calls]
         case "tool":
             return [_tool_result(message)]
 
@@ -139,8 +151,8 @@ def _arguments(call: ToolCall) -> dict[str, Any]:
 
 def _tool_result(message: Message) -> dict[str, Any]:
     result: dict[str, Any] = {"type": "tool_result", "tool_use_id": message.tool_call_id}
-    if message.content:
-        result["content"] = message.content
+    if message.text:
+        result["content"] = message.text
     if message.is_error:
         result["is_error"] = True
     return result

@@ -22,7 +22,7 @@ from llmring.providers.anthropic_reply import (
     to_tool_call,
     to_usage,
 )
-from llmring.providers.codec import HttpReply
+from llmring.providers.codec import HttpReply, StreamDelta
 from llmring.providers.replies import count, new_tool_call_id, read_json, request_id
 from llmring.providers.sse import Event
 from llmring.providers.streams import CHARACTERS_PER_TOKEN
@@ -84,7 +84,11 @@ class AnthropicAnswer:
     def complete(self) -> bool:
         return self.done
 
-    def take(self, event: Event) -> str:
+    def take(self, event: Event) -> StreamDelta | None:
+        text = self._take(event)
+        return StreamDelta(content=text) if text else None
+
+    def _take(self, event: Event) -> str:
         if event.name == "ping" or not event.data.strip():
             return ""
         if event.name == "error":

@@ -1,24 +1,45 @@
-"""What a codec must offer. A codec is a module that satisfies `Codec`: one wire format, sans-IO, nothing else.
+"""What a codec must offer. A codec is a value that satisfies `Codec`: one wire format, sans-IO, nothing else.
 
 A codec turns our requests into HTTP calls and HTTP replies into completions, errors and limit readings. It holds no
 state between calls, knows no key, no clock and no connection; a stream in progress is a `StreamDecoder` of its own.
+Embeddings, model lists and files are protocols of their own, because not every provider has them.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, Protocol
 
 import msgspec
 
-from llmring.chat import ChatRequest, Completion
+from llmring.chat import ChatRequest, Completion, Embeddings, LiveModel, Note
 from llmring.errors import Dimension, ProviderError
+from llmring.parts import ProviderFile
+from llmring.providers.capabilities import Model
+
+
+class FileBody(msgspec.Struct, frozen=True, kw_only=True):
+    """A body that is read from a file while it is sent.
+
+    With `field` it is multipart/form-data: the file under that name, behind `fields`. Without, it is the file's bytes.
+    """
+
+    path: Path
+    name: str
+    media_type: str
+    field: str | None = None
+    fields: tuple[tuple[str, str], ...] = ()
 
 
 class HttpCall(msgspec.Struct, frozen=True, kw_only=True):
-    """One POST. `path` is appended to the provider's base URL; headers are without authentication."""
+    """One request. `path` is appended to the provider's base URL, or is an absolute URL of the same host; headers are
+    without authentication. `notes` say what the format could not carry as asked."""
 
     path: str
-    body: bytes
+    body: bytes | FileBody = b""
     headers: tuple[tuple[str, str], ...] = ()
+    method: Literal["POST", "GET", "DELETE"] = "POST"
+    notes: tuple[Note, ...] = ()
 
 
 class HttpReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,9 +65,11 @@ class LimitUpdate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StreamDelta(msgspec.Struct, frozen=True, kw_only=True):
-    """Text that has just arrived. Tool calls and usage come whole, in the completion."""
+    """Text that has just arrived, of the answer or of its reasoning. Tool calls and usage come whole, in the
+    completion."""
 
-    content: str
+    content: str = ""
+    reasoning: str = ""
 
 
 class StreamDecoder(Protocol):
@@ -68,12 +91,22 @@ class StreamDecoder(Protocol):
 class Codec(Protocol):
     """One wire format."""
 
+    @property
+    def format(self) -> str:
+        """Its name, as in NativeTurn.format."""
+        ...
+
+    @property
+    def parameters(self) -> frozenset[str]:
+        """The optional fields of ChatRequest that the format has a spelling for."""
+        ...
+
     def auth(self, key: str) -> tuple[tuple[str, str], ...]:
         """The headers that carry the key."""
         ...
 
-    def encode(self, request: ChatRequest, model: str, *, stream: bool) -> HttpCall:
-        """Spell a request for `model`. Raises Unsupported for what the format cannot say."""
+    def encode(self, request: ChatRequest, model: Model, *, stream: bool) -> HttpCall:
+        """Spell a request that was fitted to the model. Raises Unsupported for content that the format cannot say."""
         ...
 
     def decode(self, reply: HttpReply) -> Completion:
@@ -91,3 +124,74 @@ class Codec(Protocol):
     def open_stream(self, headers: Mapping[str, str]) -> StreamDecoder:
         """Start to read a streamed 2xx reply with these headers."""
         ...
+
+
+class EmbeddingsCodec(Protocol):
+    """Vectors for texts. `most_texts` and `most_tokens` are what one request may hold."""
+
+    @property
+    def most_texts(self) -> int: ...
+
+    @property
+    def most_tokens(self) -> int: ...
+
+    def encode(self, texts: Sequence[str], model: str, dimensions: int | None) -> HttpCall: ...
+
+    def decode(self, reply: HttpReply) -> Embeddings:
+        """Read a 2xx reply, in the order of the texts. Raises BadReply."""
+        ...
+
+
+class ModelPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of a model list, and the mark of the next one; None when it is the last."""
+
+    models: tuple[LiveModel, ...]
+    next: str | None = None
+
+
+class ModelsCodec(Protocol):
+    """The provider's own list of models."""
+
+    def encode(self, page: str | None) -> HttpCall: ...
+
+    def decode(self, reply: HttpReply) -> ModelPage:
+        """Read a 2xx reply. Raises BadReply."""
+        ...
+
+
+class LocalFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file to upload. `size` is in bytes."""
+
+    path: Path
+    name: str
+    media_type: str
+    size: int
+
+
+class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that was uploaded. `expires_at` None: the provider keeps it until it is told otherwise."""
+
+    file: ProviderFile
+    expires_at: datetime | None = None
+
+
+class NextCall(msgspec.Struct, frozen=True, kw_only=True):
+    """An upload goes on with `call`, after so many seconds."""
+
+    call: HttpCall
+    after: float = 0.0
+
+
+class FilesCodec(Protocol):
+    """Files at the provider. An upload is one call or several: `upload` is the first, `read` says what follows."""
+
+    @property
+    def most_bytes(self) -> int: ...
+
+    def upload(self, file: LocalFile) -> HttpCall: ...
+
+    def read(self, reply: HttpReply, file: LocalFile) -> StoredFile | NextCall:
+        """Read a 2xx reply. Raises BadReply."""
+        ...
+
+    def delete(self, file: ProviderFile) -> HttpCall: ...

@@ -23,7 +23,7 @@ _CONFIDENT_AFTER = 20
 def input_tokens(request: ChatRequest) -> float:
     """Estimated tokens of messages and tools."""
     characters = sum(
-        len(message.content or "") + sum(len(call.name) + len(call.arguments) for call in message.tool_calls)
+        len(message.text) + sum(len(call.name) + len(call.arguments) for call in message.tool_calls)
         for message in request.messages
     )
     if request.tools:

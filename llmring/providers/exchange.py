@@ -11,6 +11,7 @@ import trio
 
 from llmring.chat import ChatRequest, Completion, Usage
 from llmring.errors import AttemptTimeout, BadReply, DeadlineReached, ProviderError
+from llmring.providers.capabilities import Model
 from llmring.providers.codec import Codec, HttpReply, StreamDecoder
 from llmring.providers.route import Outcome, Permit
 from llmring.providers.transport import Connection, Reply
@@ -65,7 +66,7 @@ class Exchange:
 
     async def open(self, request: ChatRequest, *, stream: bool) -> Reply:
         """Send, and read status and headers. Raises the provider's error for a reply that is not 2xx."""
-        call = self.codec.encode(request, self.permit.route.ref.model, stream=stream)
+        call = self.codec.encode(request, Model(name=self.permit.route.ref.model), stream=stream)
         self._sent = True
         self._reply = reply = await self._connection.open(call)
         self.permit.route.observe(self.codec.limits(reply.headers), self.permit, trio.current_time())

@@ -13,10 +13,13 @@ import msgspec
 from llmring.chat import ChatRequest, Completion, Message, NamedTool, Tool, ToolChoice
 from llmring.errors import ProviderError
 from llmring.providers import openai_faults, openai_reply
+from llmring.providers.capabilities import Model
 from llmring.providers.codec import HttpCall, HttpReply, LimitUpdate
 from llmring.providers.openai_stream import OpenAIAnswer
 from llmring.providers.replies import read_limits, request_id, to_call
 from llmring.providers.streams import StreamReader
+
+PARAMETERS = frozenset({"temperature", "top_p", "max_tokens", "stop", "tool_choice"})
 
 
 class OpenAICodec(msgspec.Struct, frozen=True):
@@ -27,12 +30,20 @@ class OpenAICodec(msgspec.Struct, frozen=True):
 
     max_tokens_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
 
+    @property
+    def format(self) -> str:
+        return "openai-chat"
+
+    @property
+    def parameters(self) -> frozenset[str]:
+        return PARAMETERS
+
     def auth(self, key: str) -> tuple[tuple[str, str], ...]:
         return (("authorization", f"Bearer {key}"),)
 
-    def encode(self, request: ChatRequest, model: str, *, stream: bool) -> HttpCall:
+    def encode(self, request: ChatRequest, model: Model, *, stream: bool) -> HttpCall:
         body: dict[str, Any] = {
-            "model": model,
+            "model": model.name,
             "messages": [_message(message) for message in request.messages],
         }
         optional: dict[str, Any] = {
@@ -66,7 +77,7 @@ class OpenAICodec(msgspec.Struct, frozen=True):
 
 
 def _message(message: Message) -> dict[str, Any]:
-    spelled: dict[str, Any] = {"role": message.role, "content": message.content}
+    spelled: dict[str, Any] = {"role": message.role, "content": None if message.content is None else message.text}
     if message.tool_call_id is not None:
         spelled["tool_call_id"] = message.tool_call_id
     if message.tool_calls:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 from llmring.chat import Completion, ToolCall, Usage
-from llmring.providers.codec import HttpReply
+from llmring.providers.codec import HttpReply, StreamDelta
 from llmring.providers.openai_faults import classify
 from llmring.providers.openai_reply import (
     REPLY,
@@ -133,7 +133,11 @@ class OpenAIAnswer:
     def complete(self) -> bool:
         return self._finish is not None
 
-    def take(self, event: Event) -> str:
+    def take(self, event: Event) -> StreamDelta | None:
+        text = self._take(event)
+        return StreamDelta(content=text) if text else None
+
+    def _take(self, event: Event) -> str:
         data = event.data.strip()
         reply = HttpReply(status=200, headers=self._headers, body=data)
         if event.name == "error":

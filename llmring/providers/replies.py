@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from llmring.chat import Note
 from llmring.errors import BadReply, Dimension, InvalidRequest
 from llmring.providers.codec import HttpCall, LimitUpdate
 
@@ -49,14 +50,19 @@ def read_json(
     raise BadReply(problem, status=status, request_id=request_id)
 
 
-def to_call(path: str, body: dict[str, Any], headers: tuple[tuple[str, str], ...] = ()) -> HttpCall:
+def to_call(
+    path: str,
+    body: dict[str, Any],
+    headers: tuple[tuple[str, str], ...] = (),
+    notes: tuple[Note, ...] = (),
+) -> HttpCall:
     """A POST of `body` as JSON. Raises InvalidRequest when it holds what JSON cannot."""
     try:
         data = msgspec.json.encode(body)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         # Not the error's own text: a UnicodeEncodeError quotes the prompt.
         raise InvalidRequest(f"the request cannot be written as JSON ({type(error).__name__})") from None
-    return HttpCall(path=path, body=data, headers=(("content-type", "application/json"), *headers))
+    return HttpCall(path=path, body=data, headers=(("content-type", "application/json"), *headers), notes=notes)
 
 
 def is_set(raw: msgspec.Raw) -> bool:

@@ -33,8 +33,8 @@ class Answer(Protocol):
         """Nothing after this belongs to the answer."""
         ...
 
-    def take(self, event: Event) -> str:
-        """Add an event; returns its text. Raises BadReply, or the error that the event reports."""
+    def take(self, event: Event) -> StreamDelta | None:
+        """Add an event; returns the text that it brings. Raises BadReply, or the error that the event reports."""
         ...
 
     def completion(self) -> Completion:
@@ -91,17 +91,18 @@ class StreamReader:
     def _feed_events(self, data: bytes) -> list[StreamDelta]:
         if self._answer.done:
             return []
-        return [StreamDelta(content=text) for event in self._events.feed(data) if (text := self._take(event))]
+        return [delta for event in self._events.feed(data) if (delta := self._take(event)) is not None]
 
-    def _take(self, event: Event) -> str:
+    def _take(self, event: Event) -> StreamDelta | None:
         self._any_event = True
-        return "" if self._answer.done else self._answer.take(event)
+        return None if self._answer.done else self._answer.take(event)
 
     def _feed_object(self, data: bytes) -> list[StreamDelta]:
         if self._whole is not None or not self._object.feed(data):
             return []
-        self._whole = self._read_whole(self._object.take())
-        return [StreamDelta(content=self._whole.content)] if self._whole.content else []
+        whole = self._whole = self._read_whole(self._object.take())
+        delta = StreamDelta(content=whole.content, reasoning=whole.reasoning or "")
+        return [delta] if delta.content or delta.reasoning else []
 
     def _take_last_event(self) -> None:
         """An event without its blank line counts when it can be read; else it is where the stream was cut."""

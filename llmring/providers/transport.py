@@ -6,16 +6,16 @@ reset and the provider goes on generating.
 """
 
 import ssl
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import ExitStack, suppress
 from ipaddress import ip_address
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import httpx2
 
 from llmring import __version__
-from llmring.errors import ConnectFailed, TransportBroken
-from llmring.providers.codec import HttpCall
+from llmring.errors import BadReply, ConnectFailed, InvalidRequest, TransportBroken
+from llmring.providers.codec import FileBody, HttpCall
 
 CONNECT_SECONDS = 5.0
 
@@ -87,9 +87,10 @@ class HttpxConnection:
         )
 
     async def open(self, call: HttpCall) -> "HttpxReply":
-        request = self._client.build_request(
-            "POST", self._base_url + call.path, content=call.body, headers=list(call.headers)
-        )
+        with ExitStack() as files:
+            return await self._send(self._request(call, files))
+
+    async def _send(self, request: httpx2.Request) -> "HttpxReply":
         try:
             return HttpxReply(await self._client.send(request, stream=True))
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
@@ -97,8 +98,37 @@ class HttpxConnection:
         except httpx2.TransportError as error:
             raise TransportBroken(f"connection broke before the reply: {_reason(error)}") from error
 
+    def _request(self, call: HttpCall, files: ExitStack) -> httpx2.Request:
+        """`files` closes what the body is read from."""
+        url, headers = self._url(call.path), list(call.headers)
+        if not isinstance(call.body, FileBody):
+            return self._client.build_request(call.method, url, content=call.body, headers=headers)
+        try:
+            file = files.enter_context(call.body.path.open("rb"))
+        except OSError as error:
+            raise InvalidRequest(f"file {call.body.path}: {error.strerror}") from None
+        if call.body.field is None:
+            return self._client.build_request(call.method, url, content=_pieces(file), headers=headers)
+        part = {call.body.field: (call.body.name, file, call.body.media_type)}
+        return self._client.build_request(call.method, url, files=part, data=dict(call.body.fields), headers=headers)
+
+    def _url(self, path: str) -> httpx2.URL:
+        """Where a call goes. Raises BadReply for another host: the key is in the headers."""
+        if path.startswith("/"):
+            return httpx2.URL(self._base_url + path)
+        url, own = httpx2.URL(path), httpx2.URL(self._base_url)
+        if (url.scheme, url.host, url.port) != (own.scheme, own.host, own.port):
+            raise BadReply(f"{own.host} sends the upload to another host, {url.host}; not followed")
+        return url
+
     async def aclose(self) -> None:
         await self._client.aclose()
+
+
+async def _pieces(file: BinaryIO) -> AsyncGenerator[bytes]:
+    """A local file in pieces of 64 KiB, as httpx2 reads those of a form."""
+    while piece := file.read(2**16):
+        yield piece
 
 
 class HttpxReply:

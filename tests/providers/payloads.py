@@ -12,7 +12,7 @@ import msgspec
 
 from llmring.chat import Completion
 from llmring.errors import ProviderError, RateLimited
-from llmring.providers.codec import Codec, HttpReply, StreamDecoder
+from llmring.providers.codec import Codec, HttpCall, HttpReply, StreamDecoder
 
 FOLDERS = Path(__file__).parents[1] / "payloads"
 SPLITS = (1, 7, 1 << 20)
@@ -39,6 +39,13 @@ def _load(folder: Path) -> Payload:
 
 def pieces(data: bytes, size: int) -> list[bytes]:
     return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+def body_of(call: HttpCall) -> dict[str, Any]:
+    """The JSON body of a call."""
+    assert isinstance(call.body, bytes)
+    body: dict[str, Any] = msgspec.json.decode(call.body)
+    return body
 
 
 def read_stream(decoder: StreamDecoder, data: bytes, size: int) -> tuple[str, Completion]:

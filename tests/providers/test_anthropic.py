@@ -11,10 +11,12 @@ from llmring.chat import ChatRequest, Message, NamedTool, Tool, ToolCall
 from llmring.errors import InvalidRequest, TransportBroken, Unsupported
 from llmring.prompts import to_messages
 from llmring.providers.anthropic import DEFAULT_MAX_TOKENS, AnthropicCodec
+from llmring.providers.capabilities import Model
 from llmring.providers.codec import Codec, LimitUpdate
 from tests.providers.payloads import (
     SPLITS,
     Payload,
+    body_of,
     check_only_our_errors,
     check_reply,
     check_stream,
@@ -30,8 +32,7 @@ STREAMS = [payload for payload in PAYLOADS if payload.name.startswith("stream_")
 
 def encode(*messages: Message, stream: bool = False, **fields: Any) -> dict[str, Any]:
     request = ChatRequest(model="a", messages=messages or to_messages("hi"), **fields)
-    body: dict[str, Any] = msgspec.json.decode(CODEC.encode(request, "m-1", stream=stream).body)
-    return body
+    return body_of(CODEC.encode(request, Model(name="m-1"), stream=stream))
 
 
 def text(content: str) -> dict[str, str]:
@@ -51,7 +52,7 @@ def test_nothing_is_sent_that_was_not_set_but_the_bound_that_is_required() -> No
 
 
 def test_the_call_goes_to_messages_with_the_version() -> None:
-    sent = CODEC.encode(ChatRequest(model="a", messages=to_messages("hi")), "m-1", stream=False)
+    sent = CODEC.encode(ChatRequest(model="a", messages=to_messages("hi")), Model(name="m-1"), stream=False)
     assert sent.path == "/v1/messages"
     assert dict(sent.headers) == {"content-type": "application/json", "anthropic-version": "2023-06-01"}
     assert CODEC.auth("k") == (("x-api-key", "k"),)

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from llmring.chat import ChatRequest, Message, NamedTool, Tool, ToolCall
 from llmring.errors import InvalidRequest, ProviderError, TransportBroken
 from llmring.prompts import to_messages
+from llmring.providers.capabilities import Model
 from llmring.providers.codec import Codec, HttpReply, LimitUpdate
 from llmring.providers.openai import OpenAICodec
 from tests.providers.payloads import (
     SPLITS,
     Payload,
+    body_of,
     check_only_our_errors,
     check_reply,
     check_stream,
@@ -31,8 +33,7 @@ STREAMS = [payload for payload in PAYLOADS if payload.name.startswith("stream_")
 def encode(codec: Codec = CODEC, *, stream: bool = False, **fields: Any) -> dict[str, Any]:
     given: dict[str, Any] = {"messages": to_messages("hi"), **fields}
     request = ChatRequest(model="a", **given)
-    body: dict[str, Any] = msgspec.json.decode(codec.encode(request, "m-1", stream=stream).body)
-    return body
+    return body_of(codec.encode(request, Model(name="m-1"), stream=stream))
 
 
 def chunk(delta: dict[str, Any], finish: str | None = None, **more: Any) -> bytes:
@@ -45,7 +46,7 @@ def test_nothing_is_sent_that_was_not_set() -> None:
 
 
 def test_the_call_goes_below_the_base_url_without_the_key() -> None:
-    call = CODEC.encode(ChatRequest(model="a", messages=to_messages("hi")), "m-1", stream=False)
+    call = CODEC.encode(ChatRequest(model="a", messages=to_messages("hi")), Model(name="m-1"), stream=False)
     assert call.path == "/chat/completions"
     assert call.headers == (("content-type", "application/json"),)
     assert CODEC.auth("k") == (("authorization", "Bearer k"),)

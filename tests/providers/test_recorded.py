@@ -3,19 +3,22 @@
 The recordings' own summary is the oracle: text, tool calls, finish and usage in the provider's words.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from llmring.chat import ChatRequest, Completion, Message, NamedTool, Tool, ToolCall, Usage
+from llmring.chat import ChatRequest, Completion, Usage
 from llmring.errors import InvalidRequest
-from llmring.prompts import to_messages, to_tools
 from llmring.providers.anthropic import AnthropicCodec
+from llmring.providers.capabilities import Model
 from llmring.providers.codec import Codec, HttpReply
 from llmring.providers.openai import OpenAICodec
-from tests.providers.payloads import SPLITS, read_stream
+from tests.providers import rebuild_chat, rebuild_messages
+from tests.providers.payloads import SPLITS, body_of, read_stream
+from tests.providers.rebuilding import NotOurs
 
 RECORDED = Path(__file__).parents[2].parent / "shared" / "recorded"
 if not RECORDED.is_dir():
@@ -52,6 +55,7 @@ FINISHES = {
 
 class Exchange(msgspec.Struct, frozen=True):
     name: str
+    api: str
     codec: Codec
     stream: bool
     request: dict[str, Any] | None
@@ -70,6 +74,7 @@ def to_exchange(file: Path, data: dict[str, Any]) -> Exchange:
     body = response["text"].encode() if "text" in response else msgspec.json.encode(response["body"])
     return Exchange(
         f"{file.parent.name}/{file.stem}",
+        data["api"],
         CODECS[data["api"]],
         data["stream"],
         data["request"]["body"] if data["request"] else None,
@@ -157,124 +162,21 @@ def test_every_limit_header_pair_is_read(exchange: Exchange) -> None:
 
 # Requests: what is recorded, rebuilt from our own types where these can say it, must be encoded as it was sent.
 
-SETTINGS = {"model", "messages", "temperature", "top_p", "stream", "tools", "tool_choice", "max_tokens"}
-OPENAI_FIELDS = SETTINGS | {"max_completion_tokens", "stream_options", "stop"}
-ANTHROPIC_FIELDS = SETTINGS | {"system", "stop_sequences"}
-
-
-class NotOurs(Exception):
-    """The request uses what our types do not have."""
+Body = dict[str, Any]
+REBUILD: dict[str, Callable[[Body], tuple[Codec, ChatRequest]]] = {
+    "chat": rebuild_chat.rebuild,
+    "messages": rebuild_messages.rebuild,
+}
+PLAIN: dict[str, Callable[[Body], Body]] = {"chat": rebuild_chat.plain, "messages": rebuild_messages.plain}
 
 
 def rebuild(exchange: Exchange) -> tuple[Codec, ChatRequest] | None:
-    body = exchange.request
-    if body is None:
+    if exchange.request is None:
         return None
     try:
-        if isinstance(exchange.codec, OpenAICodec):
-            return openai_request(body)
-        return exchange.codec, anthropic_request(body)
+        return REBUILD[exchange.api](exchange.request)
     except (NotOurs, InvalidRequest):
         return None
-
-
-def openai_request(body: dict[str, Any]) -> tuple[Codec, ChatRequest]:
-    if not body.keys() <= OPENAI_FIELDS:
-        raise NotOurs
-    old = "max_tokens" in body
-    choice = body.get("tool_choice")
-    request = ChatRequest(
-        model=body["model"],
-        messages=to_messages(body["messages"]),
-        temperature=body.get("temperature"),
-        top_p=body.get("top_p"),
-        max_tokens=body.get("max_tokens", body.get("max_completion_tokens")),
-        tools=to_tools(body.get("tools", [])),
-        tool_choice=NamedTool(name=choice["function"]["name"]) if isinstance(choice, dict) else choice,
-    )
-    return OpenAICodec(max_tokens_field="max_tokens" if old else "max_completion_tokens"), request
-
-
-def plain_openai(body: dict[str, Any]) -> dict[str, Any]:
-    """A body without what says nothing: false streams, the usage option, and the many spellings of text."""
-    plain = {name: value for name, value in body.items() if name != "stream_options"}
-    if not plain.get("stream"):
-        plain.pop("stream", None)
-    plain["messages"] = [plain_openai_message(message) for message in body["messages"]]
-    return plain
-
-
-def plain_openai_message(message: dict[str, Any]) -> dict[str, Any]:
-    # We have one role for both: OpenAI reads "system" as "developer" where a model wants that.
-    role = "system" if message["role"] == "developer" else message["role"]
-    return message | {"role": role, "content": joined(message.get("content"))}
-
-
-def joined(content: Any) -> Any:
-    return "".join(part["text"] for part in content) if isinstance(content, list) else content
-
-
-def anthropic_request(body: dict[str, Any]) -> ChatRequest:
-    if not body.keys() <= ANTHROPIC_FIELDS or "tool_choice" in body:
-        raise NotOurs
-    system = [Message(role="system", content=block["text"]) for block in blocks_of(body.get("system", []))]
-    turns = [turn for message in body["messages"] for turn in anthropic_turns(message)]
-    return ChatRequest(
-        model=body["model"],
-        messages=(*system, *turns),
-        temperature=body.get("temperature"),
-        max_tokens=body["max_tokens"],
-        stop=tuple(body.get("stop_sequences", ())),
-        tools=tuple(anthropic_tool(tool) for tool in body.get("tools", [])),
-    )
-
-
-def anthropic_tool(tool: dict[str, Any]) -> Tool:
-    if not tool.keys() <= {"name", "description", "input_schema"}:
-        raise NotOurs
-    return Tool(name=tool["name"], description=tool.get("description"), parameters=tool["input_schema"])
-
-
-def blocks_of(content: Any) -> list[dict[str, Any]]:
-    blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
-    if any("cache_control" in block for block in blocks):
-        raise NotOurs
-    return list(blocks)
-
-
-def anthropic_turns(message: dict[str, Any]) -> list[Message]:
-    return [anthropic_turn(message["role"], block) for block in blocks_of(message["content"])]
-
-
-def anthropic_turn(role: Any, block: dict[str, Any]) -> Message:
-    match block["type"]:
-        case "text" if block.keys() == {"type", "text"}:
-            return Message(role=role, content=block["text"])
-        case "tool_use":
-            arguments = msgspec.json.encode(block["input"]).decode()
-            return Message(role=role, tool_calls=(ToolCall(id=block["id"], name=block["name"], arguments=arguments),))
-        case "tool_result":
-            return Message(role="tool", content=joined(block["content"]), tool_call_id=block["tool_use_id"])
-    raise NotOurs
-
-
-def plain_anthropic(body: dict[str, Any]) -> dict[str, Any]:
-    plain = dict(body)
-    if not plain.get("stream"):
-        plain.pop("stream", None)
-    if "system" in plain:
-        plain["system"] = blocks_of(plain["system"])
-    plain["messages"] = [
-        {
-            "role": message["role"],
-            "content": [
-                block | ({"content": joined(block["content"])} if "content" in block else {})
-                for block in blocks_of(message["content"])
-            ],
-        }
-        for message in body["messages"]
-    ]
-    return plain
 
 
 REBUILT = [(e, *rebuilt) for e in EXCHANGES if (rebuilt := rebuild(e)) is not None]
@@ -284,9 +186,9 @@ REBUILT = [(e, *rebuilt) for e in EXCHANGES if (rebuilt := rebuild(e)) is not No
 def test_a_request_is_encoded_as_it_was_sent(exchange: Exchange, codec: Codec, request_: ChatRequest) -> None:
     sent = exchange.request
     assert sent is not None
-    call = codec.encode(request_, sent["model"], stream=bool(sent.get("stream")))
-    plain = plain_openai if isinstance(codec, OpenAICodec) else plain_anthropic
-    assert plain(msgspec.json.decode(call.body)) == plain(sent)
+    call = codec.encode(request_, Model(name=sent["model"]), stream=bool(sent.get("stream")))
+    plain = PLAIN[exchange.api]
+    assert plain(body_of(call)) == plain(sent)
 
 
 def test_most_requests_can_be_rebuilt() -> None:
