@@ -15,7 +15,25 @@ from llmring.lockfile_lines import Address
 from llmring.lockfile_shape import Problem, as_table, check_keys, near_key, shown, spell
 from llmring.refs import ModelRef
 
-Kind = Literal["openai", "openai-compatible", "anthropic"]
+Kind = Literal[
+    "openai",
+    "openai-responses",
+    "openai-compatible",
+    "anthropic",
+    "google",
+    "ollama",
+    "azure",
+    "groq",
+    "mistral",
+    "deepseek",
+    "openrouter",
+    "together",
+    "xai",
+    "vllm",
+    "lmstudio",
+    "llamacpp",
+]
+"""How a provider is spoken to: a wire format, or a dialect of OpenAI's chat completions."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 

@@ -65,11 +65,11 @@ def test_what_is_not_given_is_none_and_a_null_is_not_given() -> None:
     [
         (
             'kind = "opnai"',
-            "providers.vllm.kind must be one of 'openai', 'openai-compatible', 'anthropic' (did you mean",
+            "providers.vllm.kind must be one of 'openai', 'openai-responses', 'openai-compatible', ",
         ),
         (
             "kind = 5",
-            "providers.vllm.kind must be one of 'openai', 'openai-compatible', 'anthropic', found 5",
+            "'llamacpp', found 5",
         ),
         ("kind = []", "found an empty list"),
         ("requests_per_minute = 0", "providers.vllm.requests_per_minute must be a number above 0, found 0"),
