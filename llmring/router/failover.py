@@ -163,7 +163,11 @@ class Plan:
 
     def _all_failed(
         self, readiness: Sequence[Readiness], waits: Sequence[tuple[int, float]], now: float
-    ) -> AllModelsFailed:
+    ) -> LLMRingError:
+        errors = [attempt.error for attempt in self.attempts if attempt.sent]
+        if errors and not waits and all(isinstance(error, ProviderError) and error.is_verdict for error in errors):
+            assert errors[-1] is not None, "a verdict"
+            return errors[-1]
         unanswered = [
             Attempt(model=self._models[index], outcome=f"not waited for: {_why(answer, late=now >= self.deadline)}")
             for index, answer in enumerate(readiness)
