@@ -4,6 +4,7 @@ What the dialect cannot say goes into the description, where the model may follo
 send something else than was meant, the schema is given up as blocked. Providers' tables are in `schemas`.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -36,6 +37,9 @@ _SILENT = words(
 
 _REPLACING = words("if then else dependentSchemas dependencies patternProperties unevaluatedProperties allOf")
 """Constraints that may allow what a closed object does not."""
+
+
+_EXCLUSIVE = (("exclusiveMinimum", "minimum", 1, max), ("exclusiveMaximum", "maximum", -1, min))
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,7 +107,7 @@ class Fitting:
         if self._nodes > _MAX_NODES or len(steps) > MAX_STEPS:
             raise Overgrown(place)
         seen = self.doc.view(node, place)
-        if not steps:
+        if place == "$":
             seen = self._only_required(seen, place)
         if "$ref" in seen:
             return self._reference(seen, place, steps)
@@ -210,7 +214,7 @@ class Fitting:
             return self._impossible(self._remarks(seen, place), place)
         if self._dialect.typed and "type" not in seen:
             self.blocked.append(f"type at {place}: missing")
-        seen = self._literal(seen)
+        seen = self._written(seen)
         types = types_of(seen)
         steps = (*steps, types[0] if len(types) == 1 else "any")
         self.size.levels = max(self.size.levels, sum(step in ("object", "array") for step in steps))
@@ -239,10 +243,18 @@ class Fitting:
             if keyword in _REPLACING and self._dialect.closed:
                 self.blocked.append(f"{keyword} at {place}: not supported")
 
-    def _literal(self, seen: JSONObject) -> JSONObject:
-        if "const" in seen and self._dialect.literals == "enum":
-            return {**{k: v for k, v in seen.items() if k != "const"}, "enum": [seen["const"]]}
-        return seen
+    def _written(self, seen: JSONObject) -> JSONObject:
+        """A view in the dialect's own words where they mean as much."""
+        out = dict(seen)
+        if "const" in out and self._dialect.literals == "enum":
+            out["enum"] = [out.pop("const")]
+        for bound, limit, step, closest in _EXCLUSIVE:
+            if bound in out and bound not in self._dialect.keeps and limit in self._dialect.keeps:
+                edge = math.floor(out[bound] * step) * step + step if types_of(out) == ["integer"] else out[bound]
+                out[limit] = closest(out.get(limit, edge), edge)
+                if types_of(out) == ["integer"]:
+                    del out[bound]
+        return out
 
     def _finished(self, out: JSONObject, description: str | None, told: JSONObject) -> JSONObject:
         text = _described(description, told)

@@ -32,6 +32,7 @@ class Document:
         self.root: JSONObject = _copy(schema)
         # By pointer. Names that need no change keep their owners; others must not take them.
         self._names: dict[tuple[str, ...], str] = {}
+        self._recursive: dict[str, bool] = {}
         for keyword in ("$defs", "definitions"):
             for name in self.root.get(keyword) or ():
                 if name == _clean_name(name) and name not in self._names.values():
@@ -81,7 +82,8 @@ class Document:
         if len(chain) >= MAX_STEPS:
             raise Overgrown(place)
         remarks = {k: v for k, v in seen.items() if k != "$ref"}
-        return meet(remarks, self._expanded(self._merged(target, place, (*chain, name)), place, (*chain, name)))
+        chain = (*chain, name)
+        return with_remarks(self._expanded(self._merged(target, place, chain), place, chain), remarks)
 
     def expanded(self, seen: JSONObject, place: str) -> JSONObject:
         """A view that is no `$ref`."""
@@ -132,6 +134,11 @@ class Document:
     def is_recursive(self, ref: str, place: str) -> bool:
         """Whether what a `$ref` leads to leads back to it."""
         name, target = self.follow(ref, place)
+        if name not in self._recursive:
+            self._recursive[name] = self._leads_back(name, target, place)
+        return self._recursive[name]
+
+    def _leads_back(self, name: str, target: object, place: str) -> bool:
         seen: set[str] = set()
         nodes = [target]
         while nodes:
