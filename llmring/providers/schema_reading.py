@@ -99,14 +99,19 @@ class Document:
     def follow(self, ref: str, place: str) -> tuple[str, object]:
         """The name and the schema that a `$ref` leads to; through references that say nothing else."""
         trail: list[tuple[str, ...]] = []
+        found: tuple[tuple[str, ...], object] | None = None
         while True:
             pointer, target = self._resolve(ref, place)
             if pointer in trail:
                 raise invalid(place, f"`$ref` {ref!r} stands for itself")
-            if not isinstance(target, dict) or set(target) != {"$ref"} or not isinstance(target["$ref"], str):
-                return self._name(pointer), target
             trail.append(pointer)
-            ref = target["$ref"]
+            alias = _alias(target)
+            if found is None and (alias is None or target != {"$ref": alias}):
+                found = pointer, target
+            if alias is None:
+                pointer, target = found or (pointer, target)
+                return self._name(pointer), target
+            ref = alias
 
     def _resolve(self, ref: str, place: str) -> tuple[tuple[str, ...], object]:
         if ref != "#" and not ref.startswith("#/"):
@@ -152,6 +157,19 @@ class Document:
                     nodes.append(target)
             nodes += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
         return False
+
+
+def _alias(node: object) -> str | None:
+    """The reference, if a node is nothing else but perhaps remarks."""
+    while isinstance(node, dict):
+        constraints = sorted(node.keys() & CONSTRAINTS)
+        value = node[constraints[0]] if len(constraints) == 1 else None
+        if constraints == ["$ref"] and isinstance(value, str):
+            return value
+        if constraints not in (["allOf"], ["anyOf"], ["oneOf"]) or not isinstance(value, list) or len(value) != 1:
+            return None
+        node = value[0]
+    return None
 
 
 def _clean_name(name: str) -> str:
