@@ -94,10 +94,12 @@ def read(completion: Completion, request: ChatRequest) -> Completion:
         why = "the answer is not JSON" + (", for it was cut short" if completion.finish_reason == "length" else "")
         return _invalid(completion, why)
     if isinstance(wanted, JSONSchema):
-        value = without_added_nulls(value, wanted.schema)
         problem = next(problems(value, wanted), None)
         if problem is not None:
-            return _invalid(completion, f"the answer does not fit the schema: {problem}")
+            # OpenAI's strict schemas make null of what is left out.
+            value = without_added_nulls(value, wanted.schema)
+            if next(problems(value, wanted), None) is not None:
+                return _invalid(completion, f"the answer does not fit the schema: {problem}")
     return msgspec.structs.replace(completion, parsed=value)
 
 

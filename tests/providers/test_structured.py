@@ -140,6 +140,12 @@ def test_an_answer_that_does_not_fit_is_kept_and_noted(text: str, finish: Any, w
     assert is_invalid(got)
 
 
+def test_nulls_that_stand_for_what_was_left_out_are_taken_away() -> None:
+    got = read(completion('{"name":"Ada","age":null}'), request())
+    assert got.parsed == {"name": "Ada"}
+    assert got.notes == ()
+
+
 def test_a_note_never_quotes_the_answer() -> None:
     got = read(completion('{"name":"Ada","secret":"hunter2"}'), request())
     assert is_invalid(got)
