@@ -64,6 +64,7 @@ _ERRORS: dict[ProblemKind, tuple[int, str, str]] = {
     "unsupported_parameter": (400, _INVALID, "{parameter}: Extra inputs are not permitted"),
     "unknown_file": (404, "not_found_error", "File not found: {detail}"),
     "unknown_reply": (404, "not_found_error", "{detail}"),
+    "unknown_item": (404, "not_found_error", "{detail}"),
     "unknown_cache": (404, "not_found_error", "{detail}"),
     "bad_seal": (400, _INVALID, "{detail}: Invalid `signature` in `thinking` block"),
     "server_error": (500, "api_error", "Internal server error"),

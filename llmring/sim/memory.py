@@ -113,6 +113,9 @@ class Memory:
             if previous is None:
                 return Problem(kind="unknown_reply", model=ask.model, detail=ask.previous)
             tokens += previous.tokens
+        for reply in ask.needed_replies:
+            if self.replies.get(reply, key, now) is None:
+                return Problem(kind="unknown_item", model=ask.model, detail=reply)
         return msgspec.structs.replace(ask, input_tokens=tokens)
 
     def use_cache(self, ask: Ask, key: str, now: float) -> CacheUse:

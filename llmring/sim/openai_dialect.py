@@ -86,6 +86,15 @@ _ERRORS: dict[ProblemKind, tuple[int, str, str | None, str]] = {
     ),
     "unknown_file": (404, _INVALID, None, "No such File object: {detail}"),
     "unknown_reply": (400, _INVALID, "previous_response_not_found", "Previous response with id '{detail}' not found."),
+    "unknown_item": (
+        404,
+        _INVALID,
+        None,
+        (
+            "Item of response '{detail}' not found. Items are not persisted when `store` is set to false. Try again "
+            "with `store` set to true, or remove this item from your input."
+        ),
+    ),
     "unknown_cache": (404, _INVALID, None, "{detail}"),
     "bad_seal": (400, _INVALID, "invalid_encrypted_content", "{detail}"),
     "server_error": (

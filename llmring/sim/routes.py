@@ -8,11 +8,19 @@ from collections.abc import Mapping
 
 import msgspec
 
-from llmring.sim import anthropic_dialect, anthropic_wire, openai_dialect, openai_wire
+from llmring.sim import (
+    anthropic_dialect,
+    anthropic_wire,
+    openai_dialect,
+    openai_wire,
+    responses_dialect,
+    responses_wire,
+)
 from llmring.sim.wire import Dialect, Operation
 
 _OPERATIONS: dict[str, tuple[Dialect, Operation]] = {
     "v1/chat/completions": (openai_dialect, openai_wire),
+    "v1/responses": (responses_dialect, responses_wire),
     "v1/messages": (anthropic_dialect, anthropic_wire),
 }
 #: A provider's name may be anything before the first of these; without one it is "default".

@@ -83,6 +83,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     cached_content: str = ""
     #: Responses: the stored reply this one continues.
     previous: str = ""
+    #: Responses: stored replies that items of the input are only found in.
+    needed_replies: tuple[str, ...] = ()
     #: Responses: the id of the reply, and whether it is kept to be asked for.
     reply_id: str = ""
     store: bool = False
@@ -150,6 +152,7 @@ ProblemKind = Literal[
     "unsupported_parameter",
     "unknown_file",
     "unknown_reply",
+    "unknown_item",
     "unknown_cache",
     "bad_seal",
     "server_error",
