@@ -42,6 +42,7 @@ _ERRORS: dict[ProblemKind, tuple[int, str, str]] = {
     "missing_version": (400, _INVALID, "anthropic-version: header is required"),
     "too_large_body": (413, "request_too_large", "Request exceeds the maximum size"),
     "unknown_path": (404, "not_found_error", "Not Found"),
+    "not_found": (404, "not_found_error", "{detail}"),
     "unknown_model": (404, "not_found_error", "model: {model}"),
     "rate_limited": (
         429,

@@ -12,6 +12,7 @@ import msgspec
 
 from llmring.sim.chat import Place, serve_chat
 from llmring.sim.config import SimConfig, SimConfigError, parse_fault
+from llmring.sim.desk import serve_desk
 from llmring.sim.exchange import BodyTooLarge, ClientGone, Exchange, Receive, Scope, Send, Transports
 from llmring.sim.provider import Provider
 from llmring.sim.routes import find_route, split_path
@@ -45,16 +46,19 @@ class App:
     async def _serve(self, exchange: Exchange, name: str, path: str) -> None:
         provider = self._providers.get(name)
         route = find_route(exchange.method, path, exchange.headers)
-        if provider is None or route.endpoint is None:
+        target = path.partition("/")[2]
+        if provider is not None and route.operation is not None:
+            full = f"{target}?{exchange.query}" if exchange.query else target
+            place = Place(provider=provider, dialect=route.dialect, operation=route.operation, target=full)
+            await serve_chat(exchange, place, self._stats)
+        elif provider is not None and route.desk is not None:
+            await serve_desk(exchange, provider, route.dialect, route.desk, target, self._stats)
+        else:
             where = f"{exchange.method} {exchange.path}"
             if provider is None:
                 where += f"; providers here: {', '.join(sorted(self._providers))}"
             failure = route.dialect.failure(Problem(kind="unknown_path", detail=where))
             await exchange.answer(failure.status, _JSON, failure.body)
-            return
-        target = path.partition("/")[2] + (f"?{exchange.query}" if exchange.query else "")
-        place = Place(provider=provider, dialect=route.dialect, operation=route.endpoint, target=target)
-        await serve_chat(exchange, place, self._stats)
 
     async def _own(self, exchange: Exchange) -> None:
         now = asyncio.get_running_loop().time()

@@ -10,7 +10,7 @@ import msgspec
 
 from llmring.sim.exchange import Exchange
 from llmring.sim.faults import Fault
-from llmring.sim.wire import Answer, Ask, Dialect, Headers, Operation, Problem, Script
+from llmring.sim.wire import Answer, Ask, Dialect, Headers, Operation, Problem, Script, StreamedOperation
 
 _DRIP_SECONDS = 1.0
 _DRIP_PIECES = 8
@@ -111,7 +111,7 @@ class Delivery(msgspec.Struct, kw_only=True):
         await self.exchange.finish()
 
     async def _stream(self, fault: Fault | None) -> None:
-        script = self.operation.script(self.ask, self.answer)
+        script = self._script()
         content_type = (b"content-type", script.content_type)
         await self.exchange.start(200, [content_type, (b"cache-control", b"no-cache"), *self.headers])
         await self.exchange.write(script.opening)
@@ -137,7 +137,12 @@ class Delivery(msgspec.Struct, kw_only=True):
     def _content_type(self) -> tuple[bytes, bytes]:
         if not self.ask.stream:
             return _JSON
-        return b"content-type", self.operation.script(self.ask, self.answer).content_type
+        return b"content-type", self._script().content_type
+
+    def _script(self) -> Script:
+        # Other operations never read a request as one for a stream.
+        assert isinstance(self.operation, StreamedOperation)
+        return self.operation.script(self.ask, self.answer)
 
     async def _break(self, fault: Fault, script: Script) -> None:
         match fault.kind:

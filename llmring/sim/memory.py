@@ -4,6 +4,7 @@ files, explicit caches and stored replies. All of it bounded: the oldest go firs
 
 import secrets
 from collections import OrderedDict
+from datetime import datetime
 from typing import Generic, TypeVar
 
 import msgspec
@@ -32,9 +33,17 @@ class File(Stored, frozen=True, kw_only=True):
 
     filename: str
     media_type: str
+    created_at: datetime
     purpose: str = ""
-    #: Seconds since 1970, by the wall clock.
-    created: float = 0.0
+
+
+class Upload(Stored, frozen=True, kw_only=True):
+    """A file on its way in, piece by piece; `data` is what came so far."""
+
+    #: The id of the file it will be.
+    name: str
+    filename: str
+    media_type: str
 
 
 class CachedContent(Stored, frozen=True, kw_only=True):
@@ -93,6 +102,7 @@ class Memory:
 
     def __init__(self) -> None:
         self.files: Shelf[File] = Shelf()
+        self.uploads: Shelf[Upload] = Shelf()
         self.cached_contents: Shelf[CachedContent] = Shelf()
         self.replies: Shelf[Reply] = Shelf()
         self._prefixes = PrefixCache()
@@ -107,6 +117,12 @@ class Memory:
             cached = self.cached_contents.get(ask.cached_content, key, now)
             if cached is None:
                 return Problem(kind="unknown_cache", model=ask.model, detail=ask.cached_content)
+            if cached.model.partition("+")[0] != ask.model.partition("+")[0]:
+                detail = (
+                    f"Model used by GenerateContent request (models/{ask.model}) and CachedContent "
+                    f"(models/{cached.model}) has to be the same."
+                )
+                return Problem(kind="bad_field", model=ask.model, detail=detail)
             tokens += cached.tokens
         if ask.previous:
             previous = self.replies.get(ask.previous, key, now)

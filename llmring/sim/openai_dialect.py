@@ -52,6 +52,7 @@ _ERRORS: dict[ProblemKind, tuple[int, str, str | None, str]] = {
     "missing_version": (400, _INVALID, None, "{detail}"),
     "too_large_body": (413, _INVALID, None, "Maximum content size limit exceeded."),
     "unknown_path": (404, _INVALID, None, "Invalid URL ({detail})"),
+    "not_found": (404, _INVALID, None, "{detail}"),
     "unknown_model": (
         404,
         _INVALID,

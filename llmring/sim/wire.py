@@ -6,7 +6,7 @@ calculation on text; nothing here knows a JSON field.
 """
 
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -144,6 +144,7 @@ ProblemKind = Literal[
     "missing_version",
     "too_large_body",
     "unknown_path",
+    "not_found",
     "unknown_model",
     "rate_limited",
     "never_fits",
@@ -216,7 +217,12 @@ class Operation(Protocol):
     #: A whole reply; `finished=False` leaves out why it finished.
     def whole(self, ask: Ask, answer: Answer, /, *, finished: bool = True) -> bytes: ...
 
-    #: The same reply as a stream; asked for only when the request was for one.
+
+@runtime_checkable
+class StreamedOperation(Operation, Protocol):
+    """An endpoint whose requests may ask for a stream."""
+
+    #: The reply as a stream.
     def script(self, ask: Ask, answer: Answer, /) -> Script: ...
 
 
