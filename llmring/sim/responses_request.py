@@ -107,7 +107,7 @@ def _ask(request: _Request, model: str, items: list[Item]) -> Ask:
     offered = [_offered(tool) for tool in request.tools or ()]
     tools = tuple(_tool(at, tool) for at, tool in enumerate(offered) if tool.type == "function")
     choice, named, allowed = _chosen(request.tool_choice)
-    said = "\n".join((request.instructions or "", *(item.text() for item in items)))
+    said = "".join((request.instructions or "", *(item.text() for item in items)))
     declared = len(msgspec.json.encode([tool.schema for tool in tools])) if tools else 0
     reasoning = request.reasoning or _Reasoning()
     thinking: Thinking = "off"

@@ -111,7 +111,9 @@ def test_gemini_3_gives_calls_ids_and_signs_the_first_of_them() -> None:
 def test_gemini_3_wants_its_signature_back() -> None:
     contents = _turn(_THREE)
     assert _read(_THREE, contents=contents, tools=[_TOOL]).after_tool_result
-    first = contents[1]["parts"][0]  # type: ignore[index]
+    parts = contents[1]["parts"]
+    assert isinstance(parts, list)
+    first = parts[0]
     for signature, said in ((None, "missing a thought_signature"), ("AAAA", "Corrupted thought signature")):
         first["thoughtSignature"] = signature
         with pytest.raises(Rejected, match="bad_seal") as raised:
@@ -129,7 +131,8 @@ def test_a_stream_is_events_with_alt_sse_and_else_one_array() -> None:
         events = _events(stream) if sse else msgspec.json.decode(stream)
         texts = [_parts(event)[0]["text"] for event in events]
         assert texts == ["echo", ": he", "llo ", ""]
-        finishes = [event["candidates"][0].get("finishReason") for event in events]
+        candidates = [event["candidates"] for event in events]
+        finishes = [one[0].get("finishReason") for one in candidates if isinstance(one, list)]
         assert finishes == [None, None, None, "STOP"]
         assert script.content_type.startswith(b"text/event-stream" if sse else b"application/json")
 
