@@ -13,6 +13,7 @@ from llmring.providers.anthropic import AnthropicCodec
 from llmring.providers.budget import Limit
 from llmring.providers.codec import Codec
 from llmring.providers.openai import OpenAICodec
+from llmring.providers.openai_dialect import COMPATIBLE
 from llmring.providers.regime import Regime, Rule
 
 DEFAULT_MAX_IN_FLIGHT = 64
@@ -20,7 +21,7 @@ DEFAULT_MAX_IN_FLIGHT = 64
 
 CODECS: Mapping[Kind, Codec] = {
     "openai": OpenAICodec(),
-    "openai-compatible": OpenAICodec(max_tokens_field="max_tokens"),
+    "openai-compatible": OpenAICodec(dialect=COMPATIBLE),
     "anthropic": AnthropicCodec(),
 }
 
