@@ -6,6 +6,9 @@ rules.
 
 import re
 from collections.abc import Mapping
+from typing import Any
+
+import msgspec
 
 from llmring.errors import (
     AuthFailed,
@@ -23,7 +26,7 @@ from llmring.errors import (
     ServerFault,
     Unsupported,
 )
-from llmring.providers.codec import HttpReply
+from llmring.providers.codec import HttpReply, LimitUpdate
 from llmring.providers.faults import (
     CONTEXT_TOO_LONG,
     Fault,
@@ -34,14 +37,13 @@ from llmring.providers.faults import (
     text_rule,
     to_error,
 )
-from llmring.providers.replies import LimitHeaders, used_up
+from llmring.providers.openai_dialect import OPENAI, Dialect
+from llmring.providers.replies import read_limits, used_up
 
-# The second pair of rows is Mistral's.
-LIMIT_HEADERS: LimitHeaders = (
-    ("requests", "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", 1.0),
-    ("tokens", "x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", 1.0),
-    ("requests", "x-ratelimit-limit-req-minute", "x-ratelimit-remaining-req-minute", 1.0),
-    ("tokens", "x-ratelimit-limit-tokens-minute", "x-ratelimit-remaining-tokens-minute", 1.0),
+# Reasoning that was sent back and is not taken: OpenAI's Responses; OpenRouter in front of Anthropic and Gemini.
+_REPLAY = (
+    r"invalid .{0,3}signature|thought[ _]?signature|encrypted content .{0,200}could not be verified"
+    r"|of type .reasoning. was provided without"
 )
 
 RULES = Rules(
@@ -88,6 +90,7 @@ RULES = Rules(
         # OpenRouter: "... requires moderation ... Your input was flagged". DeepSeek: "Content Exists Risk".
         text_rule((400, 403), r"input was flagged|content exists risk|prompt was flagged", ContentRefused),
         CONTEXT_TOO_LONG,
+        text_rule((400, 422), _REPLAY, Unsupported),
         # vLLM, xAI, Ollama; DeepSeek: "Model Not Exist"; OpenRouter: "No endpoints found for", "not a valid model ID".
         text_rule(
             (400, 404),
@@ -97,7 +100,12 @@ RULES = Rules(
         ),
         text_rule(
             (400, 422),
-            r"(?:is|are) not supported|does not support|deprecated for this model|extra inputs are not permitted",
+            r"(?:is|are) (?:not supported|unsupported)|does not support|deprecated for this model"
+            r"|extra inputs are not permitted|unrecognized request argument"
+            # DeepSeek, of images: "unknown variant `image_url`, expected `text`".
+            r"|unknown variant `(?:image_url|input_audio|file)`"
+            # LM Studio.
+            r"|supported string values|response_format\.type' must be",
             Unsupported,
         ),
     ),
@@ -120,13 +128,25 @@ _UNIT_IN_TEXT = re.compile(r"\((RPM|TPM|RPD|TPD)\)|(requests|tokens) per (min|da
 _UNITS: Mapping[str, Dimension] = {"rpm": "requests", "tpm": "tokens", "rpd": "day", "tpd": "tokens"}
 
 
-def classify(reply: HttpReply) -> ProviderError:
+def limits(headers: Mapping[str, str], dialect: Dialect = OPENAI) -> tuple[LimitUpdate, ...]:
+    """What the headers say of the limits."""
+    return tuple(
+        msgspec.structs.replace(update, period=dialect.limit_periods.get(update.dimension, update.period))
+        for update in read_limits(headers, dialect.limit_headers)
+    )
+
+
+def classify(reply: HttpReply, dialect: Dialect = OPENAI) -> ProviderError:
     """Which of our errors a reply is. Never raises."""
     fault = read_fault(reply)
-    return to_error(fault, judge(fault, RULES), _dimension(fault, reply))
+    verdict = judge(fault, RULES)
+    error = to_error(fault, verdict, _dimension(fault, reply, dialect))
+    if isinstance(error, Unsupported):
+        error.parameter = _parameter(fault, reply)
+    return error
 
 
-def _dimension(fault: Fault, reply: HttpReply) -> Dimension | None:
+def _dimension(fault: Fault, reply: HttpReply, dialect: Dialect) -> Dimension | None:
     """The limit that refused: as the message names it, which alone tells a day's limit, then the type, then headers."""
     found = _UNIT_IN_TEXT.search(fault.text)
     if found is not None:
@@ -135,5 +155,44 @@ def _dimension(fault: Fault, reply: HttpReply) -> Dimension | None:
         return "requests"
     if "tokens" in fault.words:
         return "tokens"
-    empty = used_up(reply.headers, LIMIT_HEADERS)
+    empty = used_up(reply.headers, dialect.limit_headers)
     return empty[0] if len(empty) == 1 else None
+
+
+# Which parameter is refused.
+
+_IS_REPLAY = re.compile(_REPLAY, re.IGNORECASE)
+_NAMED_IN_TEXT = re.compile(
+    r"(?:parameter|argument supplied|argument|property|field|value)(?:: ?['`\"]?| ['`\"])([a-z][\w.]{1,60})"
+    r"|['`\"]([a-z][\w.]{1,60})['`\"] (?:is|are|does) (?:not|unsupported)"
+    r"|(?:^|; )(?:body\.)?([a-z][\w.]{1,60}): extra inputs"
+    r"|\b(tool_choice|response_format)\b",
+    re.IGNORECASE,
+)
+_MESSAGE_PARTS = re.compile(r"unknown variant `(?:image_url|input_audio|file)`", re.IGNORECASE)
+
+
+def _parameter(fault: Fault, reply: HttpReply) -> str | None:
+    """The name on the wire, as `param` or else the text has it; "native" for reasoning that was sent back in vain."""
+    if _IS_REPLAY.search(fault.text):
+        return "native"
+    param = _param(reply.body)
+    if param is not None:
+        return param
+    if _MESSAGE_PARTS.search(fault.text):
+        return "messages"
+    found = _NAMED_IN_TEXT.search(fault.text)
+    return next((name for name in found.groups() if name), None) if found else None
+
+
+def _param(body: bytes) -> str | None:
+    """`error.param`, or `param` at the top where the error is there."""
+    try:
+        read: Any = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    for place in (read.get("error"), read) if isinstance(read, dict) else ():
+        param = place.get("param") if isinstance(place, dict) else None
+        if isinstance(param, str) and param:
+            return param
+    return None

@@ -13,6 +13,7 @@ from llmring.prompts import to_messages
 from llmring.providers.capabilities import Model
 from llmring.providers.codec import Codec, HttpReply, LimitUpdate
 from llmring.providers.openai import OpenAICodec
+from llmring.providers.openai_dialect import Dialect
 from tests.providers.payloads import (
     SPLITS,
     Payload,
@@ -60,7 +61,7 @@ def test_zero_is_not_absent() -> None:
 
 @pytest.mark.parametrize("field", ["max_completion_tokens", "max_tokens"])
 def test_the_bound_goes_by_the_name_the_server_knows(field: Any) -> None:
-    assert encode(OpenAICodec(max_tokens_field=field), max_tokens=7)[field] == 7
+    assert encode(OpenAICodec(Dialect(max_tokens_field=field)), max_tokens=7)[field] == 7
 
 
 def test_streams_ask_for_usage() -> None:

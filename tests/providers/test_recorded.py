@@ -16,6 +16,7 @@ from llmring.providers.anthropic import AnthropicCodec
 from llmring.providers.capabilities import Model
 from llmring.providers.codec import Codec, HttpReply
 from llmring.providers.openai import OpenAICodec
+from llmring.providers.openai_dialect import AZURE, COMPATIBLE, DEEPSEEK, GROQ, MISTRAL, OPENAI, OPENROUTER
 from tests.providers import rebuild_chat, rebuild_messages
 from tests.providers.payloads import SPLITS, body_of, read_stream
 from tests.providers.rebuilding import NotOurs
@@ -25,6 +26,16 @@ if not RECORDED.is_dir():
     pytest.skip(f"no recorded exchanges at {RECORDED}", allow_module_level=True)
 
 CODECS: dict[str, Codec] = {"chat": OpenAICodec(), "messages": AnthropicCodec()}
+
+# Chat completions is spoken in dialects.
+DIALECTS = {
+    "azure": AZURE,
+    "deepseek": DEEPSEEK,
+    "groq": GROQ,
+    "mistral": MISTRAL,
+    "ollama": COMPATIBLE,
+    "openrouter": OPENROUTER,
+}
 
 ERRORS = {
     "anthropic/error_400_context": "ContextTooLong",
@@ -75,7 +86,7 @@ def to_exchange(file: Path, data: dict[str, Any]) -> Exchange:
     return Exchange(
         f"{file.parent.name}/{file.stem}",
         data["api"],
-        CODECS[data["api"]],
+        OpenAICodec(DIALECTS.get(file.parent.name, OPENAI)) if data["api"] == "chat" else CODECS[data["api"]],
         data["stream"],
         data["request"]["body"] if data["request"] else None,
         HttpReply(status=response["status"], headers=response["headers"], body=body),
@@ -102,6 +113,9 @@ def check(got: Completion, exchange: Exchange) -> None:
     assert [(c.id, c.name, msgspec.json.decode(c.arguments)) for c in got.tool_calls] == [
         (c["id"], c["name"], to_object(c["arguments"])) for c in summary["tool_calls"]
     ]
+    if exchange.api == "chat":
+        assert (got.reasoning or "") == summary["thinking"]
+        assert len(got.choices or [got]) == summary["choices"]
     if "refusal" in summary:
         assert (got.refusal or "") == summary["refusal"]
     if summary["usage"] is None:
