@@ -89,9 +89,11 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def simulated() -> AsyncGenerator[tuple[Router, Simulator]]:
     config = SimConfig(providers={name: ProviderConfig() for name in PROVIDERS})
-    async with open_simulator(config) as simulator:
-        async with open_router(parse_lockfile(lockfile(simulator), Path("sim.lock"))) as router:
-            yield router, simulator
+    async with (
+        open_simulator(config) as simulator,
+        open_router(parse_lockfile(lockfile(simulator), Path("sim.lock"))) as router,
+    ):
+        yield router, simulator
 
 
 async def add_fault(simulator: Simulator, provider: str, fault: Fault) -> None:
@@ -229,7 +231,7 @@ async def test_a_registered_file_is_uploaded_once_and_deleted(tmp_path: Path) ->
     async with simulated() as (router, _):
         file_id = router.register_file(path)
         for name, model in MODELS.items():
-            if name in ("ollama",):
+            if name == "ollama":
                 continue
             async with trio.open_nursery() as nursery:
                 for _ in range(3):
@@ -318,6 +320,6 @@ async def test_what_a_format_cannot_carry_is_named() -> None:
     sound = {"type": "input_audio", "input_audio": {"data": PNG, "format": "wav"}}
     async with simulated() as (router, _):
         for name in ("anthropic", "ollama"):
-            with pytest.raises(Exception, match="audio|sound") as caught:
+            with pytest.raises(Exception, match=r"audio|sound") as caught:
                 await router.chat(MODELS[name], [{"role": "user", "content": [sound]}], timeout=20)
             assert isinstance(caught.value.attempts[0].error, Unsupported), name  # type: ignore[attr-defined]

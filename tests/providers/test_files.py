@@ -33,12 +33,12 @@ class Limits:
 class Provider:
     """Takes files and remembers them; an upload takes a second."""
 
-    def __init__(self, name: str = "p", format: str = "anthropic", expires: timedelta | None = None) -> None:
+    def __init__(self, name: str = "p", form: str = "anthropic", expires: timedelta | None = None) -> None:
         self.uploaded: list[str] = []
         self.deleted: list[str] = []
         self.refuses = False
         self._expires = expires
-        self.place = Place(name=name, format=format, codec=Limits(), upload=self._upload, delete=self._delete)
+        self.place = Place(name=name, format=form, codec=Limits(), upload=self._upload, delete=self._delete)
 
     async def _upload(self, file: LocalFile) -> StoredFile:
         await trio.sleep(1.0)
@@ -58,6 +58,14 @@ def pdf(tmp_path: Path) -> Path:
     path = tmp_path / "a.pdf"
     path.write_text("one")
     return path
+
+
+def rewrite(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def remove(path: Path) -> None:
+    path.unlink()
 
 
 def request(*ids: str) -> ChatRequest:
@@ -111,7 +119,7 @@ async def test_a_file_that_has_changed_is_uploaded_again_and_its_old_copy_delete
     files, provider = Files(), Provider()
     file_id = files.register(pdf)
     await files.put(request(file_id), provider.place)
-    pdf.write_text("another")
+    rewrite(pdf, "another")
     placed = await files.put(request(file_id), provider.place)
     assert provider.uploaded == ["one", "another"]
     assert provider.deleted == ["file-1"]
@@ -122,7 +130,7 @@ async def test_a_file_that_was_only_touched_is_not(autojump_clock: object, pdf: 
     files, provider = Files(), Provider()
     file_id = files.register(pdf)
     await files.put(request(file_id), provider.place)
-    pdf.touch()
+    rewrite(pdf, "one")
     await files.put(request(file_id), provider.place)
     assert provider.uploaded == ["one"]
 
@@ -149,7 +157,7 @@ async def test_an_upload_that_was_cancelled_is_made_by_the_next(autojump_clock: 
 
 async def test_a_file_that_is_too_large_is_not_uploaded(pdf: Path) -> None:
     files, provider = Files(), Provider()
-    pdf.write_text("x" * 101)
+    rewrite(pdf, "x" * 101)
     with pytest.raises(Unsupported, match=r"a\.pdf has 101 bytes; p takes files of at most 100"):
         await files.put(request(files.register(pdf)), provider.place)
     assert provider.uploaded == []
@@ -158,7 +166,7 @@ async def test_a_file_that_is_too_large_is_not_uploaded(pdf: Path) -> None:
 async def test_a_file_that_is_gone_is_named(pdf: Path) -> None:
     files, provider = Files(), Provider()
     file_id = files.register(pdf)
-    pdf.unlink()
+    remove(pdf)
     with pytest.raises(InvalidRequest, match=r"a\.pdf: no such file"):
         await files.put(request(file_id), provider.place)
 
@@ -169,7 +177,7 @@ async def test_an_id_that_is_not_known_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "format", "part", "media_type"),
+    ("name", "form", "part", "media_type"),
     [
         ("a.txt", "anthropic", DocumentPart, "text/plain"),
         ("a.json", "google", DocumentPart, "text/plain"),
@@ -180,13 +188,13 @@ async def test_an_id_that_is_not_known_is_named() -> None:
 async def test_what_cannot_be_named_goes_inline(
     tmp_path: Path,
     name: str,
-    format: str,
+    form: str,
     part: type,
     media_type: str,
 ) -> None:
     path = tmp_path / name
-    path.write_text("bytes")
-    files, provider = Files(), Provider(format=format)
+    rewrite(path, "bytes")
+    files, provider = Files(), Provider(form=form)
     placed = await files.put(request(files.register(path)), provider.place)
     put = placed.messages[0].parts[1]
     assert isinstance(put, part)
