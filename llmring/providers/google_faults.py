@@ -36,7 +36,7 @@ from llmring.providers.faults import (
     to_error,
 )
 
-_NOT = r"(?:is|are) not (?:yet )?(?:supported|enabled|configurable|available)"
+_NOT = r"(?:is|are) not (?:yet )?(?:supported|enabled|configurable)"
 
 _NOT_TAKEN = (
     (r"include_?thoughts is only enabled", "thinkingConfig.includeThoughts"),
@@ -92,7 +92,7 @@ RULES = Rules(
         text_rule((400, 401, 403), r"api key (?:not valid|not found|expired|was reported)", AuthFailed),
         # Without a key: "Method doesn't allow unregistered callers".
         text_rule((403,), r"unregistered callers|without established identity", AuthFailed),
-        text_rule((400,), r"(?:user )?location is not supported", ModelGone),
+        text_rule((400,), r"location is not supported|free tier is not available|enable billing", ModelGone),
         # Cached content and files of another key, or expired ones, look alike.
         text_rule(
             (400, 403, 404),

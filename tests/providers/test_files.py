@@ -198,8 +198,9 @@ async def test_what_cannot_be_named_goes_inline(
     placed = await files.put(request(files.register(path)), provider.place)
     put = placed.messages[0].parts[1]
     assert isinstance(put, part)
-    assert isinstance(put.source, Inline)  # type: ignore[attr-defined]
-    assert (put.source.media_type, b64decode(put.source.data)) == (media_type, b"bytes")  # type: ignore[attr-defined]
+    assert isinstance(put, ImagePart | DocumentPart)
+    assert isinstance(put.source, Inline)
+    assert (put.source.media_type, b64decode(put.source.data)) == (media_type, b"bytes")
     assert provider.uploaded == []
 
 
