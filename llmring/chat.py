@@ -198,6 +198,10 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     def total_tokens(self) -> int:
         return self.total_input_tokens + self.total_output_tokens
 
+    def __add__(self, other: "Usage") -> "Usage":
+        counters = zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True)
+        return Usage(**dict(zip(self.__struct_fields__, (a + b for a, b in counters), strict=True)))
+
 
 class CostBreakdown(msgspec.Struct, frozen=True, kw_only=True):
     """Dollars by kind of token. `long_context_input` is the part of `input` billed at the long-context rate."""
@@ -272,7 +276,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
 
     `served_model` is the model's name as the provider gives it, `raw_finish_reason` its own word for why it ended.
     `native` is the turn in the provider's own spelling when ours loses something of it, and empty otherwise. A codec
-    leaves `notes` and `parsed` alone.
+    leaves `turn`, `parsed` and `notes` alone: they are added when it is known who was asked, and for what.
     """
 
     content: str
@@ -289,6 +293,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     served_model: str | None = None
     response_id: str | None = None
     request_id: str | None = None
+    turn: NativeTurn | None = None
     parsed: Any = None
     notes: tuple[Note, ...] = ()
 

@@ -33,8 +33,9 @@
 
 Policy is data on the class: code asks `error.fails_over`, never `isinstance`, and never searches a message. `tries` is
 how many attempts one request may spend on one route when the last of them ended in that error; `is_weather` errors
-(RateLimited, Overloaded) say nothing of the request, so work that nobody waits for does not count them. Messages hold
-what happened, to which model or file, and what to do; never a key, never a prompt.
+(RateLimited, Overloaded) say nothing of the request, so work that nobody waits for does not count them; an
+`is_verdict` error (ContextTooLong) is about the request, so it is raised itself where every model has said the same.
+Messages hold what happened, to which model or file, and what to do; never a key, never a prompt.
 """
 
 import difflib
@@ -161,6 +162,7 @@ class ProviderError(LLMRingError):
     tries: ClassVar[int] = 1
     holds: ClassVar[Holds] = "nothing"
     is_weather: ClassVar[bool] = False
+    is_verdict: ClassVar[bool] = False
     sent: bool = True
 
     def __init__(
@@ -278,6 +280,8 @@ class ModelGone(ProviderError):
 
 class ContextTooLong(ProviderError):
     """The request is longer than the model's context window."""
+
+    is_verdict = True
 
 
 class Unsupported(ProviderError):

@@ -9,32 +9,17 @@ the connections alone: limits, breakers, codecs and failover are the real ones. 
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import trio
 
+from llmring.chat import ToolCall
 from llmring.errors import ConnectFailed, TransportBroken
 from llmring.providers.codec import HttpCall
+from llmring.testing_wires import Ending, Step, spoken_by
 
-Ending = Literal["whole", "unfinished", "broken", "silent"]
-"""How a reply ends: as it should; cleanly but without its finish; with a broken connection; never."""
-
-
-class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """What a provider does with one call. `after` are the seconds before status and headers, `each` those before every
-    piece of a stream. `body` None: made in the wire format of the call."""
-
-    status: int = 200
-    headers: dict[str, str] = {}
-    body: bytes | None = None
-    pieces: tuple[str, ...] = ()
-    input_tokens: int = 10
-    output_tokens: int = 5
-    after: float = 0.0
-    each: float = 0.0
-    ending: Ending = "whole"
-    connects: bool = True
+__all__ = ["Ending", "ScriptedCall", "ScriptedProvider", "Step", "answer", "cut", "hang", "no_connection", "status"]
 
 
 def answer(
@@ -43,11 +28,15 @@ def answer(
     each: float = 0.0,
     input_tokens: int = 10,
     output_tokens: int = 5,
+    reasoning: str = "",
+    tool_calls: Sequence[ToolCall] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Step:
-    """A whole answer; a stream hands it out in these pieces."""
+    """A whole answer; a stream hands it out in these pieces. Without pieces and calls, it is "ok"."""
     return Step(
-        pieces=pieces or ("ok",),
+        pieces=pieces or (() if tool_calls else ("ok",)),
+        reasoning=reasoning,
+        tool_calls=tuple(tool_calls),
         after=after,
         each=each,
         input_tokens=input_tokens,
@@ -127,7 +116,8 @@ class ScriptedConnection:
     async def open(self, call: HttpCall) -> "ScriptedReply":
         assert isinstance(call.body, bytes), "scripted providers take no files"
         body = msgspec.json.decode(call.body)
-        model = body["model"]
+        spoken = spoken_by(call.path)
+        model = spoken.model(call.path, body)
         step = self._provider.take(model)
         headers = {**self._headers, **dict(call.headers)}
         self._provider.calls.append(
@@ -142,7 +132,11 @@ class ScriptedConnection:
         if not step.connects:
             self._provider.in_flight -= 1
             raise ConnectFailed("scripted: nobody listens")
-        return ScriptedReply(self._provider, step, _spell(step, body, call.path))
+        if step.body is not None:
+            return ScriptedReply(self._provider, step, [step.body], None)
+        stream = spoken.streams(call.path, body)
+        pieces = spoken.reply(step, model, stream)
+        return ScriptedReply(self._provider, step, pieces, spoken.stream_type if stream else None)
 
     async def aclose(self) -> None:
         self._provider.connections -= 1
@@ -150,11 +144,11 @@ class ScriptedConnection:
 
 
 class ScriptedReply:
-    def __init__(self, provider: ScriptedProvider, step: Step, pieces: list[bytes]) -> None:
+    def __init__(self, provider: ScriptedProvider, step: Step, pieces: list[bytes], stream_type: str | None) -> None:
         self.status = step.status
         self.headers: Mapping[str, str] = {"content-type": "application/json", **step.headers}
-        if pieces and pieces[0].startswith((b"data:", b"event:")):
-            self.headers = {**self.headers, "content-type": "text/event-stream"}
+        if stream_type is not None:
+            self.headers = {**self.headers, "content-type": stream_type}
         self._provider = provider
         self._step = step
         self._pieces = pieces
@@ -172,77 +166,3 @@ class ScriptedReply:
     async def aclose(self) -> None:
         self._provider.in_flight -= 1
         await trio.lowlevel.checkpoint()
-
-
-def _spell(step: Step, request: dict[str, Any], path: str) -> list[bytes]:
-    """The reply in the wire format of the call, in pieces."""
-    if step.body is not None:
-        return [step.body]
-    is_openai = path.endswith("/chat/completions")
-    if not request.get("stream"):
-        whole = _openai_whole(step, request) if is_openai else _anthropic_whole(step, request)
-        text = json.dumps(whole).encode()
-        return [text] if step.ending == "whole" else [text[: len(text) // 2]]
-    return _openai_stream(step) if is_openai else _anthropic_stream(step, request)
-
-
-def _openai_whole(step: Step, request: dict[str, Any]) -> dict[str, Any]:
-    message = {"role": "assistant", "content": "".join(step.pieces)}
-    return {
-        "id": "chatcmpl-scripted",
-        "object": "chat.completion",
-        "model": request["model"],
-        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-        "usage": _openai_usage(step),
-    }
-
-
-def _openai_usage(step: Step) -> dict[str, int]:
-    total = step.input_tokens + step.output_tokens
-    return {
-        "prompt_tokens": step.input_tokens,
-        "completion_tokens": step.output_tokens,
-        "total_tokens": total,
-    }
-
-
-def _openai_stream(step: Step) -> list[bytes]:
-    chunks: list[dict[str, Any]] = [
-        {"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]} for piece in step.pieces
-    ]
-    if step.ending == "whole":
-        chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-        chunks.append({"choices": [], "usage": _openai_usage(step)})
-    lines = [f"data: {json.dumps(chunk)}\n\n".encode() for chunk in chunks]
-    return [*lines, b"data: [DONE]\n\n"] if step.ending == "whole" else lines
-
-
-def _anthropic_whole(step: Step, request: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "id": "msg_scripted",
-        "type": "message",
-        "role": "assistant",
-        "model": request["model"],
-        "content": [{"type": "text", "text": "".join(step.pieces)}],
-        "stop_reason": "end_turn",
-        "usage": {"input_tokens": step.input_tokens, "output_tokens": step.output_tokens},
-    }
-
-
-def _anthropic_stream(step: Step, request: dict[str, Any]) -> list[bytes]:
-    start = {**_anthropic_whole(step, request), "content": [], "stop_reason": None}
-    start["usage"] = {"input_tokens": step.input_tokens, "output_tokens": 1}
-    events: list[dict[str, Any]] = [
-        {"type": "message_start", "message": start},
-        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
-    ]
-    for piece in step.pieces:
-        delta = {"type": "text_delta", "text": piece}
-        events.append({"type": "content_block_delta", "index": 0, "delta": delta})
-    if step.ending == "whole":
-        events.append({"type": "content_block_stop", "index": 0})
-        delta = {"stop_reason": "end_turn"}
-        usage = {"output_tokens": step.output_tokens}
-        events.append({"type": "message_delta", "delta": delta, "usage": usage})
-        events.append({"type": "message_stop"})
-    return [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in events]

@@ -1,22 +1,27 @@
 """`llmring chat`: one question, one answer on standard output."""
 
 import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 import trio
 
-from llmring.chat import ChatChunk, ChatRequest, ChatResponse
+from llmring.chat import ChatChunk, ChatRequest, ChatResponse, Effort
+from llmring.cli.formats import effort_option, read_schema, schema_option
 from llmring.cli.running import Failed, check_is_ours, note, open_lockfile, run_trio
-from llmring.cli.spelling import answer_json, cost_json, error_json, tool_call_json, usage_json
+from llmring.cli.spelling import answer_json, cost_json, error_json, notes_json, tool_call_json, usage_json
 from llmring.config import read_settings
-from llmring.errors import ConfigError, InvalidRequest, StreamBroken
+from llmring.errors import ConfigError, InvalidRequest, LLMRingError, StreamBroken
 from llmring.lockfile import Lockfile
 from llmring.prompts import to_request
 from llmring.router.router import Router, open_router
 
 USUAL_ALIAS = "fast"
+DELETE_SECONDS = 10.0
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +35,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     verbose: bool
     temperature: float | None
     max_tokens: int | None
+    effort: Effort | None
+    schema: Path | None
+    files: tuple[Path, ...]
     timeout: float | None
     profile: str | None
     lockfile: str | None
@@ -41,6 +49,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
       llmring chat "What is a lockfile?" --model summarizer
       llmring chat -m openai:gpt-4o-mini --stream < notes.txt
       git diff | llmring chat -s "Write a commit message." -m writer
+      llmring chat -m reader -f invoice.pdf --schema invoice.schema.json "Read this invoice."
     """
 )
 @click.argument("words", metavar="[PROMPT]", nargs=-1)
@@ -51,6 +60,17 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("-v", "--verbose", is_flag=True, help="Say on standard error who answered, for how much, and why.")
 @click.option("--temperature", type=float, help="Sent only when given.")
 @click.option("--max-tokens", type=int, help="The longest answer, in tokens.")
+@effort_option
+@schema_option
+@click.option(
+    "-f",
+    "--file",
+    "files",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="An image, PDF, sound or text to go with the prompt. May be repeated.",
+)
 @click.option("--timeout", type=float, help="Seconds for the whole call, waiting included. Default: 600.")
 @click.option("--profile", help="A profile of the lockfile. Default: LLMRING_PROFILE, then the lockfile's.")
 @click.option("--lockfile", metavar="FILE", help="Default: LLMRING_LOCKFILE_PATH, then ./llmring.lock.")
@@ -79,6 +99,8 @@ async def ask(options: Options) -> None:
         system=options.system,
         temperature=options.temperature,
         max_tokens=options.max_tokens,
+        reasoning_effort=options.effort,
+        response_format=read_schema(options.schema),
         timeout=options.timeout,
     )
     if options.verbose:
@@ -87,11 +109,37 @@ async def ask(options: Options) -> None:
     async with open_router(lockfile, profile=options.profile) as router:
         start = trio.current_time()
         ask_router = _stream if options.stream else _whole
-        response = await ask_router(router, request, options)
+        async with _attached(router, request, options.files) as attached:
+            response = await ask_router(router, attached, options)
         if options.verbose:
             tell(response, trio.current_time() - start)
         if response.finish_reason == "length":
             note("(the answer was cut off at its longest: --max-tokens)")
+
+
+@asynccontextmanager
+async def _attached(router: Router, request: ChatRequest, files: tuple[Path, ...]) -> AsyncGenerator[ChatRequest]:
+    """The request with files of this machine; copies that were made at providers are deleted afterwards."""
+    ids: list[str] = []
+    for path in files:
+        try:
+            ids.append(router.register_file(path))
+        except OSError as error:
+            raise InvalidRequest(f"file {path}: {str(error.strerror or error).lower()}") from None
+    try:
+        yield msgspec.structs.replace(request, files=tuple(ids))
+    finally:
+        for file_id in ids:
+            await _forget(router, file_id)
+
+
+async def _forget(router: Router, file_id: str) -> None:
+    """Delete a file's copies. The answer stands whatever comes of it; a copy that stays is worth a word."""
+    with trio.move_on_after(DELETE_SECONDS, shield=True):
+        try:
+            await router.deregister_file(file_id)
+        except LLMRingError as error:
+            note(f"a copy of a file was not deleted: {error}")
 
 
 async def _whole(router: Router, request: ChatRequest, options: Options) -> ChatResponse:
@@ -127,10 +175,14 @@ def show(chunk: ChatChunk, *, as_json: bool) -> None:
 
 def chunk_json(chunk: ChatChunk) -> dict[str, Any]:
     spelled: dict[str, Any] = {"content": chunk.content, "model": str(chunk.model)}
+    if chunk.reasoning:
+        spelled["reasoning"] = chunk.reasoning
     if chunk.finish_reason is not None:
         spelled["finish_reason"] = chunk.finish_reason
         spelled["usage"] = usage_json(chunk.usage)
         spelled["tool_calls"] = [tool_call_json(call) for call in chunk.tool_calls]
+        spelled |= {"parsed": chunk.parsed} if chunk.parsed is not None else {}
+        spelled |= notes_json(chunk.notes)
         if chunk.cost is not None:
             spelled |= cost_json(chunk.cost)
     return spelled
@@ -147,6 +199,8 @@ def tell(response: ChatResponse, seconds: float) -> None:
     usage = response.usage
     tokens = f"{usage.total_input_tokens} tokens in, {usage.total_output_tokens} out" if usage else "tokens unknown"
     usd = f"${response.cost.usd:f}" if response.cost.usd is not None else f"cost unknown ({response.cost.status})"
+    for remark in response.notes:
+        note(f"- {remark}")
     note(f"{response.model} answered in {seconds:.2f} s: {tokens}, {usd}")
 
 

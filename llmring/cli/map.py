@@ -6,6 +6,8 @@ from typing import Any
 import click
 import msgspec
 
+from llmring.chat import Effort
+from llmring.cli.formats import effort_option, read_schema, schema_option
 from llmring.cli.lines import open_lines
 from llmring.cli.output import Output, open_output
 from llmring.cli.progress import progress_shown, report_text
@@ -29,6 +31,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     system: str | None
     temperature: float | None
     max_tokens: int | None
+    effort: Effort | None
+    schema: Path | None
     window: int | None
     ordered: bool
     force: bool
@@ -40,8 +44,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 @click.command(
     epilog="""\b
     A row of INPUT is a JSON string, or an object with "prompt" or "messages", and, where they differ
-    from the options: system, temperature, top_p, max_tokens, stop, tools, tool_choice. An "id" comes
-    back with the answer. A row that cannot be read becomes an error row; the others go on.
+    from the options, those of router.chat: system, temperature, max_tokens, tools, response_format,
+    reasoning_effort and so on. An "id" comes back with the answer. A row that cannot be read becomes
+    an error row; the others go on.
 
     \b
     Examples:
@@ -55,6 +60,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("-s", "--system", help="A system message for every row that has none of its own.")
 @click.option("--temperature", type=float, help="Sent only when given.")
 @click.option("--max-tokens", type=int, help="The longest answer, in tokens.")
+@effort_option
+@schema_option
 @click.option("--window", type=click.IntRange(min=1), help="Rows in flight. Default: twice the connections.")
 @click.option("--ordered", is_flag=True, help="Write rows in the order of the input, not as they finish.")
 @click.option("--force", is_flag=True, help="Replace an OUTPUT that exists.")
@@ -104,4 +111,10 @@ async def _write_all(run: MapRun, rows: Rows, output: Output, total: int | None,
 
 
 def _call_options(options: Options) -> ChatOptions:
-    return {"system": options.system, "temperature": options.temperature, "max_tokens": options.max_tokens}
+    return {
+        "system": options.system,
+        "temperature": options.temperature,
+        "max_tokens": options.max_tokens,
+        "reasoning_effort": options.effort,
+        "response_format": read_schema(options.schema),
+    }

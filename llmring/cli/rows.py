@@ -10,27 +10,47 @@ from typing import Any, Self
 import msgspec
 import trio
 
-from llmring.chat import ChatRequest, JSONObject
+from llmring.chat import ChatRequest, Effort, JSONObject
 from llmring.cli.lines import Lines
-from llmring.cli.spelling import cost_json, error_json, tool_call_json, usage_json
+from llmring.cli.spelling import cost_json, error_json, extras_json, usage_json
 from llmring.errors import InvalidRequest
 from llmring.prompts import ChatOptions, to_request
 from llmring.router.batch import Row
 
 
-class _RowIn(msgspec.Struct):
+class _OptionsIn(msgspec.Struct):
+    """The options of a call, as ChatOptions has them. None: as on the command line."""
+
+    system: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    max_tokens: int | None = None
+    stop: str | list[str] | None = None
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    tools: list[JSONObject] | None = None
+    tool_choice: str | JSONObject | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: str | JSONObject | None = None
+    reasoning_effort: Effort | None = None
+    reasoning_tokens: int | None = None
+    show_reasoning: bool | None = None
+    cache: bool | str | JSONObject | None = None
+    service_tier: str | None = None
+    metadata: dict[str, str] | None = None
+    user: str | None = None
+    strict_params: bool | None = None
+    extra_params: JSONObject | None = None
+
+
+class _RowIn(_OptionsIn):
     """One object of the input file."""
 
     prompt: str | None = None
     messages: list[JSONObject] | None = None
     id: Any = msgspec.UNSET
-    system: str | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    max_tokens: int | None = None
-    stop: str | list[str] | None = None
-    tools: list[JSONObject] | None = None
-    tool_choice: str | JSONObject | None = None
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -92,10 +112,7 @@ class Rows:
     def _request(self, given: _RowIn) -> ChatRequest:
         if (given.prompt is None) == (given.messages is None):
             raise InvalidRequest("a row has either a prompt or messages")
-        own: dict[str, Any] = {
-            name: getattr(given, name)
-            for name in ("system", "temperature", "top_p", "max_tokens", "stop", "tools", "tool_choice")
-        }
+        own: dict[str, Any] = {name: getattr(given, name) for name in _OptionsIn.__struct_fields__}
         set_here: ChatOptions = {  # type: ignore[assignment]
             name: value for name, value in own.items() if value is not None
         }
@@ -115,8 +132,7 @@ def written(row: Row, mark: Mark) -> bytes:
         spelled["content"] = response.content
         spelled["model"] = str(response.model)
         spelled["finish_reason"] = response.finish_reason
-        if response.tool_calls:
-            spelled["tool_calls"] = [tool_call_json(call) for call in response.tool_calls]
+        spelled |= extras_json(response)
         spelled["usage"] = usage_json(response.usage)
         spelled |= cost_json(response.cost)
     return msgspec.json.encode(spelled) + b"\n"

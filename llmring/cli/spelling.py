@@ -1,8 +1,9 @@
 """Answers and errors as JSON, for `--json` and for the rows of a map. Money is a string, as it is exact."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from llmring.chat import ChatResponse, Cost, ToolCall, Usage
+from llmring.chat import ChatResponse, Cost, Note, ToolCall, Usage
 from llmring.errors import AllModelsFailed, Attempt, LLMRingError
 
 
@@ -17,11 +18,24 @@ def answer_json(response: ChatResponse) -> dict[str, Any]:
         **cost_json(response.cost),
         "attempts": [attempt_json(attempt) for attempt in response.attempts],
     }
+    return spelled | extras_json(response)
+
+
+def extras_json(response: ChatResponse) -> dict[str, Any]:
+    """What only some answers have."""
+    spelled: dict[str, Any] = {}
     if response.tool_calls:
         spelled["tool_calls"] = [tool_call_json(call) for call in response.tool_calls]
-    if response.refusal is not None:
-        spelled["refusal"] = response.refusal
-    return spelled
+    for name in ("refusal", "parsed", "reasoning"):
+        value = getattr(response, name)
+        if value is not None:
+            spelled[name] = value
+    return spelled | notes_json(response.notes)
+
+
+def notes_json(notes: Sequence[Note]) -> dict[str, list[str]]:
+    """What was not done as asked; nothing where all was."""
+    return {"notes": [str(note) for note in notes]} if notes else {}
 
 
 def usage_json(usage: Usage | None) -> dict[str, int] | None:

@@ -27,7 +27,9 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """One model. `efforts`, when not empty, are all that it takes. `refused` are fields of ChatRequest, or names of
     the wire, that it does not take. Limits are in tokens.
 
-    `reasoning_allowance` is what to add to an answer's bound for reasoning when the caller named no budget.
+    `reasoning_allowance` is what to add to an answer's bound for reasoning when the caller named no budget, and
+    `least_reasoning_tokens` the smallest budget that it takes. `responses`: at OpenAI it is asked by Responses, not by
+    chat completions.
     """
 
     reasoning: Reasoning = "unknown"
@@ -36,10 +38,13 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     sampling: Sampling = "taken"
     schema: SchemaSupport = "native"
     schema_with_tools: bool = True
+    json_mode: bool = True
     refused: frozenset[str] = frozenset()
     max_input_tokens: int | None = None
     max_output_tokens: int | None = None
     reasoning_allowance: int = 2000
+    least_reasoning_tokens: int = 0
+    responses: bool = False
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,10 @@ import math
 import msgspec
 
 from llmring.chat import ChatRequest
+from llmring.providers.capabilities import Capabilities
 from llmring.providers.regime import Estimate
+
+CHARACTERS_PER_TOKEN = 4
 
 COLD_OUTPUT_TOKENS = 256.0
 """Assumed until a model has answered once."""
@@ -28,7 +31,18 @@ def input_tokens(request: ChatRequest) -> float:
     )
     if request.tools:
         characters += len(msgspec.json.encode(request.tools))
-    return float(max(1, math.ceil(characters / 4)))
+    return float(max(1, math.ceil(characters / CHARACTERS_PER_TOKEN)))
+
+
+def context_problem(request: ChatRequest, capabilities: Capabilities) -> str | None:
+    """What speaks against sending `request` to a model, with numbers; None when nothing is known to."""
+    needed, most_in = input_tokens(request), capabilities.max_input_tokens
+    if most_in is not None and needed > most_in:
+        return f"Estimated input tokens ({needed:.0f}) exceeds model input limit ({most_in})"
+    most_out = capabilities.max_output_tokens
+    if most_out is not None and request.max_tokens is not None and request.max_tokens > most_out:
+        return f"Requested max tokens ({request.max_tokens}) exceeds model output limit ({most_out})"
+    return None
 
 
 class OutputEstimate:

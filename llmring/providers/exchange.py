@@ -4,15 +4,18 @@ Runs in the caller's task. However it ends (answer, error, time out, cancel), th
 of it, and the connection goes back or is thrown away.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
+from typing import Any, Protocol
 
+import msgspec
 import trio
 
-from llmring.chat import ChatRequest, Completion, Usage
+from llmring.chat import ChatRequest, Completion, NativeTurn, Note, Usage
 from llmring.errors import AttemptTimeout, BadReply, DeadlineReached, ProviderError
-from llmring.providers.capabilities import Model
-from llmring.providers.codec import Codec, HttpReply, StreamDecoder
+from llmring.providers import structured
+from llmring.providers.codec import Codec, HttpCall, HttpReply, StreamDecoder, StreamDelta
+from llmring.providers.fit import fit
 from llmring.providers.route import Outcome, Permit
 from llmring.providers.transport import Connection, Reply
 
@@ -45,6 +48,21 @@ def time_limit(seconds: float, what: str) -> Generator[None]:
         raise kind(f"no {what} within {seconds:.3g} s")
 
 
+class _Receives(Protocol):
+    async def receive(self) -> bytes: ...
+
+
+async def read_body(source: _Receives) -> bytes:
+    """All the bytes of a reply. Raises BadReply past 64 MiB."""
+    pieces, size = [], 0
+    while data := await source.receive():
+        size += len(data)
+        if size > MOST_BODY_BYTES:
+            raise BadReply(f"the reply is longer than {MOST_BODY_BYTES} bytes")
+        pieces.append(data)
+    return b"".join(pieces)
+
+
 class Exchange:
     """`connection` is this attempt's own until `give_back(connection, clean)` is called."""
 
@@ -59,14 +77,19 @@ class Exchange:
         self.codec = codec
         self._connection = connection
         self._give_back = give_back
+        self._request: ChatRequest
+        self._notes: tuple[Note, ...] = ()
         self._reply: Reply | None = None
         self._sent = False
         self._refused = False
         self._read_to_end = False
 
     async def open(self, request: ChatRequest, *, stream: bool) -> Reply:
+        """Send a chat request, and read status and headers. Raises the provider's error for a reply that is not 2xx."""
+        return await self.send(self._spell(request, stream=stream))
+
+    async def send(self, call: HttpCall) -> Reply:
         """Send, and read status and headers. Raises the provider's error for a reply that is not 2xx."""
-        call = self.codec.encode(request, Model(name=self.permit.route.ref.model), stream=stream)
         self._sent = True
         self._reply = reply = await self._connection.open(call)
         self.permit.route.observe(self.codec.limits(reply.headers), self.permit, trio.current_time())
@@ -75,6 +98,32 @@ class Exchange:
             body = HttpReply(status=reply.status, headers=reply.headers, body=await self.read())
             raise self.codec.classify(body)
         return reply
+
+    def _spell(self, request: ChatRequest, *, stream: bool) -> HttpCall:
+        """The request as this model takes it, on the wire."""
+        route, parameters = self.permit.route, self.codec.parameters
+        self._request = request
+        way = structured.support(request, route.model.capabilities, parameters)
+        asked = structured.ask(request, way)
+        fitted = fit(asked, route.ref, route.model, parameters, self.codec.format, stream=stream)
+        call = self.codec.encode(fitted.request, route.model, stream=stream)
+        self._notes = (*fitted.notes, *call.notes)
+        return call
+
+    def decode(self, reply: HttpReply) -> Completion:
+        """The answer in a whole reply. Raises a ProviderError."""
+        return self.finish(self.codec.decode(reply))
+
+    def finish(self, completion: Completion) -> Completion:
+        """An answer as the codec read it, with its JSON value, and with what was not done as asked."""
+        changes: dict[str, Any] = {}
+        if self._notes:
+            changes["notes"] = self._notes
+        if completion.native:
+            origin = self.permit.route.ref
+            changes["turn"] = NativeTurn(origin=origin, format=self.codec.format, items=completion.native)
+        known = msgspec.structs.replace(completion, **changes) if changes else completion
+        return structured.read(known, self._request)
 
     async def receive(self) -> bytes:
         """The next bytes of the reply, b"" at its end."""
@@ -85,17 +134,10 @@ class Exchange:
 
     async def read(self) -> bytes:
         """The whole body. Raises BadReply past 64 MiB."""
-        pieces, size = [], 0
-        while data := await self.receive():
-            size += len(data)
-            if size > MOST_BODY_BYTES:
-                raise BadReply(f"the reply is longer than {MOST_BODY_BYTES} bytes")
-            pieces.append(data)
-        return b"".join(pieces)
+        return await read_body(self)
 
-    async def succeeded(self, completion: Completion) -> None:
+    async def succeeded(self, usage: Usage | None) -> None:
         """The answer is whole. The connection is given back first, for the next in line to use."""
-        usage = completion.usage
         self.permit.route.succeeded(self.permit, usage, trio.current_time())
         await self._end("unknown" if usage is None else "exact", usage, clean=self._read_to_end)
 
@@ -145,10 +187,11 @@ class Exchange:
 class LiveStream:
     """A streamed answer whose first text has arrived. `completion` is None until the end."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, with_files: Callable[[ChatRequest, str], Awaitable[ChatRequest]]) -> None:
         self._exchange = exchange
+        self._with_files = with_files
         self._decoder: StreamDecoder
-        self._held: list[str] = []
+        self._held: list[StreamDelta] = []
         self._closed = False
         self.completion: Completion | None = None
 
@@ -156,7 +199,8 @@ class LiveStream:
         """Send, and read until there is text to show. Raises a ProviderError; then everything is closed already."""
         try:
             with time_limit(seconds, "first text"):
-                reply = await self._exchange.open(request, stream=True)
+                placed = await self._with_files(request, self._exchange.codec.format)
+                reply = await self._exchange.open(placed, stream=True)
                 self._decoder = self._exchange.codec.open_stream(reply.headers)
                 await self._hold_back()
         except BaseException as error:
@@ -180,11 +224,15 @@ class LiveStream:
 
     def _take(self, data: bytes) -> None:
         if data:
-            self._held += [delta.content for delta in self._decoder.feed(data) if delta.content]
-        else:
-            self.completion = self._decoder.close()
+            self._held += self._decoder.feed(data)
+            return
+        read = self._decoder.close()
+        self.completion = self._exchange.finish(read)
+        if self.completion.content and not read.content:
+            # The answer was a tool's arguments, which do not come as text.
+            self._held.append(StreamDelta(content=self.completion.content))
 
-    async def receive(self) -> str | None:
+    async def receive(self) -> StreamDelta | None:
         """The next text; None at the end, when `completion` is whole. Raises a ProviderError when the stream breaks."""
         try:
             while not self._held and self.completion is None:
@@ -196,12 +244,11 @@ class LiveStream:
             await self._exchange.failed(error, self.partial().usage)  # noqa: ASYNC102 - shields itself
             raise
         if self._held:
-            text = "".join(self._held)
-            self._held.clear()
-            return text
+            held, self._held = self._held, []
+            return held[0] if len(held) == 1 else _joined(held)
         if not self._closed and self.completion is not None:
             self._closed = True
-            await self._exchange.succeeded(self.completion)
+            await self._exchange.succeeded(self.completion.usage)
         return None
 
     def partial(self) -> Completion:
@@ -213,3 +260,9 @@ class LiveStream:
         if not self._closed:
             self._closed = True
             await self._exchange.left(self.partial().usage)
+
+
+def _joined(deltas: list[StreamDelta]) -> StreamDelta:
+    return StreamDelta(
+        content="".join(delta.content for delta in deltas), reasoning="".join(delta.reasoning for delta in deltas)
+    )

@@ -2,8 +2,9 @@
 
 A codec owns its table of `Rules`; reading the body, cleaning the message and applying the table are the same for all.
 Order of judgement: a word the provider uses for one thing only (an error code or type), then its text where it tells
-apart by text alone, then the HTTP status, then a word that is too general to go before the status, then the range of
-the status. A message leaves here short, on one line, without keys.
+apart by text alone, then what all say alike of parameters and of replayed reasoning, then the HTTP status, then a word
+that is too general to go before the status, then the range of the status. A message leaves here short, on one line,
+without keys.
 """
 
 import re
@@ -26,8 +27,10 @@ from llmring.errors import (
     RateLimited,
     RefusalKind,
     ServerFault,
+    Unsupported,
 )
 from llmring.providers.codec import HttpReply
+from llmring.providers.refusals import REPLAY_REFUSED, named_by, named_in
 from llmring.providers.replies import delay_in_text, request_id, retry_after
 
 MAX_MESSAGE_CHARACTERS = 500
@@ -49,7 +52,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
     `status` is the HTTP status, or the one that the body of a 200 names; None for neither. `words` are the error's
     codes and types in lower case, the most specific first. `text` is what rules may search: the message and, where a
-    gateway quotes one, the message of the provider behind it.
+    gateway quotes one, the message of the provider behind it. `parameter` is the name on the wire of what a 400 or 422
+    complains of; `calls_unsupported` is whether its text calls that parameter unsupported.
     """
 
     status: int | None = None
@@ -57,15 +61,18 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     code: str | None = None
     message: str
     text: str
+    parameter: str | None = None
+    calls_unsupported: bool = False
     retry_after: float | None = None
     request_id: str | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """One of our errors. `kind` is for RateLimited alone."""
+    """One of our errors. `kind` is for RateLimited alone; `parameter` for Unsupported, and goes before the fault's."""
 
     error: type[ProviderError]
     kind: RefusalKind = "rate"
+    parameter: str | None = None
 
 
 class TextRule(msgspec.Struct, frozen=True):
@@ -88,10 +95,14 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def text_rule(
-    statuses: tuple[int, ...], pattern: str, error: type[ProviderError], kind: RefusalKind = "rate"
+    statuses: tuple[int, ...],
+    pattern: str,
+    error: type[ProviderError],
+    kind: RefusalKind = "rate",
+    parameter: str | None = None,
 ) -> TextRule:
     """A rule; case does not matter."""
-    return TextRule(frozenset(statuses), re.compile(pattern, re.IGNORECASE), Verdict(error, kind))
+    return TextRule(frozenset(statuses), re.compile(pattern, re.IGNORECASE), Verdict(error, kind, parameter))
 
 
 _STATUSES: Mapping[int, type[ProviderError]] = {
@@ -116,6 +127,9 @@ CONTEXT_TOO_LONG = text_rule(
     ContextTooLong,
 )
 
+_ABOUT_PARAMETERS = (400, 422)
+_REPLAY_REFUSED = TextRule(frozenset(_ABOUT_PARAMETERS), REPLAY_REFUSED, Verdict(Unsupported, parameter="native"))
+
 
 def judge(fault: Fault, rules: Rules) -> Verdict:
     """The verdict on a fault. Total: what no rule knows is judged by its status' range."""
@@ -125,6 +139,10 @@ def judge(fault: Fault, rules: Rules) -> Verdict:
     for rule in rules.texts:
         if rule.matches(fault):
             return rule.verdict
+    if _REPLAY_REFUSED.matches(fault):
+        return _REPLAY_REFUSED.verdict
+    if fault.calls_unsupported:
+        return Verdict(Unsupported)
     by_status = _STATUSES.get(fault.status or 0)
     if by_status is not None:
         return Verdict(by_status)
@@ -143,6 +161,15 @@ def _by_range(status: int | None) -> type[ProviderError]:
 
 def to_error(fault: Fault, verdict: Verdict, dimension: Dimension | None) -> ProviderError:
     """The error to raise. `dimension` is for RateLimited alone."""
+    if verdict.error is Unsupported:
+        return Unsupported(
+            fault.message,
+            parameter=verdict.parameter or fault.parameter,
+            status=fault.status,
+            code=fault.code,
+            retry_after=fault.retry_after,
+            request_id=fault.request_id,
+        )
     if verdict.error is RateLimited:
         return RateLimited(
             fault.message,
@@ -173,6 +200,8 @@ def read_fault(reply: HttpReply) -> Fault:
     upstream = _upstream_text(error)
     raw = _message(error) or _message(body) or _plain_text(body, reply.body) or _reason(reply.status)
     message = clean(raw)
+    text = f"{raw[:_MAX_READ_CHARACTERS]}\n{upstream}" if upstream else raw[:_MAX_READ_CHARACTERS]
+    named = named_in(text) if status is None or status in _ABOUT_PARAMETERS else None
     delay = retry_after(reply.headers, raw) if reply.status >= 400 else delay_in_text(raw)
     words, code = _words(error, body)
     return Fault(
@@ -180,7 +209,9 @@ def read_fault(reply: HttpReply) -> Fault:
         words=words,
         code=code,
         message=message,
-        text=f"{raw[:_MAX_READ_CHARACTERS]}\n{upstream}" if upstream else raw[:_MAX_READ_CHARACTERS],
+        text=text,
+        parameter=named_by(error) or named if status in _ABOUT_PARAMETERS else named,
+        calls_unsupported=named is not None,
         retry_after=delay,
         request_id=request_id(reply.headers) or _string(_get(body, "request_id")),
     )

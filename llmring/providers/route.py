@@ -7,7 +7,7 @@ taking happen in one step without an await between, so no room is given away twi
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
@@ -16,12 +16,13 @@ from llmring.chat import ChatRequest, Usage
 from llmring.errors import Dimension, ProviderError, RateLimited
 from llmring.providers.breaker import Breaker, State
 from llmring.providers.budget import Budget, Reservation
+from llmring.providers.capabilities import Capabilities, Model
 from llmring.providers.codec import LimitUpdate
-from llmring.providers.estimate import OutputEstimate, estimate
+from llmring.providers.estimate import CHARACTERS_PER_TOKEN, OutputEstimate, estimate
 from llmring.providers.line import Line
 from llmring.providers.pace import Means, Pace, pace
 from llmring.providers.readiness import READY, Busy, Readiness, Shut
-from llmring.providers.regime import Charge, Regime, at_least, charge, settled
+from llmring.providers.regime import Charge, Estimate, Regime, at_least, charge, settled
 from llmring.refs import ModelRef
 
 _LOG = logging.getLogger("llmring")
@@ -86,9 +87,16 @@ class Route:
     """A model of a provider, live. Made by its worker, shared by every alias that names it."""
 
     def __init__(
-        self, ref: ModelRef, credential: Credential, regime: Regime, changed: Callable[[], None], now: float
+        self,
+        ref: ModelRef,
+        credential: Credential,
+        regime: Regime,
+        changed: Callable[[], None],
+        now: float,
+        capabilities: Capabilities = Capabilities(),  # noqa: B008 - immutable
     ) -> None:
         self.ref = ref
+        self.model = Model(name=ref.model, capabilities=capabilities)
         self.credential = credential
         self.changed = changed
         self.line: Line[Permit] = Line(changed)
@@ -108,6 +116,17 @@ class Route:
         self.means = previous.means
         self._output = previous._output
         self._gone = previous._gone
+        for parameter in previous.model.capabilities.refused:
+            self.refuse(parameter)
+
+    def refuse(self, parameter: str) -> bool:
+        """Remember that the model does not take `parameter`; False when that was known."""
+        capabilities = self.model.capabilities
+        if parameter in capabilities.refused:
+            return False
+        learned = msgspec.structs.replace(capabilities, refused=capabilities.refused | {parameter})
+        self.model = msgspec.structs.replace(self.model, capabilities=learned)
+        return True
 
     def charge(self, request: ChatRequest) -> Charge:
         """What `request` is expected to take out of this route's limits."""
@@ -115,6 +134,12 @@ class Route:
         certain = msgspec.structs.replace(expected, output_tokens=0.0, max_output_tokens=float(request.max_tokens or 0))
         least = charge(self._regime, certain)
         return self.credential.budget.fit(self.budget.fit(charge(self._regime, expected), least), least)
+
+    def charge_texts(self, texts: Sequence[str]) -> Charge:
+        """What vectors for `texts` are expected to take out of this route's limits."""
+        tokens = float(sum(len(text) for text in texts) / CHARACTERS_PER_TOKEN)
+        needed = charge(self._regime, Estimate(input_tokens=tokens, output_tokens=0.0, max_output_tokens=0.0))
+        return self.credential.budget.fit(self.budget.fit(needed, needed), needed)
 
     def readiness(self, needed: Charge, now: float) -> Readiness:
         """May a newcomer go now? Those in line go first, and what could never fit is told at once."""

@@ -4,6 +4,7 @@ What the dialect cannot say goes into the description, where the model may follo
 send something else than was meant, the schema is given up as blocked. Providers' tables are in `schemas`.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -36,6 +37,9 @@ _SILENT = words(
 
 _REPLACING = words("if then else dependentSchemas dependencies patternProperties unevaluatedProperties allOf")
 """Constraints that may allow what a closed object does not."""
+
+
+_EXCLUSIVE = (("exclusiveMinimum", "minimum", 1, max), ("exclusiveMaximum", "maximum", -1, min))
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,7 +107,7 @@ class Fitting:
         if self._nodes > _MAX_NODES or len(steps) > MAX_STEPS:
             raise Overgrown(place)
         seen = self.doc.view(node, place)
-        if not steps:
+        if place == "$":
             seen = self._only_required(seen, place)
         if "$ref" in seen:
             return self._reference(seen, place, steps)
@@ -174,8 +178,7 @@ class Fitting:
             if self.doc.is_false(node, here):
                 continue
             branch = self._node(node, here, (*steps, "union"))
-            flat = branch["anyOf"] if branch.keys() == {"anyOf"} else [branch]
-            branches += [b for b in flat if b not in branches]
+            branches += [b for b in _flat(branch) if b not in branches]
         return self._joined(branches, remarks, place)
 
     def _is_disjoint(self, seen: JSONObject, place: str) -> bool:
@@ -189,7 +192,7 @@ class Fitting:
         if self._dialect.nullable:
             rest = [_without_null(b) for b in branches if b != {"type": "null"}]
             if rest and rest != branches:
-                branches, nulls = rest, {"nullable": True}
+                branches, nulls = [b for i, b in enumerate(rest) if b not in rest[:i]], {"nullable": True}
         if not branches:
             return self._impossible(remarks, place)
         if len(branches) > 1:
@@ -210,7 +213,7 @@ class Fitting:
             return self._impossible(self._remarks(seen, place), place)
         if self._dialect.typed and "type" not in seen:
             self.blocked.append(f"type at {place}: missing")
-        seen = self._literal(seen)
+        seen = self._written(seen)
         types = types_of(seen)
         steps = (*steps, types[0] if len(types) == 1 else "any")
         self.size.levels = max(self.size.levels, sum(step in ("object", "array") for step in steps))
@@ -239,10 +242,22 @@ class Fitting:
             if keyword in _REPLACING and self._dialect.closed:
                 self.blocked.append(f"{keyword} at {place}: not supported")
 
-    def _literal(self, seen: JSONObject) -> JSONObject:
-        if "const" in seen and self._dialect.literals == "enum":
-            return {**{k: v for k, v in seen.items() if k != "const"}, "enum": [seen["const"]]}
-        return seen
+    def _written(self, seen: JSONObject) -> JSONObject:
+        """A view in the dialect's own words where they mean as much."""
+        out = dict(seen)
+        if "const" in out and self._dialect.literals == "enum":
+            out["enum"] = [out.pop("const")]
+        length = len(out.get("prefixItems", ()))
+        capped = self._dialect.tuples and self._dialect.typed and "items" not in out
+        if length and capped and out.get("minItems", 0) <= length:
+            out["maxItems"] = min(out.get("maxItems", length), length)
+        for bound, limit, step, closest in _EXCLUSIVE:
+            if bound in out and bound not in self._dialect.keeps and limit in self._dialect.keeps:
+                edge = math.floor(out[bound] * step) * step + step if types_of(out) == ["integer"] else out[bound]
+                out[limit] = closest(out.get(limit, edge), edge)
+                if types_of(out) == ["integer"]:
+                    del out[bound]
+        return out
 
     def _finished(self, out: JSONObject, description: str | None, told: JSONObject) -> JSONObject:
         text = _described(description, told)
@@ -315,18 +330,17 @@ class Fitting:
         return any(self._refers_back(child) for child in children)
 
     def _array(self, seen: JSONObject, place: str, steps: tuple[str, ...], told: JSONObject) -> JSONObject:
-        prefix = [self._node(node, f"{place}[{i}]", steps) for i, node in enumerate(seen.get("prefixItems", ()))]
-        items = [self._node(seen["items"], f"{place}[]", steps)] if "items" in seen else []
-        if not prefix:
-            if not items and self._dialect.typed and seen.get("maxItems") != 0:
-                self.blocked.append(f"items at {place}: missing")
-            return {"items": items[0]} if items else {}
-        if self._dialect.tuples:
-            return {"prefixItems": prefix, **({"items": items[0]} if items else {})}
-        told["prefixItems"] = seen["prefixItems"]
-        self._report("prefixItems", place)
-        kinds = [node for i, node in enumerate([*prefix, *items]) if node not in [*prefix, *items][:i]]
-        return {"items": kinds[0] if len(kinds) == 1 else {"anyOf": kinds}}
+        nodes: list[object] = seen.get("prefixItems", [])
+        items: list[object] = [seen["items"]] if "items" in seen else []
+        if nodes and not self._dialect.tuples:
+            told["prefixItems"] = nodes
+            self._report("prefixItems", place)
+            nodes, items = [], [{"anyOf": [*nodes, *items]}]
+        if self._dialect.tuples and self._dialect.typed and not items and seen.get("maxItems", math.inf) > len(nodes):
+            self.blocked.append(f"items at {place}: missing")
+        prefix = [self._node(node, f"{place}[{index}]", steps) for index, node in enumerate(nodes)]
+        out: JSONObject = {"prefixItems": prefix} if prefix else {}
+        return {**out, "items": self._node(items[0], f"{place}[]", steps)} if items else out
 
 
 def _described(description: str | None, told: JSONObject) -> str | None:
@@ -353,6 +367,12 @@ def _or_null(node: JSONObject) -> JSONObject:
     if "anyOf" in node:
         return {"anyOf": [*node["anyOf"], {"type": "null"}], **remarks}
     return {"anyOf": [{k: v for k, v in node.items() if k != "description"}, {"type": "null"}], **remarks}
+
+
+def _flat(branch: JSONObject) -> list[JSONObject]:
+    if branch.keys() - {"nullable"} != {"anyOf"}:
+        return [branch]
+    return [*branch["anyOf"], {"type": "null"}] if "nullable" in branch else branch["anyOf"]
 
 
 def _without_null(node: JSONObject) -> JSONObject:

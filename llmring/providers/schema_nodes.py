@@ -210,7 +210,7 @@ _MEET: Mapping[str, Callable[[Any, Any], Any]] = {
 
 def meet(one: JSONObject, other: JSONObject) -> JSONObject:
     """What satisfies both, neither of them a `$ref`. Raises Conflict where that cannot be written without `allOf`."""
-    if FALSE in (one, other):
+    if one.get("not") in (True, {}) or other.get("not") in (True, {}):
         return dict(FALSE)
     _check_conflicts(one, other)
     out = {**other, **one}

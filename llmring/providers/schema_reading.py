@@ -32,6 +32,7 @@ class Document:
         self.root: JSONObject = _copy(schema)
         # By pointer. Names that need no change keep their owners; others must not take them.
         self._names: dict[tuple[str, ...], str] = {}
+        self._recursive: dict[str, bool] = {}
         for keyword in ("$defs", "definitions"):
             for name in self.root.get(keyword) or ():
                 if name == _clean_name(name) and name not in self._names.values():
@@ -81,7 +82,8 @@ class Document:
         if len(chain) >= MAX_STEPS:
             raise Overgrown(place)
         remarks = {k: v for k, v in seen.items() if k != "$ref"}
-        return meet(remarks, self._expanded(self._merged(target, place, (*chain, name)), place, (*chain, name)))
+        chain = (*chain, name)
+        return with_remarks(self._expanded(self._merged(target, place, chain), place, chain), remarks)
 
     def expanded(self, seen: JSONObject, place: str) -> JSONObject:
         """A view that is no `$ref`."""
@@ -97,14 +99,19 @@ class Document:
     def follow(self, ref: str, place: str) -> tuple[str, object]:
         """The name and the schema that a `$ref` leads to; through references that say nothing else."""
         trail: list[tuple[str, ...]] = []
+        found: tuple[tuple[str, ...], object] | None = None
         while True:
             pointer, target = self._resolve(ref, place)
             if pointer in trail:
                 raise invalid(place, f"`$ref` {ref!r} stands for itself")
-            if not isinstance(target, dict) or set(target) != {"$ref"} or not isinstance(target["$ref"], str):
-                return self._name(pointer), target
             trail.append(pointer)
-            ref = target["$ref"]
+            alias = _alias(target)
+            if found is None and (alias is None or target != {"$ref": alias}):
+                found = pointer, target
+            if alias is None:
+                pointer, target = found or (pointer, target)
+                return self._name(pointer), target
+            ref = alias
 
     def _resolve(self, ref: str, place: str) -> tuple[tuple[str, ...], object]:
         if ref != "#" and not ref.startswith("#/"):
@@ -132,6 +139,11 @@ class Document:
     def is_recursive(self, ref: str, place: str) -> bool:
         """Whether what a `$ref` leads to leads back to it."""
         name, target = self.follow(ref, place)
+        if name not in self._recursive:
+            self._recursive[name] = self._leads_back(name, target, place)
+        return self._recursive[name]
+
+    def _leads_back(self, name: str, target: object, place: str) -> bool:
         seen: set[str] = set()
         nodes = [target]
         while nodes:
@@ -145,6 +157,19 @@ class Document:
                     nodes.append(target)
             nodes += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
         return False
+
+
+def _alias(node: object) -> str | None:
+    """The reference, if a node is nothing else but perhaps remarks."""
+    while isinstance(node, dict):
+        constraints = sorted(node.keys() & CONSTRAINTS)
+        value = node[constraints[0]] if len(constraints) == 1 else None
+        if constraints == ["$ref"] and isinstance(value, str):
+            return value
+        if constraints not in (["allOf"], ["anyOf"], ["oneOf"]) or not isinstance(value, list) or len(value) != 1:
+            return None
+        node = value[0]
+    return None
 
 
 def _clean_name(name: str) -> str:

@@ -2,9 +2,10 @@
 
 The rules are those of the WHATWG HTML standard, section 9.2.6 "Interpreting an event stream"
 (https://html.spec.whatwg.org/multipage/server-sent-events.html): lines end in CR, LF or CRLF; several `data` lines of
-one event join with a line feed; comments, unknown fields and events without data are dropped. One thing differs: the
-last event still counts when its blank line is missing, because servers leave it out. Data stays bytes; reading it is
-the codec's part.
+one event join with a line feed; comments, unknown fields and events without data are dropped. Two things differ. The
+last event still counts when its blank line is missing, because servers leave it out. And lines from one that begins
+with a brace are data without its name: Gemini may put a bare JSON error into a stream, and its own client looks for
+that. Data stays bytes; reading it is the codec's part.
 """
 
 import msgspec
@@ -33,6 +34,7 @@ class EventDecoder:
         self._name = b""
         self._data = bytearray()
         self._has_data = False
+        self._is_bare = False
         self._first_line = True
         self._after_cr = False
 
@@ -71,6 +73,10 @@ class EventDecoder:
         if not line:
             self._dispatch(events)
             return
+        if self._is_bare or line.startswith(b"{"):
+            self._is_bare = self._has_data = True
+            self._data += line
+            return
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if field == b"data":
@@ -86,4 +92,4 @@ class EventDecoder:
             events.append(Event(name=self._name.decode("utf-8", "replace"), data=bytes(self._data)))
         self._name = b""
         self._data.clear()
-        self._has_data = False
+        self._has_data = self._is_bare = False

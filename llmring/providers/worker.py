@@ -5,22 +5,32 @@ worker's one task (`run`), which sleeps until the exact moment when the next in 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import copy
 
 import trio
 
-from llmring.chat import ChatRequest, Completion
-from llmring.errors import MissingKey
+from llmring.chat import ChatRequest, Completion, Embeddings, LiveModel
+from llmring.errors import BadReply, MissingKey, Unsupported
+from llmring.parts import ProviderFile
 from llmring.providers.budget import Budget
-from llmring.providers.codec import HttpReply
-from llmring.providers.exchange import Exchange, LiveStream, time_limit
-from llmring.providers.known import Endpoint
+from llmring.providers.capabilities import Capabilities
+from llmring.providers.codec import EmbeddingsCodec, HttpCall, HttpReply, LocalFile, StoredFile
+from llmring.providers.endpoint import Endpoint
+from llmring.providers.exchange import Exchange, LiveStream, read_body, time_limit
+from llmring.providers.files import Files, Place, needs_files
 from llmring.providers.line import Waiter
 from llmring.providers.readiness import Ready
 from llmring.providers.regime import Charge
 from llmring.providers.route import Credential, Permit, Route
 from llmring.providers.transport import Connect, Connection
 from llmring.refs import ModelRef
+
+MOST_PAGES = 100
+MOST_UPLOAD_STEPS = 200
+"""Bounds of what a provider may make us ask."""
+
+DELETE_SECONDS = 30.0
 
 CLOSE_SECONDS = 2.0
 """For closing all idle connections at the end."""
@@ -29,15 +39,25 @@ CLOSE_SECONDS = 2.0
 class ProviderWorker:
     """One provider. Without `key`, where it needs one, every route is shut and says which variable to set."""
 
-    def __init__(self, endpoint: Endpoint, key: str | None, connect: Connect, random: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        key: str | None,
+        connect: Connect,
+        random: Callable[[], float],
+        capabilities: Callable[[ModelRef], Capabilities] = lambda _: Capabilities(),
+        files: Files | None = None,
+    ) -> None:
         self.endpoint = endpoint
+        self._files = files if files is not None else Files()
+        self._capabilities = capabilities
         self.missing_key: MissingKey | None = None
         budget = Budget(endpoint.limits, trio.current_time())
         self.credential = Credential(budget, endpoint.max_in_flight, random)
-        if key is None and endpoint.key_variables:
+        if key is None and endpoint.key_variables and endpoint.needs_key:
             self.missing_key = MissingKey(endpoint.name, endpoint.key_variables)
             self.credential.missing = str(self.missing_key)
-        auth = endpoint.codec.auth(key) if key is not None else ()
+        auth = endpoint.wire.chat.auth(key) if key is not None else ()
         self._headers = {**endpoint.headers, **dict(auth)}
         self._connect = connect
         self._idle: list[Connection] = []
@@ -50,7 +70,14 @@ class ProviderWorker:
         route = self._routes.get(model)
         if route is None:
             ref = ModelRef(self.endpoint.name, model)
-            route = Route(ref, self.credential, self.endpoint.regime, self._wake, trio.current_time())
+            route = Route(
+                ref,
+                self.credential,
+                self.endpoint.regime,
+                self._wake,
+                trio.current_time(),
+                self._capabilities(ref),
+            )
             self._routes[model] = route
         return route
 
@@ -59,20 +86,116 @@ class ProviderWorker:
         exchange = self._exchange(permit)
         try:
             with time_limit(seconds, "answer"):
-                reply = await exchange.open(request, stream=False)
+                placed = await self._with_files(request, exchange.codec.format)
+                reply = await exchange.open(placed, stream=False)
                 body = await exchange.read()
-            completion = exchange.codec.decode(HttpReply(status=reply.status, headers=reply.headers, body=body))
+            completion = exchange.decode(HttpReply(status=reply.status, headers=reply.headers, body=body))
         except BaseException as error:
             await exchange.failed(error)  # noqa: ASYNC102 - shields itself
             raise
-        await exchange.succeeded(completion)
+        await exchange.succeeded(completion.usage)
         return completion
 
     async def open_stream(self, permit: Permit, request: ChatRequest, seconds: float) -> LiveStream:
         """Send, and read to the first text within `seconds`. Raises a ProviderError. The caller closes the stream."""
-        stream = LiveStream(self._exchange(permit))
+        stream = LiveStream(self._exchange(permit), self._with_files)
         await stream.begin(request, seconds)
         return stream
+
+    async def embed(self, permit: Permit, texts: Sequence[str], dimensions: int | None, seconds: float) -> Embeddings:
+        """Vectors for texts that fit into one request. Raises a ProviderError. Settles the permit in any case."""
+        exchange = self._exchange(permit)
+        try:
+            codec = self.embeddings()
+            with time_limit(seconds, "answer"):
+                reply = await exchange.send(codec.encode(texts, permit.route.ref.model, dimensions))
+                body = await exchange.read()
+            embeddings = codec.decode(HttpReply(status=reply.status, headers=reply.headers, body=body))
+            if len(embeddings.vectors) != len(texts):
+                raise BadReply(f"{len(embeddings.vectors)} vectors came for {len(texts)} texts")
+        except BaseException as error:
+            await exchange.failed(error)  # noqa: ASYNC102 - shields itself
+            raise
+        await exchange.succeeded(embeddings.usage)
+        return embeddings
+
+    def embeddings(self) -> EmbeddingsCodec:
+        """How this provider is asked for vectors. Raises Unsupported when it has none."""
+        codec = self.endpoint.wire.embeddings
+        if codec is None:
+            raise Unsupported(f"{self.endpoint.name} has no embeddings", parameter="embeddings")
+        return codec
+
+    async def live_models(self, seconds: float) -> tuple[LiveModel, ...]:
+        """The provider's own list of models. Raises MissingKey, a ProviderError."""
+        codec = self.endpoint.wire.models
+        if codec is None:
+            raise Unsupported(f"{self.endpoint.name} has no list of models", parameter="models")
+        if self.missing_key is not None:
+            raise copy(self.missing_key)
+        found: list[LiveModel] = []
+        page: str | None = None
+        with time_limit(seconds, "list of models"):
+            for _ in range(MOST_PAGES):
+                read = codec.decode(await self._call(codec.encode(page)))
+                found += read.models
+                page = read.next
+                if page is None:
+                    break
+        return tuple(found)
+
+    async def _upload(self, file: LocalFile) -> StoredFile:
+        codec = self.endpoint.wire.files
+        assert codec is not None, "asked for only where there are files"
+        call = codec.upload(file)
+        for _ in range(MOST_UPLOAD_STEPS):
+            step = codec.read(await self._call(call), file)
+            if isinstance(step, StoredFile):
+                return step
+            await trio.sleep(step.after)
+            call = step.call
+        raise BadReply(f"the upload of a file did not end within {MOST_UPLOAD_STEPS} calls")
+
+    async def _delete(self, file: ProviderFile) -> None:
+        codec = self.endpoint.wire.files
+        assert codec is not None, "asked for only where there are files"
+        with time_limit(DELETE_SECONDS, "answer"):
+            await self._call(codec.delete(file))
+
+    async def _with_files(self, request: ChatRequest, form: str) -> ChatRequest:
+        """The request with its registered files brought here."""
+        if not needs_files(request):
+            return request
+        place = Place(
+            name=self.endpoint.name,
+            format=form,
+            codec=self.endpoint.wire.files,
+            upload=self._upload,
+            delete=self._delete,
+        )
+        return await self._files.put(request, place)
+
+    async def _call(self, call: HttpCall) -> HttpReply:
+        """A call beside the chat: it takes nothing out of the limits. Raises a ProviderError."""
+        connection = self._connection()
+        clean = False
+        try:
+            reply = await connection.open(call)
+            try:
+                body = await read_body(reply)
+                clean = True
+            finally:
+                with trio.move_on_after(CLOSE_SECONDS, shield=True):
+                    await reply.aclose()
+        finally:
+            if not clean:
+                with trio.move_on_after(CLOSE_SECONDS, shield=True):
+                    await connection.aclose()
+            self._give_back(connection, clean)
+        whole = HttpReply(status=reply.status, headers=reply.headers, body=body)
+        if not 200 <= whole.status < 300:
+            raise self.endpoint.wire.chat.classify(whole)
+        return whole
 
     async def run(self) -> None:
         """Serve the waiting lines until cancelled; then close the connections."""
@@ -134,8 +257,12 @@ class ProviderWorker:
         return heads
 
     def _exchange(self, permit: Permit) -> Exchange:
-        connection = self._idle.pop() if self._idle else self._connect(self.endpoint.base_url, self._headers)
-        return Exchange(permit, self.endpoint.codec, connection, self._give_back)
+        connection = self._connection()
+        codec = self.endpoint.wire.codec(permit.route.model.capabilities)
+        return Exchange(permit, codec, connection, self._give_back)
+
+    def _connection(self) -> Connection:
+        return self._idle.pop() if self._idle else self._connect(self.endpoint.base_url, self._headers)
 
     def _give_back(self, connection: Connection, clean: bool) -> None:
         if clean:

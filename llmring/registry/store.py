@@ -29,6 +29,8 @@ CAPABILITIES = {
     "temperature": "supports_temperature",
     "system": "supports_system_message",
     "reasoning": "is_reasoning_model",
+    "thinking": "supports_thinking",
+    "tool_choice": "supports_tool_choice",
 }
 """Our names of capabilities, and the registry's flags that affirm them."""
 

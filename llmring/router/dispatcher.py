@@ -6,7 +6,7 @@ between two requests, a bad one keeps the old table and says so in `lockfile_err
 
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from typing import TypeVar
@@ -15,10 +15,12 @@ import msgspec
 import trio
 
 from llmring.chat import ChatRequest
-from llmring.errors import ConfigError, ProviderError
+from llmring.errors import ConfigError, ContextTooLong, ProviderError, Unsupported
 from llmring.lockfile import Lockfile, ProviderSettings, read_lockfile
-from llmring.providers.known import endpoint
+from llmring.providers.endpoint import endpoint
+from llmring.providers.fit import can_go_without, field_of
 from llmring.providers.line import Waiter
+from llmring.providers.regime import Charge
 from llmring.providers.route import Permit, Route
 from llmring.providers.worker import ProviderWorker
 from llmring.router.failover import Fail, Go, Plan, Wait
@@ -38,8 +40,10 @@ class Journey(msgspec.Struct, kw_only=True):
     """
 
     request: ChatRequest
+    profile: str | None
     routes: tuple[Route, ...]
     workers: tuple[ProviderWorker, ...]
+    charges: tuple[Charge, ...]
     plan: Plan
     number: int
     index: int = 0
@@ -79,7 +83,7 @@ class Dispatcher:
         found = self._table.get(key)
         if found is None:
             binding = self.lockfile.binding(*key)
-            workers = [self._worker(ref.provider) for ref in binding.models]
+            workers = [self.worker(ref.provider) for ref in binding.models]
             missing = [worker.missing_key for worker in workers if worker.missing_key is not None]
             if len(missing) == len(workers):
                 raise copy(missing[0])
@@ -87,7 +91,8 @@ class Dispatcher:
             self._table[key] = found
         return found
 
-    def _worker(self, provider: str) -> ProviderWorker:
+    def worker(self, provider: str) -> ProviderWorker:
+        """The worker of a provider, hired when it is first asked for. Raises ConfigError."""
         worker = self.workers.get(provider)
         if worker is None:
             worker = self._hire(provider, self.lockfile.providers.get(provider))
@@ -99,6 +104,34 @@ class Dispatcher:
 
     def journey(self, request: ChatRequest, profile: str | None, deadline: float, *, patient: bool = False) -> Journey:
         """Begin a request's way. `deadline` is on the trio clock."""
+        return self._begin(request, profile, deadline, lambda route, _: route.charge(request), patient=patient)
+
+    def embedding(
+        self,
+        alias: str,
+        profile: str | None,
+        deadline: float,
+        texts: Callable[[ProviderWorker], Sequence[str]],
+        *,
+        patient: bool = False,
+    ) -> Journey:
+        """Begin the way of a request for vectors; `texts` are those that a provider is sent."""
+        request = ChatRequest(model=alias, messages=())
+
+        def charge(route: Route, worker: ProviderWorker) -> Charge:
+            return route.charge_texts(texts(worker))
+
+        return self._begin(request, profile, deadline, charge, patient=patient)
+
+    def _begin(
+        self,
+        request: ChatRequest,
+        profile: str | None,
+        deadline: float,
+        charge: Callable[[Route, ProviderWorker], Charge],
+        *,
+        patient: bool,
+    ) -> Journey:
         routes = self.routes(request.model, profile)
         plan = Plan(
             request.model,
@@ -108,7 +141,15 @@ class Dispatcher:
             patient=patient,
         )
         workers = tuple(self.workers[route.ref.provider] for route in routes)
-        return Journey(request=request, routes=routes, workers=workers, plan=plan, number=next(self._numbers))
+        return Journey(
+            request=request,
+            profile=profile,
+            routes=routes,
+            workers=workers,
+            charges=tuple(charge(route, worker) for route, worker in zip(routes, workers, strict=True)),
+            plan=plan,
+            number=next(self._numbers),
+        )
 
     async def go(self, journey: Journey, send: Send[Answer]) -> Answer:
         """Try route after route until one answers. Raises AllModelsFailed, or the error that ends it by policy."""
@@ -123,11 +164,23 @@ class Dispatcher:
             except ProviderError as error:
                 if not error.fails_over:
                     raise
-                self.failed(journey, error)
+                if not self._learned(journey, error):
+                    self.failed(journey, error)
             else:
                 took = trio.current_time() - journey.sent_at
                 journey.plan.succeeded(journey.index, journey.waited_seconds, took)
                 return result
+
+    def _learned(self, journey: Journey, error: ProviderError) -> bool:
+        """Whether the model has said which parameter it does not take, and can be asked again without it."""
+        if not isinstance(error, Unsupported) or error.parameter is None or journey.request.strict_params:
+            return False
+        field = field_of(error.parameter)
+        if field is None or not can_go_without(journey.request, field) or not journey.route.refuse(field):
+            return False
+        now = trio.current_time()
+        journey.plan.note(journey.index, error, journey.waited_seconds, now - journey.sent_at)
+        return True
 
     def failed(self, journey: Journey, error: ProviderError) -> None:
         """The newest attempt has failed in a way that fails over."""
@@ -135,6 +188,8 @@ class Dispatcher:
         # Attempts outlive the call, in answers and reports; a traceback would keep its frames alive, prompt and all.
         error.__traceback__ = None
         journey.plan.failed(journey.index, error, journey.waited_seconds, now - journey.sent_at, now)
+        if isinstance(error, ContextTooLong):
+            journey.plan.rule_out(_no_larger(journey), "its context window is no larger")
 
     def broke(self, journey: Journey, error: ProviderError) -> None:
         """The attempt that had answered broke after all: a stream, cut in the middle."""
@@ -142,7 +197,7 @@ class Dispatcher:
         self.failed(journey, error)
 
     async def _permit(self, journey: Journey) -> Permit:
-        charges = [route.charge(journey.request) for route in journey.routes]
+        charges = journey.charges
         while True:
             now = trio.current_time()
             readiness = [route.readiness(charge, now) for route, charge in zip(journey.routes, charges, strict=True)]
@@ -197,6 +252,13 @@ class Dispatcher:
                 self._retired[name].retire()
         self.lockfile = lockfile
         self._table.clear()
+
+
+def _no_larger(journey: Journey) -> list[int]:
+    """The routes whose context window is known to be no larger than that of the newest attempt's route."""
+    windows = [route.model.capabilities.max_input_tokens for route in journey.routes]
+    failed = windows[journey.index]
+    return [index for index, window in enumerate(windows) if window is not None and failed and window <= failed]
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -75,7 +75,7 @@ class Plan:
         self.attempts: list[Attempt] = []
         self._models = models
         self._random = random
-        self._patient = patient
+        self.patient = patient
         self._failures = [0] * len(models)
         self._spent = [False] * len(models)
         self._paused_until = [-math.inf] * len(models)
@@ -112,10 +112,21 @@ class Plan:
         """An attempt on a route has failed in a way that fails over."""
         self._record(index, error, waited_seconds, took_seconds)
         span = min(PAUSE_FIRST_SECONDS * 2.0 ** self._failures[index], PAUSE_MOST_SECONDS)
-        if not (self._patient and error.is_weather):
+        if not (self.patient and error.is_weather):
             self._failures[index] += 1
             self._spent[index] = self._failures[index] >= error.tries
         self._paused_until[index] = now + max(PAUSE_LEAST_SECONDS, span * self._random())
+
+    def rule_out(self, indexes: Sequence[int], why: str) -> None:
+        """These routes would fail as the last one did: they are not tried."""
+        for index in indexes:
+            if not self._spent[index]:
+                self._spent[index] = True
+                self.attempts.append(Attempt(model=self._models[index], outcome=f"skipped: {why}"))
+
+    def note(self, index: int, error: ProviderError, waited_seconds: float, took_seconds: float) -> None:
+        """An attempt has failed in a way that the next one will not: the route is as good as untried."""
+        self._record(index, error, waited_seconds, took_seconds)
 
     def succeeded(self, index: int, waited_seconds: float, took_seconds: float) -> None:
         """The route has answered."""
@@ -152,7 +163,11 @@ class Plan:
 
     def _all_failed(
         self, readiness: Sequence[Readiness], waits: Sequence[tuple[int, float]], now: float
-    ) -> AllModelsFailed:
+    ) -> LLMRingError:
+        errors = [attempt.error for attempt in self.attempts if attempt.sent]
+        if errors and not waits and all(isinstance(error, ProviderError) and error.is_verdict for error in errors):
+            assert errors[-1] is not None, "a verdict"
+            return errors[-1]
         unanswered = [
             Attempt(model=self._models[index], outcome=f"not waited for: {_why(answer, late=now >= self.deadline)}")
             for index, answer in enumerate(readiness)

@@ -6,33 +6,42 @@ in one of them stops the router loudly.
 
 import math
 import random
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Unpack
 
 import trio
 
-from llmring.chat import ChatRequest, ChatResponse, Completion
+from llmring.chat import ChatRequest, ChatResponse, Completion, EmbedResponse, JSONSchema, LiveModel
 from llmring.config import find_lockfile, read_key, read_settings
 from llmring.errors import InvalidRequest
 from llmring.lockfile import Lockfile, ProviderSettings, read_lockfile
 from llmring.prompts import ChatOptions, Prompt, check_request, to_request
-from llmring.providers.known import endpoint
-from llmring.providers.route import Permit
+from llmring.providers.capabilities import Capabilities
+from llmring.providers.endpoint import Endpoint, endpoint
+from llmring.providers.estimate import context_problem
+from llmring.providers.files import FileInfo, Files
+from llmring.providers.overlay import Published, capabilities
+from llmring.providers.structured import check_schema
 from llmring.providers.transport import Connect, HttpxConnect
 from llmring.providers.worker import ProviderWorker
+from llmring.refs import ModelRef
 from llmring.registry.catalog import Catalog
 from llmring.registry.store import read_bundled
-from llmring.router.answer import answer
+from llmring.router.answer import answer, cost
+from llmring.router.asking import ask
 from llmring.router.batch import Input, Inputs, MapRun, OnError, Row
 from llmring.router.calls import Calls
 from llmring.router.dispatcher import Dispatcher, Journey
+from llmring.router.embedding import check_texts, embed
 from llmring.router.streaming import ChatStream, OnBreak
 from llmring.router.telemetry import chat_span, record_answer
 
 TIMEOUT_SECONDS = 600.0
 GRACE_SECONDS = 10.0
+LIST_SECONDS = 60.0
 
 
 class Router:
@@ -42,12 +51,14 @@ class Router:
         self,
         dispatcher: Dispatcher,
         catalog: Catalog,
+        files: Files,
         calls: Calls,
         nursery: trio.Nursery,
         timeout: float,
     ) -> None:
         self.dispatcher = dispatcher
         self.catalog = catalog
+        self._files = files
         self._calls = calls
         self._nursery = nursery
         self._timeout = timeout
@@ -118,7 +129,7 @@ class Router:
             if isinstance(item, InvalidRequest):
                 raise item
             request = item if isinstance(item, ChatRequest) else to_request(alias, item, **options)
-            check_request(request)
+            _check(request)
             deadline = trio.current_time() + request.timeout if request.timeout is not None else math.inf
             with self._calls.step():
                 return await self._chat(request, profile, deadline, patient=True)
@@ -134,6 +145,80 @@ class Router:
             on_error=on_error,
         )
 
+    async def embed(
+        self,
+        model: str,
+        texts: Sequence[str],
+        *,
+        dimensions: int | None = None,
+        profile: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - of the call, as everywhere here
+    ) -> EmbedResponse:
+        """One vector for each of `texts`, in order, from the first model of `model` that answers.
+
+        Any number of texts: they are sent in requests of the provider's maximum, all to the one model that answers the
+        first of them. `dimensions` shortens the vectors where the model can. Raises what `chat` raises; the vectors of
+        a call that fails half-way are lost.
+        """
+        given = check_texts(texts)
+        seconds = timeout if timeout is not None else self._timeout
+        deadline = min(trio.current_time() + seconds, trio.current_effective_deadline())
+        with self._calls.call():
+            found = await embed(self.dispatcher, model, given, dimensions, profile, deadline)
+        return EmbedResponse(
+            vectors=found.vectors,
+            model=found.model,
+            alias=model,
+            usage=found.usage,
+            cost=cost(self.catalog, found.model, found.usage),
+            served_model=found.served_model,
+            attempts=found.attempts,
+        )
+
+    async def live_models(self, provider: str) -> tuple[LiveModel, ...]:
+        """The models that `provider` lists now, asked of the provider itself; for the registry's see `catalog`.
+
+        Raises UnknownProvider, MissingKey, or the provider's error.
+        """
+        with self._calls.call():
+            return await self.dispatcher.worker(provider).live_models(LIST_SECONDS)
+
+    def register_file(self, path: Path | str) -> str:
+        """An id for a file on this machine, for `files` of a request or the `file_id` of a part.
+
+        The file is uploaded to a provider when one of its models first needs it, again when its content has changed,
+        and kept there until `deregister_file`. Reads nothing yet; raises FileNotFoundError, IsADirectoryError.
+        """
+        return self._files.register(Path(path))
+
+    async def deregister_file(self, file_id: str) -> bool:
+        """Delete the copies of a registered file at the providers, and forget it; False for an id that is not known.
+
+        Raises the provider's error when a copy could not be deleted; the id stays then, to try again.
+        """
+        with self._calls.call():
+            return await self._files.deregister(file_id)
+
+    def registered_files(self) -> tuple[FileInfo, ...]:
+        """The registered files, and which providers hold a copy."""
+        return self._files.list()
+
+    def validate_context_limit(
+        self,
+        model: str | ChatRequest,
+        prompt: Prompt | None = None,
+        *,
+        profile: str | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> str | None:
+        """What speaks against sending this to the first model of the alias, with numbers; None when nothing does.
+
+        Counted offline, so an estimate: see docs/tokens.md.
+        """
+        request = self._request(model, prompt, options)
+        first = self.dispatcher.routes(request.model, profile)[0]
+        return context_problem(request, first.model.capabilities)
+
     def _request(self, model: str | ChatRequest, prompt: Prompt | None, options: ChatOptions) -> ChatRequest:
         if isinstance(model, ChatRequest):
             if prompt is not None or options:
@@ -143,7 +228,7 @@ class Router:
             raise TypeError("chat() needs a prompt")
         else:
             request = to_request(model, prompt, **options)
-        check_request(request)
+        _check(request)
         return request
 
     def _deadline(self, request: ChatRequest) -> float:
@@ -156,18 +241,13 @@ class Router:
     ) -> ChatResponse:
         with chat_span(request) as span:
             journey = self.dispatcher.journey(request, profile, deadline, patient=patient)
-            completion = await self.dispatcher.go(journey, _attempt)
+            completion = await ask(self.dispatcher, journey)
             response = self._finish(journey, completion)
             record_answer(span, response)
             return response
 
     def _finish(self, journey: Journey, completion: Completion) -> ChatResponse:
         return answer(completion, journey.route.ref, journey.request.model, journey.plan.attempts, self.catalog)
-
-
-async def _attempt(worker: ProviderWorker, permit: Permit, journey: Journey) -> Completion:
-    seconds = journey.plan.attempt_seconds(journey.index, trio.current_time())
-    return await worker.attempt(permit, journey.request, seconds)
 
 
 @asynccontextmanager
@@ -196,7 +276,8 @@ async def open_router(
     if not isinstance(lockfile, Lockfile):
         lockfile = read_lockfile(find_lockfile(lockfile, settings, Path.cwd()))
     connect = connect if connect is not None else HttpxConnect()
-    calls = Calls()
+    catalog = catalog if catalog is not None else read_bundled()
+    calls, files = Calls(), Files()
     raised: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
@@ -204,12 +285,12 @@ async def open_router(
             def hire(name: str, provider: ProviderSettings | None) -> ProviderWorker:
                 about = endpoint(name, provider)
                 key = read_key(about.key_variables) if keys is None else read_key(about.key_variables, keys)
-                worker = ProviderWorker(about, key, connect, jitter)
+                worker = ProviderWorker(about, key, connect, jitter, partial(_capabilities, catalog, about), files)
                 nursery.start_soon(worker.run)
                 return worker
 
             dispatcher = Dispatcher(lockfile, profile if profile is not None else settings.profile, hire, jitter)
-            router = Router(dispatcher, catalog if catalog is not None else read_bundled(), calls, nursery, timeout)
+            router = Router(dispatcher, catalog, files, calls, nursery, timeout)
             nursery.start_soon(dispatcher.watch)
             try:
                 yield router
@@ -225,6 +306,29 @@ async def open_router(
         raise _first(group) from group
     if raised is not None:
         raise raised
+
+
+def _check(request: ChatRequest) -> None:
+    """Refuse what no provider would take. Raises InvalidRequest."""
+    check_request(request)
+    if isinstance(request.response_format, JSONSchema):
+        check_schema(request.response_format)
+
+
+def _capabilities(catalog: Catalog, about: Endpoint, ref: ModelRef) -> Capabilities:
+    """What a model takes, behind its provider."""
+    facts = catalog.get(ref)
+    published = (
+        None
+        if facts is None
+        else Published(
+            can=facts.capabilities,
+            max_input_tokens=facts.max_input_tokens,
+            max_output_tokens=facts.max_output_tokens,
+            reasoning_tokens=facts.recommended_reasoning_tokens,
+        )
+    )
+    return about.wire.bounded(capabilities(about.kind, ref.model, published))
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -11,6 +11,7 @@ import trio
 
 from llmring.chat import ChatChunk, ChatResponse, Completion
 from llmring.errors import DeadlineReached, ProviderError, StreamBroken
+from llmring.providers.codec import StreamDelta
 from llmring.providers.exchange import LiveStream
 from llmring.providers.route import Permit
 from llmring.providers.worker import ProviderWorker
@@ -75,27 +76,29 @@ class ChatStream:
             raise StopAsyncIteration
         with self._calls.step():
             try:
-                text = await self._receive()
+                delta = await self._receive()
             except ProviderError as error:
                 return await self._broken(error)
-        if text is not None:
-            self._shown += text
-            return ChatChunk(content=text, model=self._journey.route.ref)
+        if delta is not None:
+            self._shown += delta.content
+            return ChatChunk(content=delta.content, reasoning=delta.reasoning, model=self._journey.route.ref)
         assert self._live.completion is not None, "a stream that ends without an error is whole"
         self.response = self._finish(self._journey, self._live.completion)
         return ChatChunk(
             model=self.response.model,
             finish_reason=self.response.finish_reason,
             tool_calls=self.response.tool_calls,
+            parsed=self.response.parsed,
             usage=self.response.usage,
             cost=self.response.cost,
+            notes=self.response.notes,
         )
 
     async def _open(self, worker: ProviderWorker, permit: Permit, journey: Journey) -> LiveStream:
         seconds = journey.plan.attempt_seconds(journey.index, trio.current_time(), FIRST_TEXT_SECONDS)
         return await worker.open_stream(permit, journey.request, seconds)
 
-    async def _receive(self) -> str | None:
+    async def _receive(self) -> StreamDelta | None:
         """The next text, inside the call's deadline when the caller has set one."""
         if not self._bounded:
             return await self._live.receive()

@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _options() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="llmring sim", description="Simulate OpenAI and Anthropic over real sockets.")
+    parser = argparse.ArgumentParser(prog="llmring sim", description="Simulate model providers over real sockets.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=0, help="port to listen on; 0 takes a free one (default)")
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML or JSON: providers, limits, latency, faults")

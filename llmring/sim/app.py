@@ -1,7 +1,6 @@
 """The ASGI application: which path is what, and the `/__` endpoints that control and observe the simulator.
 
-POST   /{provider}/v1/chat/completions   OpenAI        (also without the prefix: provider "default")
-POST   /{provider}/v1/messages           Anthropic
+*      /{provider}/...   what the provider serves, see routes.py (also without the prefix: provider "default")
 GET    /__stats     counters          DELETE /__stats     start counting anew
 POST   /__control   {"provider": "...", "fault": {...}}   DELETE /__control   forget the faults added so
 GET    /__health
@@ -11,15 +10,15 @@ import asyncio
 
 import msgspec
 
-from llmring.sim import anthropic_wire, openai_wire
-from llmring.sim.chat import serve_chat
+from llmring.sim.chat import Place, serve_chat
 from llmring.sim.config import SimConfig, SimConfigError, parse_fault
+from llmring.sim.desk import serve_desk
 from llmring.sim.exchange import BodyTooLarge, ClientGone, Exchange, Receive, Scope, Send, Transports
 from llmring.sim.provider import Provider
+from llmring.sim.routes import find_route, split_path
 from llmring.sim.stats import Stats
-from llmring.sim.wire import Headers, Problem, Wire
+from llmring.sim.wire import Headers, Problem
 
-_WIRES: dict[str, Wire] = {"chat/completions": openai_wire, "messages": anthropic_wire}
 _JSON: Headers = [(b"content-type", b"application/json")]
 
 
@@ -35,25 +34,31 @@ class App:
         if scope["type"] != "http":
             return
         exchange = Exchange(scope, receive, send, self._transports)
-        prefix, versioned, endpoint = exchange.path.rpartition("/v1/")
-        if versioned:
-            await self._chat(exchange, prefix.strip("/") or "default", endpoint)
-            return
+        split = split_path(exchange.path)
         try:
-            await self._own(exchange)
+            if split is not None:
+                await self._serve(exchange, *split)
+            else:
+                await self._own(exchange)
         except ClientGone:
             return
 
-    async def _chat(self, exchange: Exchange, name: str, endpoint: str) -> None:
-        provider, wire = self._providers.get(name), _WIRES.get(endpoint)
-        if provider is not None and wire is not None and exchange.method == "POST":
-            await serve_chat(exchange, provider, wire, self._stats)
-            return
-        where = f"{exchange.method} {exchange.path}"
-        if provider is None:
-            where += f"; providers here: {', '.join(sorted(self._providers))}"
-        failure = (wire or openai_wire).failure(Problem(kind="unknown_path", detail=where))
-        await exchange.answer(failure.status, _JSON, failure.body)
+    async def _serve(self, exchange: Exchange, name: str, path: str) -> None:
+        provider = self._providers.get(name)
+        route = find_route(exchange.method, path, exchange.headers)
+        target = path.partition("/")[2]
+        if provider is not None and route.operation is not None:
+            full = f"{target}?{exchange.query}" if exchange.query else target
+            place = Place(provider=provider, dialect=route.dialect, operation=route.operation, target=full)
+            await serve_chat(exchange, place, self._stats)
+        elif provider is not None and route.desk is not None:
+            await serve_desk(exchange, provider, route.dialect, route.desk, target, self._stats)
+        else:
+            where = f"{exchange.method} {exchange.path}"
+            if provider is None:
+                where += f"; providers here: {', '.join(sorted(self._providers))}"
+            failure = route.dialect.failure(Problem(kind="unknown_path", detail=where))
+            await exchange.answer(failure.status, _JSON, failure.body)
 
     async def _own(self, exchange: Exchange) -> None:
         now = asyncio.get_running_loop().time()

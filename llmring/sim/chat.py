@@ -1,92 +1,111 @@
-"""What happens to one chat request, from its key to the end of its reply.
+"""What happens to one request that a model answers, from its key to the end of its reply.
 
-The order is the providers': key, request, model, forced refusals, limits, then the reply and the faults on
-it. So every fault but status_429, insufficient_quota and context has been charged to the key's limits, as a
-provider charges a request that it then fails to answer.
+The order is the providers': key, request, model, forced refusals, what the request refers to, limits, then the
+reply and the faults on it. So every fault but the refusals has been charged to the key's limits, as a provider
+charges a request that it then fails to answer.
 """
 
 import asyncio
-from collections.abc import Mapping
+
+import msgspec
 
 from llmring.sim.delivery import Delivery
 from llmring.sim.exchange import BodyTooLarge, ClientGone, Exchange
-from llmring.sim.faults import REFUSALS, Fault, named_fault
+from llmring.sim.faults import REFUSALS, Fault, named_fault, refused_parameter
 from llmring.sim.limits import Refused
 from llmring.sim.provider import Provider
 from llmring.sim.reply import answer
 from llmring.sim.stats import Cell, Stats
-from llmring.sim.wire import Ask, Headers, Problem, Rejected, Wire
+from llmring.sim.wire import Answer, Ask, Dialect, Headers, Operation, Problem, Rejected
 
 _UNREAD_MODEL = "-"
 
 
-async def serve_chat(exchange: Exchange, provider: Provider, wire: Wire, stats: Stats) -> None:
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """The endpoint a request came to: whose, how it speaks, and the path behind the version with its query."""
+
+    provider: Provider
+    dialect: Dialect
+    operation: Operation
+    target: str
+
+
+async def serve_chat(exchange: Exchange, place: Place, stats: Stats) -> None:
     """Answer, and count. Never raises for what a client did."""
-    key = wire.key(exchange.headers)
+    key, body = place.dialect.key(exchange.headers), b""
     try:
-        asked = _read(wire, provider, key, exchange.headers, await exchange.body())
+        body = await exchange.body()
+        asked = _read(exchange, place, key, body)
     except BodyTooLarge:
         asked = Problem(kind="too_large_body")
     except ClientGone:
         return
     now = asyncio.get_running_loop().time()
-    cell = stats.begin(provider.name, key, asked.model or _UNREAD_MODEL, now)
+    cell = stats.begin(place.provider.name, key, asked.model or _UNREAD_MODEL, now)
     try:
         if isinstance(asked, Problem):
-            await _refuse(exchange, wire, cell, asked, wire.identify())
+            await _refuse(exchange, place.dialect, cell, asked, place.dialect.identify())
         else:
-            await _answer(exchange, provider, wire, cell, key, asked)
+            await _answer(exchange, place, cell, key, asked, body)
     except ClientGone:
         cell.cancelled += 1
     finally:
         cell.in_flight -= 1
 
 
-def _read(wire: Wire, provider: Provider, key: str, headers: Mapping[bytes, bytes], body: bytes) -> Ask | Problem:
-    if not provider.accepts(key):
-        return Problem(kind="bad_key" if key else "no_key", detail=_masked(key))
+def _read(exchange: Exchange, place: Place, key: str, body: bytes) -> Ask | Problem:
+    problem = place.provider.key_problem(key)
+    if problem is not None:
+        return problem
     try:
-        return wire.read(headers, body)
+        return place.operation.read(exchange.headers, body, place.target)
     except Rejected as rejected:
         return rejected.problem
 
 
-async def _answer(exchange: Exchange, provider: Provider, wire: Wire, cell: Cell, key: str, ask: Ask) -> None:
+async def _answer(exchange: Exchange, place: Place, cell: Cell, key: str, ask: Ask, body: bytes) -> None:
+    provider, dialect = place.provider, place.dialect
     named = named_fault(ask.model)
-    if ask.model.startswith("missing") or named == "unknown":
-        await _refuse(exchange, wire, cell, Problem(kind="unknown_model", model=ask.model), wire.identify())
+    if named == "unknown" or not provider.has_model(ask.model):
+        await _refuse(exchange, dialect, cell, Problem(kind="unknown_model", model=ask.model), dialect.identify())
         return
-    scheduled = provider.faults.choose(ask.model, asyncio.get_running_loop().time()) if named is None else None
-    fault = scheduled if named is None else named
+    if named is None:
+        fault = provider.faults.choose(ask.model, asyncio.get_running_loop().time(), body)
+    else:
+        fault = None if named.parameters and refused_parameter(named, body) is None else named
     if fault is not None:
         cell.count_fault(fault.kind)
         if fault.kind != "drip":
             await exchange.pause(fault.seconds or 0.0)
         if fault.kind in REFUSALS:
-            await _refuse(exchange, wire, cell, _forced(fault, ask), wire.identify())
+            await _refuse(exchange, dialect, cell, _forced(fault, ask, body), dialect.identify())
             return
-    await _admit(exchange, provider, wire, cell, key, ask, fault)
+    found = provider.memory.resolve(ask, key, asyncio.get_running_loop().time())
+    if isinstance(found, Problem):
+        await _refuse(exchange, dialect, cell, found, dialect.identify())
+        return
+    await _admit(exchange, place, cell, key, found, fault)
 
 
-async def _admit(
-    exchange: Exchange, provider: Provider, wire: Wire, cell: Cell, key: str, ask: Ask, fault: Fault | None
-) -> None:
+async def _admit(exchange: Exchange, place: Place, cell: Cell, key: str, ask: Ask, fault: Fault | None) -> None:
+    provider, dialect = place.provider, place.dialect
     limits = provider.limits(key)
     refused = await limits.admit(ask.input_tokens)
     # As at the real ones: the headers tell the moment of admission, however long the reply takes.
-    headers = wire.identify()
+    headers = dialect.identify()
     if provider.config.headers:
-        headers += wire.limit_headers(limits.levels())
+        headers += dialect.limit_headers(limits.levels())
     if refused is not None:
         cell.count_refused(refused.dimension)
-        await _refuse(exchange, wire, cell, _over_limit(refused, ask), headers)
+        await _refuse(exchange, dialect, cell, _over_limit(refused, ask), headers)
         return
     cell.input_tokens += ask.input_tokens
     delivery = Delivery(
         exchange=exchange,
-        wire=wire,
+        dialect=dialect,
+        operation=place.operation,
         ask=ask,
-        answer=answer(ask, provider.config.reply_tokens),
+        answer=_said(provider, key, ask),
         headers=headers,
         seconds_per_token=provider.config.seconds_per_token,
     )
@@ -99,22 +118,33 @@ async def _admit(
     finally:
         limits.charge_output(delivery.sent_tokens)
         cell.output_tokens += delivery.sent_tokens
+    if ask.store and fault is None:
+        provider.memory.keep_reply(ask, key, delivery.answer, place.operation.whole(ask, delivery.answer))
 
 
-async def _refuse(exchange: Exchange, wire: Wire, cell: Cell, problem: Problem, headers: Headers) -> None:
-    failure = wire.failure(problem)
+def _said(provider: Provider, key: str, ask: Ask) -> Answer:
+    said = answer(ask, provider.config.reply_tokens, provider.config.thinking_tokens)
+    cache = provider.memory.use_cache(ask, key, asyncio.get_running_loop().time())
+    return msgspec.structs.replace(said, cache=cache)
+
+
+async def _refuse(exchange: Exchange, dialect: Dialect, cell: Cell, problem: Problem, headers: Headers) -> None:
+    failure = dialect.failure(problem)
     cell.count_status(failure.status)
     await exchange.answer(
         failure.status, [(b"content-type", b"application/json"), *headers, *failure.headers], failure.body
     )
 
 
-def _forced(fault: Fault, ask: Ask) -> Problem:
+def _forced(fault: Fault, ask: Ask, body: bytes) -> Problem:
     match fault.kind:
         case "insufficient_quota":
             return Problem(kind="insufficient_quota", model=ask.model)
         case "context":
             return Problem(kind="context", model=ask.model, requested_tokens=ask.input_tokens)
+        case "unsupported_parameter":
+            parameter = refused_parameter(fault, body) or fault.parameters[0]
+            return Problem(kind="unsupported_parameter", model=ask.model, parameter=parameter)
         case _:
             wait = 1.0 if fault.retry_after is None else fault.retry_after
             refused = Refused(dimension="requests", limit=1, used=1, requested=1, wait_seconds=wait)
@@ -129,8 +159,3 @@ def _over_limit(refused: Refused, ask: Ask) -> Problem:
         requested_tokens=refused.requested,
         retry_after=refused.wait_seconds,
     )
-
-
-def _masked(key: str) -> str:
-    """A key as error messages quote it; a short one not at all."""
-    return f"{key[:3]}***{key[-4:]}" if len(key) >= 16 else "***"

@@ -35,6 +35,10 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     seconds_per_token: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     #: Every text reply is exactly this long, unless max_tokens or a stop sequence ends it earlier.
     reply_tokens: Annotated[int, msgspec.Meta(ge=1)] = 16
+    #: The thought before a reply, where a request asks for reasoning; it counts toward max_tokens.
+    thinking_tokens: Annotated[int, msgspec.Meta(ge=1)] = 12
+    #: Models that exist, also in the lists of models; empty: every name does, and the lists show samples.
+    models: tuple[str, ...] = ()
     #: Whether replies carry rate-limit headers. Refusals carry retry-after in any case.
     headers: bool = True
     #: Keys accepted; empty: any key that is not empty.
@@ -45,7 +49,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 def _default_providers() -> dict[str, ProviderConfig]:
-    return {name: ProviderConfig() for name in ("default", "openai", "anthropic")}
+    return {name: ProviderConfig() for name in ("default", "openai", "anthropic", "google", "ollama")}
 
 
 class SimConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -10,7 +10,7 @@ import msgspec
 
 from llmring.sim.exchange import Exchange
 from llmring.sim.faults import Fault
-from llmring.sim.wire import Answer, Ask, Headers, Problem, Wire
+from llmring.sim.wire import Answer, Ask, Dialect, Headers, Operation, Problem, Script, StreamedOperation
 
 _DRIP_SECONDS = 1.0
 _DRIP_PIECES = 8
@@ -28,7 +28,8 @@ class Delivery(msgspec.Struct, kw_only=True):
     """One admitted request on its way out. `sent_tokens` is what its client was given so far."""
 
     exchange: Exchange
-    wire: Wire
+    dialect: Dialect
+    operation: Operation
     ask: Ask
     answer: Answer
     headers: Headers
@@ -56,13 +57,13 @@ class Delivery(msgspec.Struct, kw_only=True):
                 return 502
             case _:
                 problem = _problem(fault)
-                return 200 if problem is None else self.wire.failure(problem).status
+                return 200 if problem is None else self.dialect.failure(problem).status
 
     async def _instead(self, fault: Fault) -> bool:
         """Faults that leave nothing of the reply; False for the others."""
         problem = _problem(fault)
         if problem is not None:
-            failure = self.wire.failure(problem)
+            failure = self.dialect.failure(problem)
             await self.exchange.answer(failure.status, [_JSON, *self.headers, *failure.headers], failure.body)
             return True
         match fault.kind:
@@ -77,16 +78,16 @@ class Delivery(msgspec.Struct, kw_only=True):
                     502, [(b"content-type", b"text/html"), (b"server", b"cloudflare")], _HTML_502
                 )
             case "empty":
-                await self.exchange.answer(200, [_EVENTS if self.ask.stream else _JSON, *self.headers], b"")
+                await self.exchange.answer(200, [self._content_type(), *self.headers], b"")
             case _:
                 return False
         return True
 
     async def _whole(self, fault: Fault | None) -> None:
         kind = None if fault is None else fault.kind
-        body = self.wire.whole(self.ask, self.answer, finished=kind != "no_finish")
+        body = self.operation.whole(self.ask, self.answer, finished=kind != "no_finish")
         if kind == "error_in_stream":
-            body = self.wire.failure(Problem(kind="server_error")).body
+            body = self.dialect.failure(Problem(kind="server_error")).body
         elif kind == "malformed":
             body = body[: len(body) // 2]
         else:
@@ -110,8 +111,9 @@ class Delivery(msgspec.Struct, kw_only=True):
         await self.exchange.finish()
 
     async def _stream(self, fault: Fault | None) -> None:
-        script = self.wire.script(self.ask, self.answer)
-        await self.exchange.start(200, [_EVENTS, (b"cache-control", b"no-cache"), *self.headers])
+        script = self._script()
+        content_type = (b"content-type", script.content_type)
+        await self.exchange.start(200, [content_type, (b"cache-control", b"no-cache"), *self.headers])
         await self.exchange.write(script.opening)
         broken_after = _breaks_after(fault)
         seconds = _pause(fault) if fault is not None and fault.kind == "drip" else self.seconds_per_token
@@ -125,27 +127,36 @@ class Delivery(msgspec.Struct, kw_only=True):
             if number % _CHUNKS_PER_TURN == _CHUNKS_PER_TURN - 1:
                 await asyncio.sleep(0)
         if fault is not None and broken_after is not None:
-            await self._break(fault)
+            await self._break(fault, script)
             return
         self.sent_tokens = self.answer.output_tokens
         if fault is None or fault.kind != "no_finish":
             await self.exchange.write(script.ending)
         await self.exchange.finish(script.terminator)
 
-    async def _break(self, fault: Fault) -> None:
+    def _content_type(self) -> tuple[bytes, bytes]:
+        if not self.ask.stream:
+            return _JSON
+        return b"content-type", self._script().content_type
+
+    def _script(self) -> Script:
+        # Other operations never read a request as one for a stream.
+        assert isinstance(self.operation, StreamedOperation)
+        return self.operation.script(self.ask, self.answer)
+
+    async def _break(self, fault: Fault, script: Script) -> None:
         match fault.kind:
             case "stall":
                 await self.exchange.wait_until_gone()
             case "cut":
                 await self.exchange.cut()
             case "malformed":
-                await self.exchange.finish(self.wire.broken_event())
+                await self.exchange.finish(script.broken)
             case _:
-                await self.exchange.finish(self.wire.failure_event())
+                await self.exchange.finish(script.failure)
 
 
 _JSON = (b"content-type", b"application/json")
-_EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
 
 
 def _breaks_after(fault: Fault | None) -> int | None:

@@ -66,6 +66,7 @@ class Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send, transports: Transports) -> None:
         self.method = scope["method"]
         self.path = scope["path"]
+        self.query = scope["query_string"].decode("latin-1")
         self.headers = dict(scope["headers"])
         self._receive = receive
         self._send = send

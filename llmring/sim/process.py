@@ -37,6 +37,14 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
         """The base URL an Anthropic client wants for this provider."""
         return f"{self.url}/{provider}"
 
+    def google_url(self, provider: str = "default") -> str:
+        """The base URL a Gemini client wants for this provider; the client adds the version."""
+        return f"{self.url}/{provider}"
+
+    def ollama_url(self, provider: str = "default") -> str:
+        """The host an Ollama client wants for this provider."""
+        return f"{self.url}/{provider}"
+
 
 class SimulatorFailed(Exception):
     """The process ended, or stayed silent, before it listened. What it had to say went to standard error."""

@@ -1,11 +1,12 @@
 """The words between a wire format and the simulator: what was asked, what is answered, what went wrong.
 
-A wire format is a module that satisfies `Wire`; openai_wire.py and anthropic_wire.py do. Everything here is a
-value or a small calculation on text; nothing here knows a JSON field.
+A provider's manner of speaking (keys, errors, limit headers) is a module that satisfies `Dialect`; what one of its
+endpoints reads and writes is a module that satisfies `Operation`. Everything here is a value or a small
+calculation on text; nothing here knows a JSON field.
 """
 
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -17,18 +18,43 @@ Headers = list[tuple[bytes, bytes]]
 Schema = Mapping[str, object]
 ToolChoice = Literal["auto", "none", "required", "named"]
 Finish = Literal["stop", "length", "stop_sequence", "tool_calls"]
+#: Whether the model reasons before it answers, and whether the client is given the text of it.
+Thinking = Literal["off", "hidden", "shown"]
+#: How long a prefix stays cached; "auto" ones are cached without being asked for and cost nothing to write.
+Lifetime = Literal["5m", "30m", "1h", "auto"]
 
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     schema: Schema
+    #: Its arguments name every property, also the optional ones (OpenAI's strict mode).
+    every_field: bool = False
+
+
+class Prefix(msgspec.Struct, frozen=True, kw_only=True):
+    """The beginning of a prompt up to a place where it may be cached."""
+
+    digest: bytes
+    #: Of the whole prefix.
+    tokens: int
+    #: None: not marked, so looked up but never written.
+    lifetime: Lifetime | None
+
+
+class CacheUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What the cache did for one request, in tokens of its prompt; the kinds do not overlap."""
+
+    read_tokens: int = 0
+    write_5m_tokens: int = 0
+    write_30m_tokens: int = 0
+    write_1h_tokens: int = 0
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """One well-formed request."""
 
     model: str
-    #: The provider's own estimate: a quarter of the characters of the messages' text.
+    #: The provider's own estimate: a quarter of the characters of the messages' text and of the tools.
     input_tokens: int
     #: Text of the last user message.
     prompt: str
@@ -44,8 +70,31 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     #: The reply has to be JSON that satisfies this.
     reply_schema: Schema | None
     stream: bool
-    #: OpenAI's stream_options.include_usage; the other wire always sends usage.
+    #: OpenAI's stream_options.include_usage; the other formats always send usage.
     stream_usage: bool
+    thinking: Thinking = "off"
+    #: The reply carries proof of its reasoning (signatures, encrypted content) for the client to send back.
+    sealed: bool = False
+    #: Shortest first.
+    prefixes: tuple[Prefix, ...] = ()
+    #: Ids of uploaded files the request speaks of.
+    files: tuple[str, ...] = ()
+    #: Gemini's explicit cache that the prompt begins with.
+    cached_content: str = ""
+    #: Responses: the stored reply this one continues.
+    previous: str = ""
+    #: Responses: stored replies that items of the input are only found in.
+    needed_replies: tuple[str, ...] = ()
+    #: Responses: the id of the reply, and whether it is kept to be asked for.
+    reply_id: str = ""
+    store: bool = False
+    #: How many answers are wanted (OpenAI's n); all of them are the same.
+    choices: int = 1
+    #: Embeddings: what is to be embedded, and the length of each vector.
+    texts: tuple[str, ...] = ()
+    dimensions: int = 0
+    #: What the reply repeats from the request, by the field of the reply.
+    echo: Mapping[str, object] = {}
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,14 +104,18 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What the simulated model says: text, or calls."""
+    """What the simulated model says: text, or calls; before it what it thought."""
 
     text: str
     calls: tuple[Call, ...]
     finish: Finish
     #: Which one, with finish "stop_sequence".
     stop_sequence: str | None
+    #: Thinking included.
     output_tokens: int
+    thinking: str = ""
+    thinking_tokens: int = 0
+    cache: CacheUse = CacheUse()
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +128,11 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     ending: bytes
     #: What a stream sends last even when it never said why it finished.
     terminator: bytes
+    #: An error inside the stream, which it ends.
+    failure: bytes
+    #: The beginning of an event whose JSON breaks off.
+    broken: bytes
+    content_type: bytes = b"text/event-stream; charset=utf-8"
 
 
 ProblemKind = Literal[
@@ -86,11 +144,18 @@ ProblemKind = Literal[
     "missing_version",
     "too_large_body",
     "unknown_path",
+    "not_found",
     "unknown_model",
     "rate_limited",
     "never_fits",
     "insufficient_quota",
     "context",
+    "unsupported_parameter",
+    "unknown_file",
+    "unknown_reply",
+    "unknown_item",
+    "unknown_cache",
+    "bad_seal",
     "server_error",
     "overloaded",
 ]
@@ -103,8 +168,12 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     #: Of the error itself; absent: what the wire format has for this kind.
     status: int | None = None
     model: str = ""
-    #: The field, key or path that is wrong, or a sentence about it.
+    #: The field, key, path or id that is wrong, or a sentence about it.
     detail: str = ""
+    #: The field that is wrong, where detail is a sentence.
+    parameter: str = ""
+    #: OpenAI's code, where the kind's own does not tell enough.
+    code: str = ""
     refused: Refused | None = None
     requested_tokens: int = 0
     retry_after: float | None = None
@@ -126,31 +195,35 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
-class Wire(Protocol):
-    """One wire format: the provider's side of it."""
+class Dialect(Protocol):
+    """How one provider reads keys and writes errors and limits, whatever the endpoint."""
 
     def key(self, headers: Mapping[bytes, bytes], /) -> str: ...
-
-    #: Raises Rejected.
-    def read(self, headers: Mapping[bytes, bytes], body: bytes, /) -> Ask: ...
 
     #: Headers of every reply, with the request's id.
     def identify(self) -> Headers: ...
 
+    def failure(self, problem: Problem, /) -> Failure: ...
+
+    def limit_headers(self, levels: Mapping[Dimension, Level], /) -> Headers: ...
+
+
+class Operation(Protocol):
+    """One endpoint at which a model answers: the provider's side of its wire format."""
+
+    #: `target` is the path behind the version, with its query. Raises Rejected.
+    def read(self, headers: Mapping[bytes, bytes], body: bytes, target: str = "", /) -> Ask: ...
+
     #: A whole reply; `finished=False` leaves out why it finished.
     def whole(self, ask: Ask, answer: Answer, /, *, finished: bool = True) -> bytes: ...
 
+
+@runtime_checkable
+class StreamedOperation(Operation, Protocol):
+    """An endpoint whose requests may ask for a stream."""
+
+    #: The reply as a stream.
     def script(self, ask: Ask, answer: Answer, /) -> Script: ...
-
-    def failure(self, problem: Problem, /) -> Failure: ...
-
-    #: An error event inside a stream that began with status 200.
-    def failure_event(self) -> bytes: ...
-
-    #: The beginning of an event whose JSON breaks off.
-    def broken_event(self) -> bytes: ...
-
-    def limit_headers(self, levels: Mapping[Dimension, Level], /) -> Headers: ...
 
 
 def tokens_in(chars: int) -> int:

@@ -61,7 +61,7 @@ def check_error(error: ProviderError, expect: dict[str, Any]) -> None:
     if isinstance(error, RateLimited):
         assert error.kind == expect.get("kind", "rate")
         assert error.dimension == expect.get("dimension")
-    for name in ("message", "status", "request_id"):
+    for name in ("message", "status", "request_id", "parameter"):
         if name in expect:
             assert getattr(error, name) == expect[name]
 

@@ -5,7 +5,7 @@ import pytest
 from llmring.chat import Usage
 from llmring.errors import Dimension
 from llmring.lockfile import Kind
-from llmring.providers.known import REGIMES
+from llmring.providers.known import REGIMES, regime
 from llmring.providers.regime import Estimate, Regime, Rule, at_least, charge, settled
 
 ESTIMATE = Estimate(input_tokens=1000.0, output_tokens=200.0, max_output_tokens=4096.0)
@@ -26,7 +26,7 @@ Levels = dict[Dimension, float]
     ],
 )
 def test_each_provider_is_reserved_what_it_charges_at_admission(kind: Kind, reserved: Levels) -> None:
-    assert charge(REGIMES[kind], ESTIMATE) == {"requests": 1.0, "day": 1.0, **reserved}
+    assert charge(regime(kind), ESTIMATE) == {"requests": 1.0, "day": 1.0, **reserved}
 
 
 @pytest.mark.parametrize(
@@ -41,8 +41,8 @@ def test_each_provider_is_reserved_what_it_charges_at_admission(kind: Kind, rese
     ],
 )
 def test_each_provider_settles_what_it_charges_in_the_end(kind: Kind, used: Levels) -> None:
-    regime = REGIMES[kind]
-    assert settled(regime, charge(regime, ESTIMATE), USAGE) == {"requests": 1.0, "day": 1.0, **used}
+    rules = regime(kind)
+    assert settled(rules, charge(rules, ESTIMATE), USAGE) == {"requests": 1.0, "day": 1.0, **used}
 
 
 @pytest.mark.parametrize(

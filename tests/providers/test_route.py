@@ -23,7 +23,7 @@ from llmring.lockfile import Kind
 from llmring.providers.breaker import State
 from llmring.providers.budget import Budget, Limit
 from llmring.providers.codec import LimitUpdate
-from llmring.providers.known import REGIMES
+from llmring.providers.known import regime
 from llmring.providers.line import Waiter
 from llmring.providers.readiness import READY, Busy, Shut
 from llmring.providers.regime import Charge
@@ -41,7 +41,7 @@ def route(
 ) -> Route:
     """`limits` are those of the lockfile, shared by the credential."""
     credential = Credential(Budget(limits, now), connections, lambda: jitter)
-    return Route(REF, credential, REGIMES[kind], _nobody, now)
+    return Route(REF, credential, regime(kind), _nobody, now)
 
 
 def _nobody() -> None:

@@ -43,6 +43,8 @@ def data_of(text: bytes) -> list[bytes]:
         (b" data: a\n\n", []),
         ("data: a\u2028b\u0085c\x0bd\n\n".encode(), ["a\u2028b\u0085c\x0bd".encode()]),
         (b"data: {}   \n\n", [b"{}   "]),
+        (b'data: a\n\n{\n  "error": {}\n}\n\ndata: b\n\n', [b"a", b'{  "error": {}}', b"b"]),
+        (b'data: a\n\n{"error": {}}', [b"a", b'{"error": {}}']),
         (b"", []),
         (b"\n\n\n", []),
     ],

@@ -30,6 +30,26 @@ class Caller:
         url = f"{self.simulator.anthropic_url(provider)}/v1/messages"
         return self.client.post(url, json=body, headers=headers)
 
+    def responses(self, provider: str = "default", **fields: object) -> httpx2.Response:
+        body = {"model": "gpt-sim", "input": "hello there", **fields}
+        headers = {"authorization": f"Bearer {self.key}"}
+        return self.client.post(f"{self.simulator.openai_url(provider)}/responses", json=body, headers=headers)
+
+    def google(self, provider: str = "default", **fields: object) -> httpx2.Response:
+        """`model` and `stream` go into the URL."""
+        body = {"contents": [{"role": "user", "parts": [{"text": "hello there"}]}], **fields}
+        model, stream = body.pop("model", "gemini-sim"), body.pop("stream", False)
+        method = "streamGenerateContent?alt=sse" if stream else "generateContent"
+        url = f"{self.simulator.google_url(provider)}/v1beta/models/{model}:{method}"
+        return self.client.post(url, json=body, headers={"x-goog-api-key": self.key})
+
+    def ollama(self, provider: str = "default", **fields: object) -> httpx2.Response:
+        """Whole unless told to stream, as the other ones."""
+        messages = [{"role": "user", "content": "hello there"}]
+        body = {"model": "llama-sim", "messages": messages, "stream": False, **fields}
+        headers = {"authorization": f"Bearer {self.key}"}
+        return self.client.post(f"{self.simulator.ollama_url(provider)}/api/chat", json=body, headers=headers)
+
     def cell(self, provider: str, model: str) -> Cell:
         """The counters of our key; new ones when nothing was counted."""
         report = self.client.get(f"{self.simulator.url}/__stats").json()

@@ -30,6 +30,11 @@ CONFIG = SimConfig(
         "failing": ProviderConfig(faults=(Fault(kind="status_500", model="weak", count=2),)),
         "scripted": ProviderConfig(),
         "cleared": ProviderConfig(),
+        "few": ProviderConfig(requests_per_minute=1),
+        "refusing": ProviderConfig(
+            faults=(Fault(kind="unsupported_parameter", parameters=("temperature", "think"), model="picky"),)
+        ),
+        "listed": ProviderConfig(models=("one", "two", "three")),
         "charged": ProviderConfig(requests_per_minute=2),
         "counted": ProviderConfig(),
     }

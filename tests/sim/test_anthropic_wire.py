@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from llmring.sim import anthropic_dialect as dialect
 from llmring.sim import anthropic_wire as wire
 from llmring.sim.limits import Dimension, Level
 from llmring.sim.reply import answer
@@ -43,20 +44,25 @@ def _stream(**fields: object) -> list[tuple[str, dict[str, object]]]:
 def _rejected(headers: dict[bytes, bytes], body: bytes) -> Failure:
     with pytest.raises(Rejected) as raised:
         wire.read(headers, body)
-    return wire.failure(raised.value.problem)
+    return dialect.failure(raised.value.problem)
 
 
 def test_the_estimate_counts_system_messages_and_tool_results() -> None:
     result = {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": "1234"}]}
-    messages = [{"role": "user", "content": "1234"}, {"role": "user", "content": [result]}]
+    call = {"type": "tool_use", "id": "t", "name": "weather", "input": {}}
+    messages = [
+        {"role": "user", "content": "1234"},
+        {"role": "assistant", "content": [call]},
+        {"role": "user", "content": [result]},
+    ]
     ask = wire.read(_VERSION, _body(system=[{"type": "text", "text": "12345"}], messages=messages))
     assert (ask.input_tokens, ask.after_tool_result) == (4, True)
 
 
 def test_an_api_key_comes_before_a_bearer_token() -> None:
-    assert wire.key({b"x-api-key": b"a", b"authorization": b"Bearer b"}) == "a"
-    assert wire.key({b"authorization": b"Bearer b"}) == "b"
-    assert wire.key({}) == ""
+    assert dialect.key({b"x-api-key": b"a", b"authorization": b"Bearer b"}) == "a"
+    assert dialect.key({b"authorization": b"Bearer b"}) == "b"
+    assert dialect.key({}) == ""
 
 
 @pytest.mark.parametrize(
@@ -142,7 +148,7 @@ def test_token_headers_are_rounded_to_thousands_and_tokens_is_the_sum() -> None:
         "input_tokens": Level(limit=50_000, remaining=48_600.0, full_in_seconds=2.0),
         "output_tokens": Level(limit=8_000, remaining=-20.0, full_in_seconds=61.0),
     }
-    headers = {name.decode(): value.decode() for name, value in wire.limit_headers(levels)}
+    headers = {name.decode(): value.decode() for name, value in dialect.limit_headers(levels)}
     prefix = "anthropic-ratelimit"
     shown = {name: (headers[f"{prefix}-{name}-limit"], headers[f"{prefix}-{name}-remaining"]) for name in (
         "requests", "input-tokens", "output-tokens", "tokens"
@@ -199,11 +205,11 @@ def test_errors_are_those_recorded(recorded: Path) -> None:
         (Problem(kind="unknown_model", model="claude-sonet-4-5"), "error_404_model"),
     ):
         response = _recorded(recorded, name)["response"]
-        body, failure = response["body"], wire.failure(ours)
+        body, failure = response["body"], dialect.failure(ours)
         said = msgspec.json.decode(failure.body)
         assert isinstance(body, dict)
         assert (failure.status, said["error"], set(said)) == (response["status"], body["error"], set(body))
-    context = msgspec.json.decode(wire.failure(Problem(kind="context", requested_tokens=3333404)).body)
+    context = msgspec.json.decode(dialect.failure(Problem(kind="context", requested_tokens=3333404)).body)
     assert re.fullmatch(r"prompt is too long: 3333404 tokens > \d+ maximum", context["error"]["message"])
 
 
@@ -211,5 +217,5 @@ def test_recorded_limit_headers_have_the_names_of_ours(recorded: Path) -> None:
     headers = _recorded(recorded, "plain")["response"]["headers"]
     assert isinstance(headers, dict)
     level = Level(limit=9000, remaining=8000.0, full_in_seconds=1.0)
-    ours = wire.limit_headers({"requests": level, "input_tokens": level, "output_tokens": level})
+    ours = dialect.limit_headers({"requests": level, "input_tokens": level, "output_tokens": level})
     assert {name.decode() for name, _ in ours} == {name for name in headers if "ratelimit" in name}

@@ -3,14 +3,14 @@
 import msgspec
 import pytest
 
-from llmring.sim.faults import KINDS, Fault, Schedule, named_fault
+from llmring.sim.faults import KINDS, Fault, Schedule, named_fault, refused_parameter
 
 
 def _strikes(schedule: Schedule, times: list[float], model: str = "m") -> list[bool]:
     return [schedule.choose(model, now) is not None for now in times]
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS - {"status"}))
+@pytest.mark.parametrize("kind", sorted(KINDS - {"status", "unsupported_parameter"}))
 def test_a_name_asks_for_a_fault(kind: str) -> None:
     for model in (f"fault-{kind}", f"gpt-sim+{kind}", f"a+b+{kind}"):
         fault = named_fault(model)
@@ -22,9 +22,38 @@ def test_an_ordinary_name_asks_for_none(model: str) -> None:
     assert named_fault(model) is None
 
 
-@pytest.mark.parametrize("model", ["gpt-sim+hangs", "fault-cute", "fault-", "gpt+", "m+status"])
+@pytest.mark.parametrize(
+    "model", ["gpt-sim+hangs", "fault-cute", "fault-", "gpt+", "m+status", "m+unsupported_parameter"]
+)
 def test_a_misspelt_fault_is_not_an_ordinary_model(model: str) -> None:
     assert named_fault(model) == "unknown"
+
+
+def test_a_name_can_refuse_parameters() -> None:
+    fault = named_fault("gpt-sim+unsupported_parameter:temperature,top_p")
+    assert isinstance(fault, Fault) and fault.parameters == ("temperature", "top_p")
+
+
+@pytest.mark.parametrize(
+    ("body", "refused"),
+    [
+        (b'{"temperature": 0}', "temperature"),
+        (b'{"temperature": null}', None),
+        (b'{"top_p": 1}', None),
+        (b'{"generationConfig": {"temperature": 1}}', "generationConfig.temperature"),
+        (b'{"reasoning": {"effort": "low"}}', "reasoning.effort"),
+    ],
+)
+def test_a_parameter_is_refused_where_the_request_carries_it(body: bytes, refused: str | None) -> None:
+    fault = Fault(kind="unsupported_parameter", parameters=("temperature", "reasoning.effort"))
+    assert refused_parameter(fault, body) == refused
+
+
+def test_a_refused_parameter_does_not_count_where_it_is_absent() -> None:
+    schedule = Schedule([Fault(kind="unsupported_parameter", parameters=("seed",), count=1)], seed=0)
+    assert schedule.choose("m", 1, b"{}") is None
+    assert schedule.choose("m", 2, b'{"seed": 7}') is not None
+    assert schedule.choose("m", 3, b'{"seed": 7}') is None
 
 
 def test_times_of_a_configured_fault_count_from_the_first_request() -> None:
@@ -80,6 +109,8 @@ def test_probability_is_a_share_of_the_requests_and_repeats_with_its_seed() -> N
         {"kind": "hang", "probability": 0},
         {"kind": "hang", "count": 0},
         {"kind": "hang", "secs": 1},
+        {"kind": "hang", "parameters": ["seed"]},
+        {"kind": "unsupported_parameter"},
     ],
 )
 def test_impossible_faults_are_refused(table: dict[str, object]) -> None:

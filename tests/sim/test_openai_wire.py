@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from llmring.sim import openai_dialect as dialect
 from llmring.sim import openai_wire as wire
 from llmring.sim.limits import Dimension, Level
 from llmring.sim.reply import answer
@@ -41,7 +42,7 @@ def _stream(**fields: object) -> list[object]:
 def _rejection(body: bytes) -> tuple[int, dict[str, object]]:
     with pytest.raises(Rejected) as raised:
         wire.read({}, body)
-    failure = wire.failure(raised.value.problem)
+    failure = dialect.failure(raised.value.problem)
     return failure.status, msgspec.json.decode(failure.body)["error"]
 
 
@@ -115,7 +116,8 @@ def test_a_streamed_call_names_itself_once_and_its_fragments_join_to_json() -> N
 
 
 def test_a_broken_event_is_not_json() -> None:
-    data = wire.broken_event().removeprefix(b"data: ")
+    ask = wire.read({}, _body(stream=True))
+    data = wire.script(ask, answer(ask, 3)).broken.removeprefix(b"data: ")
     with pytest.raises(msgspec.DecodeError):
         msgspec.json.decode(data)
 
@@ -125,7 +127,7 @@ def test_limit_headers_keep_the_recorded_arithmetic() -> None:
         "requests": Level(limit=500, remaining=499.0, full_in_seconds=0.12),
         "tokens": Level(limit=200_000, remaining=199_996.3, full_in_seconds=0.00111),
     }
-    assert dict(wire.limit_headers(levels)) == {
+    assert dict(dialect.limit_headers(levels)) == {
         b"x-ratelimit-limit-requests": b"500",
         b"x-ratelimit-remaining-requests": b"499",
         b"x-ratelimit-reset-requests": b"120ms",
@@ -149,7 +151,7 @@ def test_limit_headers_keep_the_recorded_arithmetic() -> None:
     ],
 )
 def test_durations_are_written_as_go_writes_them(seconds: float, text: str) -> None:
-    assert wire.go_duration(seconds) == text
+    assert dialect.go_duration(seconds) == text
 
 
 def _recorded(folder: Path, name: str) -> dict[str, dict[str, object]]:
@@ -190,10 +192,10 @@ def test_a_stream_has_the_shape_of_a_recorded_one(recorded: Path) -> None:
 
 
 def test_errors_are_those_recorded(recorded: Path) -> None:
-    quota = wire.failure(Problem(kind="insufficient_quota"))
-    model = wire.failure(Problem(kind="unknown_model", model="this-model-does-not-exist"))
-    key = wire.failure(Problem(kind="bad_key", detail="invalid-key"))
-    context = wire.failure(Problem(kind="context", requested_tokens=9))
+    quota = dialect.failure(Problem(kind="insufficient_quota"))
+    model = dialect.failure(Problem(kind="unknown_model", model="this-model-does-not-exist"))
+    key = dialect.failure(Problem(kind="bad_key", detail="invalid-key"))
+    context = dialect.failure(Problem(kind="context", requested_tokens=9))
     for ours, name in (
         (quota, "responses_error_429_insufficient_quota"),
         (model, "error_404_model"),
@@ -210,7 +212,7 @@ def test_recorded_limit_headers_have_the_names_and_forms_of_ours(recorded: Path)
     headers = _recorded(recorded, "chat_plain")["response"]["headers"]
     assert isinstance(headers, dict)
     level = Level(limit=9, remaining=8.0, full_in_seconds=70.5)
-    ours = dict(wire.limit_headers({"requests": level, "tokens": level}))
+    ours = dict(dialect.limit_headers({"requests": level, "tokens": level}))
     assert {name.decode() for name in ours} == {name for name in headers if name.startswith("x-ratelimit-")}
     for name in ours:
         assert re.fullmatch(r"\d+|([\d.]+(ms|s|m|h))+", headers[name.decode()])

@@ -1,9 +1,8 @@
 """What the simulated model says."""
 
 import msgspec
-import pytest
 
-from llmring.sim.reply import answer, least_value
+from llmring.sim.reply import answer
 from llmring.sim.wire import Ask, Tool
 
 _WEATHER = Tool(
@@ -64,9 +63,26 @@ def test_a_stop_sequence_behind_max_tokens_is_never_reached() -> None:
     assert answer(_with(stops=("three",), max_tokens=3), 20).finish == "length"
 
 
-def test_a_tool_is_called_when_the_prompt_says_use() -> None:
-    assert _called(_with(tools=(_WEATHER, _CLOCK), prompt="please use weather now")) == ["weather"]
-    assert _called(_with(tools=(_WEATHER, _CLOCK), prompt="what about the weather")) == []
+def test_a_request_with_tools_calls_the_one_the_prompt_names_or_the_first() -> None:
+    assert _called(_with(tools=(_WEATHER, _CLOCK), prompt="please use clock now")) == ["clock"]
+    assert _called(_with(tools=(_WEATHER, _CLOCK), prompt="what time is it")) == ["weather"]
+
+
+def test_the_prompt_can_ask_for_no_tool_or_for_all_of_them() -> None:
+    assert _called(_with(tools=(_WEATHER, _CLOCK), prompt="use no tools, please")) == []
+    assert _called(_with(tools=(_WEATHER, _CLOCK), prompt="use all tools, please")) == ["weather", "clock"]
+    assert _called(_with(tools=(_WEATHER,), prompt="use no tools", tool_choice="required")) == ["weather"]
+
+
+def test_a_thought_comes_first_and_counts_toward_max_tokens() -> None:
+    said = answer(_with(thinking="shown", max_tokens=10), 8, 4)
+    assert (said.thinking, said.thinking_tokens) == ("thinking about: ", 4)
+    assert (said.text, said.output_tokens, said.finish) == ("echo: one two three four", 10, "length")
+
+
+def test_a_thought_as_long_as_the_budget_leaves_no_text() -> None:
+    said = answer(_with(thinking="hidden", max_tokens=4), 8, 4)
+    assert (said.text, said.output_tokens, said.finish) == ("", 4, "length")
 
 
 def test_several_tools_are_called_at_once_unless_the_request_forbids_it() -> None:
@@ -95,27 +111,3 @@ def test_arguments_are_the_least_the_schema_requires() -> None:
 def test_a_reply_schema_is_answered_in_json() -> None:
     schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
     assert msgspec.json.decode(answer(_with(reply_schema=schema), 8).text) == {"ok": True}
-
-
-@pytest.mark.parametrize(
-    ("schema", "value"),
-    [
-        ({"type": "string"}, "text"),
-        ({"type": "string", "minLength": 6}, "texttt"),
-        ({"type": ["number", "null"]}, 1),
-        ({"type": "integer", "minimum": 5}, 5),
-        ({"const": 7}, 7),
-        ({"anyOf": [{"type": "null"}, {"type": "string"}]}, None),
-        ({"type": "array", "items": {"type": "boolean"}, "minItems": 2}, [True, True]),
-        ({"type": "array", "items": {"type": "string"}}, []),
-        ({"$ref": "#/$defs/a", "$defs": {"a": {"enum": ["x", "y"]}}}, "x"),
-        ({"properties": {"a": {"type": "object"}}, "required": ["a"]}, {"a": {}}),
-    ],
-)
-def test_the_least_value_satisfies_its_schema(schema: dict[str, object], value: object) -> None:
-    assert least_value(schema) == value
-
-
-def test_a_schema_that_refers_to_itself_ends() -> None:
-    node = {"type": "object", "properties": {"next": {"$ref": "#"}}, "required": ["next"]}
-    assert isinstance(least_value(node), dict)

@@ -1,0 +1,79 @@
+"""Where a provider is and how it is spoken to: what is known of it, under what the lockfile says. Pure."""
+
+import msgspec
+
+from llmring.errors import ConfigError, Dimension, UnknownProvider
+from llmring.lockfile_providers import Kind, ProviderSettings
+from llmring.providers.budget import Limit
+from llmring.providers.known import DEFAULT_MAX_IN_FLIGHT, PROVIDERS, Known, regime
+from llmring.providers.regime import Regime
+from llmring.providers.wires import Wire, wire
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a worker needs to know of its provider. No `key_variables`: the server takes no key."""
+
+    name: str
+    kind: Kind
+    base_url: str
+    key_variables: tuple[str, ...]
+    limits: tuple[Limit, ...]
+    max_in_flight: int
+    headers: dict[str, str]
+    wire: Wire
+    needs_key: bool = True
+
+    @property
+    def regime(self) -> Regime:
+        return regime(self.kind)
+
+
+def endpoint(name: str, settings: ProviderSettings | None) -> Endpoint:
+    """What is known of provider `name`, under what the lockfile says of it. Raises UnknownProvider or ConfigError."""
+    known = PROVIDERS.get(name)
+    if known is None and settings is None:
+        raise UnknownProvider(name, sorted(PROVIDERS), where="; for another one write a [providers.<name>] table")
+    given = settings if settings is not None else ProviderSettings(name=name)
+    kind = given.kind or (known.kind if known else None)
+    base_url = given.base_url or (known.base_url if known else None)
+    if kind is None or base_url is None:
+        missing = "kind" if kind is None else "base_url"
+        raise ConfigError(f"[providers.{name}] in the lockfile needs {missing}: {name!r} is not a provider we know")
+    return Endpoint(
+        name=name,
+        kind=kind,
+        base_url=base_url,
+        key_variables=_key_variables(given, known),
+        limits=_limits(given),
+        max_in_flight=given.max_in_flight or DEFAULT_MAX_IN_FLIGHT,
+        headers=given.headers,
+        wire=_wire(kind, given),
+        needs_key=given.api_key_env is not None or known is None or known.needs_key,
+    )
+
+
+def _wire(kind: Kind, given: ProviderSettings) -> Wire:
+    if given.api_version is not None and kind != "azure":
+        raise ConfigError(f"[providers.{given.name}] in the lockfile: api_version is for kind 'azure' alone")
+    return wire(kind, given.api_version)
+
+
+def _key_variables(given: ProviderSettings, known: Known | None) -> tuple[str, ...]:
+    if given.api_key_env is not None:
+        return (given.api_key_env,)
+    return known.key_variables if known else ()
+
+
+def _limits(given: ProviderSettings) -> tuple[Limit, ...]:
+    configured: tuple[tuple[Dimension, float | None, float], ...] = (
+        ("requests", given.requests_per_minute, 60.0),
+        ("tokens", given.tokens_per_minute, 60.0),
+        ("input", given.input_tokens_per_minute, 60.0),
+        ("output", given.output_tokens_per_minute, 60.0),
+        ("day", given.requests_per_day, 86_400.0),
+    )
+    return tuple(
+        Limit(dimension=dimension, amount=amount, period=period)
+        for dimension, amount, period in configured
+        if amount is not None
+    )

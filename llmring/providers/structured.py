@@ -1,0 +1,191 @@
+"""JSON by a schema, from any model: asked for in the best way that the model has, read and checked in one way. Pure.
+
+A model without a field for schemas is given a tool that it must call, whose arguments are the answer; without that,
+JSON mode or the prompt. Whatever the way, the answer is checked against the caller's schema here. An answer that does
+not fit is still the answer: it was paid for, and a note says what is wrong with it.
+"""
+
+import json
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from llmring.chat import ChatRequest, Completion, JSONMode, JSONSchema, Message, NamedTool, Note, Tool
+from llmring.errors import InvalidRequest
+from llmring.providers.capabilities import Capabilities, SchemaSupport
+from llmring.providers.schemas import without_added_nulls
+
+ANSWER_TOOL = "respond_with_structure"
+"""The tool whose arguments are the answer."""
+
+_IN_JSON = "Answer with one JSON value and nothing else: no explanation, no code fence."
+
+
+def support(request: ChatRequest, capabilities: Capabilities, parameters: frozenset[str]) -> SchemaSupport:
+    """How this request's response format is had from the model."""
+    if "response_format" not in parameters or "response_format" in capabilities.refused:
+        needs_schema = isinstance(request.response_format, JSONSchema)
+        return "tool" if needs_schema and capabilities.schema == "tool" else "prompt"
+    if isinstance(request.response_format, JSONMode):
+        return "native" if capabilities.json_mode and capabilities.schema in ("native", "json") else "prompt"
+    if request.tools and not capabilities.schema_with_tools:
+        return "tool"
+    return capabilities.schema
+
+
+def ask(request: ChatRequest, way: SchemaSupport) -> ChatRequest:
+    """The request as it asks for its response format in this way."""
+    wanted = request.response_format
+    if wanted is None:
+        return request
+    match way:
+        case "native":
+            return _naming_json(request) if isinstance(wanted, JSONMode) else request
+        case "tool" if isinstance(wanted, JSONSchema):
+            return _with_tool(request, wanted)
+        case "json":
+            return _instructed(request, wanted, JSONMode())
+        case _:
+            return _instructed(request, wanted, None)
+
+
+def _naming_json(request: ChatRequest) -> ChatRequest:
+    """OpenAI refuses JSON mode when no message holds the word."""
+    if any("json" in message.text.lower() for message in request.messages):
+        return request
+    return _instructed(request, JSONMode(), JSONMode())
+
+
+def _with_tool(request: ChatRequest, wanted: JSONSchema) -> ChatRequest:
+    description = wanted.description or "Give the answer."
+    tool = Tool(name=ANSWER_TOOL, description=description, parameters=wanted.schema)
+    return msgspec.structs.replace(
+        request,
+        tools=(*request.tools, tool),
+        tool_choice="required" if request.tools else NamedTool(name=ANSWER_TOOL),
+        response_format=None,
+    )
+
+
+def _instructed(request: ChatRequest, wanted: JSONMode | JSONSchema, mode: JSONMode | None) -> ChatRequest:
+    text = _IN_JSON
+    if isinstance(wanted, JSONSchema):
+        schema = msgspec.json.encode(wanted.schema).decode()
+        text = f"{_IN_JSON} It must fit this JSON schema:\n{schema}"
+    first = sum(1 for message in request.messages if message.role == "system")
+    system = Message(role="system", content=text)
+    messages = (*request.messages[:first], system, *request.messages[first:])
+    return msgspec.structs.replace(request, messages=messages, response_format=mode)
+
+
+def read(completion: Completion, request: ChatRequest) -> Completion:
+    """An answer to `request` with its JSON value, or with a note that says why there is none."""
+    wanted = request.response_format
+    if wanted is None:
+        return completion
+    completion = _from_tool(completion)
+    if completion.tool_calls or completion.refusal is not None:
+        return completion
+    try:
+        value = _json_of(completion.content)
+    except ValueError:
+        why = "the answer is not JSON" + (", for it was cut short" if completion.finish_reason == "length" else "")
+        return _invalid(completion, why)
+    if isinstance(wanted, JSONSchema):
+        problem = next(problems(value, wanted), None)
+        if problem is not None:
+            # OpenAI's strict schemas make null of what is left out.
+            value = without_added_nulls(value, wanted.schema)
+            if next(problems(value, wanted), None) is not None:
+                return _invalid(completion, f"the answer does not fit the schema: {problem}")
+    return msgspec.structs.replace(completion, parsed=value)
+
+
+def _invalid(completion: Completion, why: str) -> Completion:
+    note = Note(parameter="response_format", action="invalid", why=why)
+    return msgspec.structs.replace(completion, notes=(*completion.notes, note))
+
+
+def _from_tool(completion: Completion) -> Completion:
+    """The answer tool's arguments as the answer."""
+    answers = [call for call in completion.tool_calls if call.name == ANSWER_TOOL]
+    others = tuple(call for call in completion.tool_calls if call.name != ANSWER_TOOL)
+    if not answers or others:
+        return msgspec.structs.replace(completion, tool_calls=others) if answers else completion
+    return msgspec.structs.replace(
+        completion,
+        content=answers[0].arguments,
+        tool_calls=(),
+        finish_reason="stop" if completion.finish_reason == "tool_calls" else completion.finish_reason,
+        turn=None,
+    )
+
+
+def _json_of(text: str) -> Any:
+    """The JSON value of `text`, which may stand in a code fence. Raises ValueError."""
+    body = text.strip()
+    if body.startswith("```") and body.endswith("```") and "\n" in body:
+        body = body[body.index("\n") : -3]
+    try:
+        return msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        raise ValueError("not JSON") from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def check_schema(wanted: JSONSchema) -> None:
+    """Refuse what is no JSON schema, before anything is paid for. Raises InvalidRequest."""
+    from jsonschema import exceptions
+
+    try:
+        _validator(msgspec.json.encode(wanted.schema))
+    except (exceptions.SchemaError, RecursionError) as error:
+        where = f" at {error.json_path}" if isinstance(error, exceptions.SchemaError) else ""
+        raise InvalidRequest(f"response_format: the schema is not valid JSON schema{where}") from None
+
+
+@lru_cache(maxsize=64)
+def _validator(schema: bytes) -> Any:
+    """The checker of a schema. An empty registry: what a schema refers to elsewhere is never fetched."""
+    # On the first use: 90 ms.
+    from jsonschema import validators
+    from referencing import Registry
+
+    decoded = msgspec.json.decode(schema)
+    kind = validators.validator_for(decoded, default=validators.Draft202012Validator)
+    kind.check_schema(decoded)
+    return kind(decoded, registry=Registry())
+
+
+def problems(value: object, wanted: JSONSchema) -> Iterator[str]:
+    """What in `value` does not fit, place and rule, without quoting the value. Never raises for a schema that was
+    checked."""
+    from jsonschema.exceptions import UnknownType
+    from referencing.exceptions import Unresolvable
+
+    try:
+        for error in _validator(msgspec.json.encode(wanted.schema)).iter_errors(value):
+            yield f"{error.json_path}: {error.validator} {_shown(error.validator_value)}"
+    except (Unresolvable, UnknownType, RecursionError) as error:
+        yield f"the schema cannot be followed: {type(error).__name__}"
+
+
+def _shown(rule: object) -> str:
+    text = json.dumps(rule, default=str)
+    return text if len(text) <= 100 else text[:97] + "..."
+
+
+def is_invalid(completion: Completion) -> bool:
+    """Whether the answer is not what its response format asked for."""
+    return any(note.parameter == "response_format" and note.action == "invalid" for note in completion.notes)
+
+
+def asked_again(request: ChatRequest, completion: Completion) -> ChatRequest:
+    """The request that gives the model its answer back, with what is wrong about it."""
+    why = "; ".join(note.why for note in completion.notes if note.action == "invalid")
+    answer = Message(role="assistant", content=completion.content or "(no answer)")
+    complaint = Message(role="user", content=f"That cannot be used: {why}. {_IN_JSON} Give the corrected answer.")
+    return msgspec.structs.replace(request, messages=(*request.messages, answer, complaint))

@@ -1,0 +1,45 @@
+"""One answer for one request: along the routes, and once more where the answer does not fit its schema.
+
+The model that answered is given its answer back with what is wrong about it. Both answers are paid for, so both count.
+"""
+
+import msgspec
+import trio
+
+from llmring.chat import Completion, Note, Usage
+from llmring.errors import AllModelsFailed, ProviderError
+from llmring.providers.route import Permit
+from llmring.providers.structured import asked_again, is_invalid
+from llmring.providers.worker import ProviderWorker
+from llmring.router.dispatcher import Dispatcher, Journey
+
+
+async def ask(dispatcher: Dispatcher, journey: Journey) -> Completion:
+    """Take `journey` to its answer. Raises what `Dispatcher.go` raises."""
+    completion = await dispatcher.go(journey, _attempt)
+    if completion.finish_reason == "stop" and is_invalid(completion):
+        return await _ask_again(dispatcher, journey, completion)
+    return completion
+
+
+async def _attempt(worker: ProviderWorker, permit: Permit, journey: Journey) -> Completion:
+    seconds = journey.plan.attempt_seconds(journey.index, trio.current_time())
+    return await worker.attempt(permit, journey.request, seconds)
+
+
+async def _ask_again(dispatcher: Dispatcher, journey: Journey, first: Completion) -> Completion:
+    """The corrected answer, or the first one as it is when none can be had."""
+    again = msgspec.structs.replace(asked_again(journey.request, first), model=str(journey.route.ref))
+    second = dispatcher.journey(again, journey.profile, journey.plan.deadline, patient=journey.plan.patient)
+    try:
+        completion = await dispatcher.go(second, _attempt)
+    except (ProviderError, AllModelsFailed) as error:
+        if isinstance(error, ProviderError):
+            error.__traceback__ = None
+        journey.plan.attempts += second.plan.attempts
+        return first
+    journey.plan.attempts += second.plan.attempts
+    why = next(note.why for note in first.notes if note.action == "invalid")
+    note = Note(parameter="response_format", action="changed", why=f"asked twice, for at first {why}")
+    usage = first.usage if completion.usage is None else (first.usage or Usage()) + completion.usage
+    return msgspec.structs.replace(completion, usage=usage, notes=(*completion.notes, note))

@@ -1,0 +1,136 @@
+"""Vectors for texts: in as many requests as the provider's maximum asks for, all to one model.
+
+The model that answers the first request answers all of them: vectors of two models cannot be compared.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+import trio
+
+from llmring.chat import Embeddings, Usage
+from llmring.errors import Attempt, InvalidRequest, LLMRingError, Unsupported
+from llmring.providers.codec import EmbeddingsCodec
+from llmring.providers.route import Permit
+from llmring.providers.worker import ProviderWorker
+from llmring.refs import ModelRef
+from llmring.router.dispatcher import Dispatcher, Journey
+
+CHARACTERS_PER_TOKEN = 4
+AT_ONCE = 16
+"""Requests of one call under way at a time; the provider's limits are kept beside that."""
+
+
+class Embedded(msgspec.Struct, frozen=True, kw_only=True):
+    """All vectors in order, and how they were had."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    model: ModelRef
+    usage: Usage | None
+    served_model: str | None
+    attempts: tuple[Attempt, ...]
+
+
+def check_texts(texts: Sequence[str]) -> tuple[str, ...]:
+    """Raises InvalidRequest for what is not a list of texts."""
+    if isinstance(texts, str):
+        raise InvalidRequest("texts is a list of texts, not one text")
+    given: Sequence[object] = texts
+    for number, text in enumerate(given, 1):
+        if not isinstance(text, str) or not text:
+            raise InvalidRequest(f"text {number} is {'empty' if text == '' else f'a {type(text).__name__}'}")
+    if not texts:
+        raise InvalidRequest("there are no texts")
+    return tuple(texts)
+
+
+def batches(texts: Sequence[str], codec: EmbeddingsCodec) -> list[tuple[str, ...]]:
+    """The texts in order, in parts that one request may hold; a text is never divided."""
+    parts: list[tuple[str, ...]] = []
+    part: list[str] = []
+    tokens = 0
+    for text in texts:
+        needed = len(text) // CHARACTERS_PER_TOKEN + 1
+        if part and (len(part) == codec.most_texts or tokens + needed > codec.most_tokens):
+            parts.append(tuple(part))
+            part, tokens = [], 0
+        part.append(text)
+        tokens += needed
+    return [*parts, tuple(part)]
+
+
+async def embed(
+    dispatcher: Dispatcher,
+    alias: str,
+    texts: tuple[str, ...],
+    dimensions: int | None,
+    profile: str | None,
+    deadline: float,
+) -> Embedded:
+    """Embed `texts` at the first model of `alias` that answers. Raises what `Dispatcher.go` raises."""
+
+    async def send_first(worker: ProviderWorker, permit: Permit, journey: Journey) -> Embeddings:
+        return await _send(worker, permit, journey, first_part(worker), dimensions)
+
+    def first_part(worker: ProviderWorker) -> tuple[str, ...]:
+        try:
+            return batches(texts, worker.embeddings())[0]
+        except Unsupported:
+            return ()
+
+    journey = dispatcher.embedding(alias, profile, deadline, first_part)
+    first = await dispatcher.go(journey, send_first)
+    parts = batches(texts, journey.workers[journey.index].embeddings())
+    ref = journey.route.ref
+    read: list[Embeddings] = [first] * len(parts)
+    attempts: list[Attempt] = list(journey.plan.attempts)
+
+    async def embed_part(index: int) -> None:
+        rest = dispatcher.embedding(str(ref), profile, deadline, lambda _: parts[index], patient=True)
+
+        async def send(worker: ProviderWorker, permit: Permit, journey: Journey) -> Embeddings:
+            return await _send(worker, permit, journey, parts[index], dimensions)
+
+        read[index] = await dispatcher.go(rest, send)
+        attempts.extend(rest.plan.attempts)
+
+    await _all(embed_part, range(1, len(parts)))
+    return Embedded(
+        vectors=tuple(vector for part in read for vector in part.vectors),
+        model=ref,
+        usage=_sum([part.usage for part in read]),
+        served_model=first.served_model,
+        attempts=tuple(attempts),
+    )
+
+
+async def _send(
+    worker: ProviderWorker, permit: Permit, journey: Journey, texts: Sequence[str], dimensions: int | None
+) -> Embeddings:
+    seconds = journey.plan.attempt_seconds(journey.index, trio.current_time())
+    return await worker.embed(permit, texts, dimensions, seconds)
+
+
+async def _all(work: Callable[[int], Awaitable[None]], indexes: range) -> None:
+    """Do `work` for every index, some at once. Raises the first error as it is, after the others were cut off."""
+    failed: list[LLMRingError] = []
+    slots = trio.CapacityLimiter(AT_ONCE)
+    async with trio.open_nursery() as nursery:
+
+        async def one(index: int) -> None:
+            try:
+                async with slots:
+                    await work(index)
+            except LLMRingError as error:
+                failed.append(error)
+                nursery.cancel_scope.cancel()
+
+        for index in indexes:
+            nursery.start_soon(one, index)
+    if failed:
+        raise failed[0]
+
+
+def _sum(usages: Sequence[Usage | None]) -> Usage | None:
+    told = [usage for usage in usages if usage is not None]
+    return sum(told[1:], told[0]) if len(told) == len(usages) else None
