@@ -107,7 +107,7 @@ def _tool_id(given: str, dialect: Dialect) -> str:
     length = dialect.tool_id_length
     if not length or (len(given) == length and given.isascii() and given.isalnum()):
         return given
-    return hashlib.sha256(given.encode()).hexdigest()[:length]
+    return hashlib.sha256(given.encode("utf-8", "surrogatepass")).hexdigest()[:length]
 
 
 def _result(message: Message, dialect: Dialect, attached: list[JSONObject]) -> JSONObject:

@@ -145,13 +145,17 @@ def decode(reply: HttpReply, dialect: Dialect = OPENAI) -> Completion:
         reasoning=reasoning or None,
         native=to_native(dialect, answer.content, answer.tool_calls, reasoning, details),
         logprobs=read_logprobs(choice.logprobs),
-        choices=tuple(map(_answer, choices)) if len(choices) > 1 else (),
+        choices=tuple(map(_answer, sorted(choices, key=_place))) if len(choices) > 1 else (),
         usage=read_usage(found.usage) or read_usage(found.x_groq.usage if found.x_groq else msgspec.Raw()),
         service_tier=text_or_none(found.service_tier),
         served_model=found.model or None,
         response_id=found.id or None,
         request_id=request_id(reply.headers),
     )
+
+
+def _place(choice: ReplyChoice) -> int:
+    return choice.index or 0
 
 
 def _answer(choice: ReplyChoice) -> Choice:
@@ -198,9 +202,6 @@ def text_or_none(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-# Reasoning.
-
-
 def reasoning_of(turn: Turn) -> str:
     """The text of its reasoning, from the first place that has some."""
     text = text_or_none(turn.reasoning_content) or text_or_none(turn.reasoning)
@@ -242,9 +243,6 @@ def to_native(
     return (turn | {dialect.replays: kept},)
 
 
-# Probabilities.
-
-
 class _Candidate(msgspec.Struct):
     token: str
     logprob: float
@@ -279,9 +277,6 @@ def read_logprobs(raw: msgspec.Raw) -> tuple[TokenLogprob, ...]:
     )
 
 
-# Tool calls.
-
-
 def arguments_text(arguments: Any) -> str:
     """Tool arguments, or a fragment of them, as JSON text."""
     if arguments is None or isinstance(arguments, str):
@@ -298,9 +293,6 @@ def to_tool_call(call: Call) -> ToolCall:
         name=call.function.name,
         arguments=arguments_text(call.function.arguments).strip() or "{}",
     )
-
-
-# Why it ended, and what it cost.
 
 
 def finish_reason(raw: str | None, has_calls: bool) -> FinishReason:

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import msgspec
-
 from llmring.chat import Cache, ChatRequest, Message, NamedTool, NativeTurn
 from llmring.prompt_formats import to_response_format
 from llmring.prompt_tools import to_tools
@@ -79,13 +77,14 @@ def rebuild(body: dict[str, Any]) -> tuple[Codec, ChatRequest]:
 def to_message(message: dict[str, Any]) -> Message:
     if any("prompt_cache_breakpoint" in part for part in parts_of(message)):
         raise NotOurs
-    (ours,) = to_messages([message])
     if "reasoning_content" not in message:
+        (ours,) = to_messages([message])
         return ours
     # As the codec gives the turn back; `reasoning` says the same once more.
     item = {name: value for name, value in message.items() if name != "reasoning"}
-    origin = ModelRef(provider="deepseek", model="m")
-    return msgspec.structs.replace(ours, native=NativeTurn(origin=origin, format=FORMAT, items=(item,)))
+    origin = ModelRef(provider="deepseek", model="deepseek-reasoner")
+    native = NativeTurn(origin=origin, format=FORMAT, items=(item,))
+    return Message(role="assistant", content=message["content"], native=native)
 
 
 def parts_of(message: dict[str, Any]) -> list[dict[str, Any]]:
