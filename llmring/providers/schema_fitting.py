@@ -195,7 +195,9 @@ class Fitting:
         if self._dialect.nullable:
             rest = [_without_null(b) for b in branches if b != {"type": "null"}]
             if rest and rest != branches:
-                branches, nulls = [b for i, b in enumerate(rest) if b not in rest[:i]], {"nullable": True}
+                branches = [b for i, b in enumerate(rest) if b not in rest[:i]]
+                # What takes anything takes null.
+                nulls = {"nullable": True} if len(branches) > 1 or branches[0].keys() & CONSTRAINTS else {}
         if not branches:
             return self._impossible(remarks, place)
         if len(branches) > 1:

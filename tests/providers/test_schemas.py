@@ -668,7 +668,11 @@ def test_any_schema_fits_or_is_refused(fit: Fit, schema: Any) -> None:
         return
     assert schema == before
     assert fit(schema) == fitted
-    assert fit(fitted.schema) == (fitted if not fitted.strict else FittedSchema(schema=fitted.schema))
+    again = fit(fitted.schema)
+    if fit is fit_ollama:
+        # What was recursive in a dropped part alone is no longer, and is written out.
+        fitted, again = (again, fit(again.schema)) if fitted.strict else (fitted, again)
+    assert again == (FittedSchema(schema=fitted.schema) if fitted.strict else fitted)
     if fitted.strict:
         assert_in_dialect(next(name for name, function in FITS.items() if function is fit), fitted.schema)
     else:
