@@ -6,7 +6,6 @@ rules.
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
@@ -39,12 +38,6 @@ from llmring.providers.faults import (
 )
 from llmring.providers.openai_dialect import OPENAI, Dialect
 from llmring.providers.replies import read_limits, used_up
-
-# Reasoning that was sent back and is not taken: OpenAI's Responses; OpenRouter in front of Anthropic and Gemini.
-_REPLAY = (
-    r"invalid .{0,3}signature|thought[ _]?signature|encrypted content .{0,200}could not be verified"
-    r"|of type .reasoning. was provided without"
-)
 
 RULES = Rules(
     words={
@@ -90,7 +83,11 @@ RULES = Rules(
         # OpenRouter: "... requires moderation ... Your input was flagged". DeepSeek: "Content Exists Risk".
         text_rule((400, 403), r"input was flagged|content exists risk|prompt was flagged", ContentRefused),
         CONTEXT_TOO_LONG,
-        text_rule((400, 422), _REPLAY, Unsupported),
+        # LM Studio: "Invalid tool_choice type: 'object'. Supported string values: ...".
+        text_rule((400, 422), r"tool_choice.{0,80}supported string values", Unsupported, parameter="tool_choice"),
+        text_rule((400, 422), r"response_format\.type' must be", Unsupported, parameter="response_format"),
+        # DeepSeek, of images: "unknown variant `image_url`, expected `text`".
+        text_rule((400, 422), r"unknown variant `(?:image_url|input_audio|file)`", Unsupported, parameter="messages"),
         # vLLM, xAI, Ollama; DeepSeek: "Model Not Exist"; OpenRouter: "No endpoints found for", "not a valid model ID".
         text_rule(
             (400, 404),
@@ -101,11 +98,7 @@ RULES = Rules(
         text_rule(
             (400, 422),
             r"(?:is|are) (?:not supported|unsupported)|does not support|deprecated for this model"
-            r"|extra inputs are not permitted|unrecognized request argument"
-            # DeepSeek, of images: "unknown variant `image_url`, expected `text`".
-            r"|unknown variant `(?:image_url|input_audio|file)`"
-            # LM Studio.
-            r"|supported string values|response_format\.type' must be",
+            r"|extra inputs are not permitted|unrecognized request argument",
             Unsupported,
         ),
     ),
@@ -139,11 +132,7 @@ def limits(headers: Mapping[str, str], dialect: Dialect = OPENAI) -> tuple[Limit
 def classify(reply: HttpReply, dialect: Dialect = OPENAI) -> ProviderError:
     """Which of our errors a reply is. Never raises."""
     fault = read_fault(reply)
-    verdict = judge(fault, RULES)
-    error = to_error(fault, verdict, _dimension(fault, reply, dialect))
-    if isinstance(error, Unsupported):
-        error.parameter = _parameter(fault, reply)
-    return error
+    return to_error(fault, judge(fault, RULES), _dimension(fault, reply, dialect))
 
 
 def _dimension(fault: Fault, reply: HttpReply, dialect: Dialect) -> Dimension | None:
@@ -157,42 +146,3 @@ def _dimension(fault: Fault, reply: HttpReply, dialect: Dialect) -> Dimension | 
         return "tokens"
     empty = used_up(reply.headers, dialect.limit_headers)
     return empty[0] if len(empty) == 1 else None
-
-
-# Which parameter is refused.
-
-_IS_REPLAY = re.compile(_REPLAY, re.IGNORECASE)
-_NAMED_IN_TEXT = re.compile(
-    r"(?:parameter|argument supplied|argument|property|field|value)(?:: ?['`\"]?| ['`\"])([a-z][\w.]{1,60})"
-    r"|['`\"]([a-z][\w.]{1,60})['`\"] (?:is|are|does) (?:not|unsupported)"
-    r"|(?:^|; )(?:body\.)?([a-z][\w.]{1,60}): extra inputs"
-    r"|\b(tool_choice|response_format)\b",
-    re.IGNORECASE,
-)
-_MESSAGE_PARTS = re.compile(r"unknown variant `(?:image_url|input_audio|file)`", re.IGNORECASE)
-
-
-def _parameter(fault: Fault, reply: HttpReply) -> str | None:
-    """The name on the wire, as `param` or else the text has it; "native" for reasoning that was sent back in vain."""
-    if _IS_REPLAY.search(fault.text):
-        return "native"
-    param = _param(reply.body)
-    if param is not None:
-        return param
-    if _MESSAGE_PARTS.search(fault.text):
-        return "messages"
-    found = _NAMED_IN_TEXT.search(fault.text)
-    return next((name for name in found.groups() if name), None) if found else None
-
-
-def _param(body: bytes) -> str | None:
-    """`error.param`, or `param` at the top where the error is there."""
-    try:
-        read: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    for place in (read.get("error"), read) if isinstance(read, dict) else ():
-        param = place.get("param") if isinstance(place, dict) else None
-        if isinstance(param, str) and param:
-            return param
-    return None
