@@ -38,14 +38,20 @@ _REPLY = msgspec.json.Decoder(_Reply)
 
 
 class OpenAIEmbeddings(msgspec.Struct, frozen=True, kw_only=True):
-    """An EmbeddingsCodec. The bounds are OpenAI's; `dimensions_field` is "output_dimension" at Mistral."""
+    """An EmbeddingsCodec. The bounds are OpenAI's; `dimensions_field` is "output_dimension" at Mistral.
+
+    `encoded` asks for base64, a quarter of the bytes, which not every server knows; either form is read.
+    """
 
     most_texts: int = 2048
     most_tokens: int = 300_000
     dimensions_field: Literal["dimensions", "output_dimension"] = "dimensions"
+    encoded: bool = True
 
     def encode(self, texts: Sequence[str], model: str, dimensions: int | None) -> HttpCall:
-        body: dict[str, Any] = {"model": model, "input": list(texts), "encoding_format": "base64"}
+        body: dict[str, Any] = {"model": model, "input": list(texts)}
+        if self.encoded:
+            body["encoding_format"] = "base64"
         if dimensions is not None:
             body[self.dimensions_field] = dimensions
         return to_call("/embeddings", body)

@@ -7,6 +7,8 @@ import msgspec
 from llmring.lockfile_providers import Kind
 from llmring.providers import openai_dialect
 from llmring.providers.anthropic import AnthropicCodec
+from llmring.providers.anthropic_files import AnthropicFiles
+from llmring.providers.anthropic_models import AnthropicModels
 from llmring.providers.capabilities import Capabilities, SchemaSupport
 from llmring.providers.codec import Codec, EmbeddingsCodec, FilesCodec, ModelsCodec
 from llmring.providers.google import GoogleCodec
@@ -15,6 +17,9 @@ from llmring.providers.google_files import GoogleFiles
 from llmring.providers.google_models import GoogleModels
 from llmring.providers.openai import OpenAICodec
 from llmring.providers.openai_dialect import Dialect
+from llmring.providers.openai_embeddings import OpenAIEmbeddings
+from llmring.providers.openai_files import OpenAIFiles
+from llmring.providers.openai_models import OpenAIModels
 
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,19 +47,35 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(capabilities, schema=schema, json_mode=self.json_mode)
 
 
-def _compatible(dialect: Dialect) -> Wire:
+# Nothing is known of how much a server takes at once: what the smallest of them do.
+_EMBEDDINGS = OpenAIEmbeddings(most_texts=128, most_tokens=16_000, encoded=False)
+_MISTRAL_EMBEDDINGS = msgspec.structs.replace(_EMBEDDINGS, dimensions_field="output_dimension")
+
+
+def _compatible(dialect: Dialect, embeddings: EmbeddingsCodec | None = _EMBEDDINGS) -> Wire:
     schema: SchemaSupport = "native" if dialect.schemas else "json" if dialect.json_mode else "prompt"
-    return Wire(chat=OpenAICodec(dialect), schema=schema, json_mode=dialect.json_mode)
+    return Wire(
+        chat=OpenAICodec(dialect),
+        embeddings=embeddings,
+        models=OpenAIModels(),
+        schema=schema,
+        json_mode=dialect.json_mode,
+    )
 
 
 WIRES: Mapping[Kind, Wire] = {
-    "openai": Wire(chat=OpenAICodec()),
+    "openai": Wire(
+        chat=OpenAICodec(),
+        embeddings=OpenAIEmbeddings(),
+        models=OpenAIModels(),
+        files=OpenAIFiles(),
+    ),
     "openai-compatible": _compatible(openai_dialect.COMPATIBLE),
-    "anthropic": Wire(chat=AnthropicCodec(), json_mode=False),
+    "anthropic": Wire(chat=AnthropicCodec(), models=AnthropicModels(), files=AnthropicFiles(), json_mode=False),
     "google": Wire(chat=GoogleCodec(), embeddings=GoogleEmbeddings(), models=GoogleModels(), files=GoogleFiles()),
-    "azure": _compatible(openai_dialect.AZURE),
+    "azure": _compatible(openai_dialect.AZURE, OpenAIEmbeddings()),
     "groq": _compatible(openai_dialect.GROQ),
-    "mistral": _compatible(openai_dialect.MISTRAL),
+    "mistral": _compatible(openai_dialect.MISTRAL, _MISTRAL_EMBEDDINGS),
     "deepseek": _compatible(openai_dialect.DEEPSEEK),
     "openrouter": _compatible(openai_dialect.OPENROUTER),
     "together": _compatible(openai_dialect.TOGETHER),
