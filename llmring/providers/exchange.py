@@ -192,6 +192,7 @@ class LiveStream:
         self._with_files = with_files
         self._decoder: StreamDecoder
         self._held: list[StreamDelta] = []
+        self._given = 0
         self._closed = False
         self.completion: Completion | None = None
 
@@ -224,13 +225,15 @@ class LiveStream:
 
     def _take(self, data: bytes) -> None:
         if data:
-            self._held += self._decoder.feed(data)
+            for delta in self._decoder.feed(data):
+                self._held.append(delta)
+                self._given += len(delta.content)
             return
-        read = self._decoder.close()
-        self.completion = self._exchange.finish(read)
-        if self.completion.content and not read.content:
-            # The answer was a tool's arguments, which do not come as text.
-            self._held.append(StreamDelta(content=self.completion.content))
+        self.completion = self._exchange.finish(self._decoder.close())
+        # What does not come as text (a tool's arguments that are the answer), or only with the end.
+        rest = self.completion.content[self._given :]
+        if rest:
+            self._held.append(StreamDelta(content=rest))
 
     async def receive(self) -> StreamDelta | None:
         """The next text; None at the end, when `completion` is whole. Raises a ProviderError when the stream breaks."""
