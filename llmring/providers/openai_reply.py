@@ -145,7 +145,9 @@ def decode(reply: HttpReply, dialect: Dialect = OPENAI) -> Completion:
         reasoning=reasoning or None,
         native=to_native(dialect, answer.content, answer.tool_calls, reasoning, details),
         logprobs=read_logprobs(choice.logprobs),
-        choices=tuple(map(_answer, sorted(choices, key=_place))) if len(choices) > 1 else (),
+        choices=tuple(answer if other is choice else _answer(other) for other in sorted(choices, key=_place))
+        if len(choices) > 1
+        else (),
         usage=read_usage(found.usage) or read_usage(found.x_groq.usage if found.x_groq else msgspec.Raw()),
         service_tier=text_or_none(found.service_tier),
         served_model=found.model or None,

@@ -246,7 +246,8 @@ class OpenAIAnswer:
             tool_calls=calls,
             refusal="".join(self._refusal) or None,
             reasoning=reasoning or None,
-            native=to_native(self._dialect, content, calls, reasoning, self._details.whole()),
+            # Half a thought is no use to anybody.
+            native=to_native(self._dialect, content, calls, reasoning, self._details.whole()) if self._finish else (),
             logprobs=tuple(self._logprobs),
             usage=usage,
             service_tier=self._service_tier,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmring.chat import Message, NativeTurn
+from llmring.chat import Message, NativeTurn, Usage
 from llmring.errors import ProviderError, TransportBroken
 from llmring.providers.codec import Codec, HttpReply
 from llmring.providers.openai import OpenAICodec
@@ -74,11 +74,19 @@ def test_reasoning_is_handed_out_as_it_comes() -> None:
     decoder = OpenAICodec(DEEPSEEK).open_stream({})
     deltas = decoder.feed(chunk({"reasoning_content": "a"}) + chunk({"reasoning_content": "b", "content": "c"}))
     assert [(delta.content, delta.reasoning) for delta in deltas] == [("", "a"), ("c", "b")]
-    usage = decoder.partial().usage
-    assert usage is not None
-    assert (usage.output_tokens, usage.reasoning_tokens) == (0, 0)
-    decoder.feed(chunk({"reasoning_content": "x" * 38}, "stop"))
-    assert decoder.close().reasoning == "ab" + "x" * 38
+    decoder.feed(chunk({"reasoning_content": "x" * 38}))
+    partial = decoder.partial()
+    assert partial.usage == Usage(reasoning_tokens=10)
+    assert (partial.reasoning, partial.native) == ("ab" + "x" * 38, ())
+    decoder.feed(chunk({}, "stop"))
+    assert decoder.close().native[0]["reasoning_content"] == partial.reasoning
+
+
+def test_ids_that_are_made_here_are_the_same_in_all_places() -> None:
+    message = {"tool_calls": [{"function": {"name": "f"}}]}
+    body = msgspec.json.encode({"choices": [{"index": n, "message": message} for n in (1, 0)]})
+    got = CODEC.decode(HttpReply(status=200, headers={}, body=body))
+    assert got.choices[0].tool_calls == got.tool_calls
 
 
 def test_text_is_handed_out_as_it_comes() -> None:
