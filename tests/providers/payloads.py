@@ -79,7 +79,7 @@ def check_completion(got: Completion, expect: dict[str, Any]) -> None:
         if name in expect:
             assert getattr(got, name) == expect[name]
     if "native" in expect:
-        assert list(got.native) == expect["native"]
+        assert list(got.native) == msgspec.json.decode(expect["native"])
     check_usage(got, expect)
 
 
