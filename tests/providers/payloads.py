@@ -75,6 +75,11 @@ def check_completion(got: Completion, expect: dict[str, Any]) -> None:
     for call, want in zip(calls, wanted, strict=True):
         assert call[0] == want[0] or (want[0] == "*" and len(call[0]) == 29 and call[0].startswith("call_"))
         assert call[1:] == want[1:]
+    for name in ("reasoning", "service_tier"):
+        if name in expect:
+            assert getattr(got, name) == expect[name]
+    if "native" in expect:
+        assert list(got.native) == msgspec.json.decode(expect["native"])
     check_usage(got, expect)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from llmring.chat import ChatRequest, Completion, Usage
+from llmring.chat import ChatRequest, Completion, Message, NativeTurn, Usage
 from llmring.errors import InvalidRequest
 from llmring.providers.anthropic import AnthropicCodec
 from llmring.providers.capabilities import Model
@@ -18,6 +18,7 @@ from llmring.providers.codec import Codec, HttpReply
 from llmring.providers.google import GoogleCodec
 from llmring.providers.openai import OpenAICodec
 from llmring.providers.openai_dialect import AZURE, COMPATIBLE, DEEPSEEK, GROQ, MISTRAL, OPENAI, OPENROUTER
+from llmring.refs import ModelRef
 from tests.providers import rebuild_chat, rebuild_generate, rebuild_messages
 from tests.providers.payloads import SPLITS, body_of, read_stream
 from tests.providers.rebuilding import NotOurs
@@ -130,6 +131,11 @@ def check(got: Completion, exchange: Exchange) -> None:
         assert (got.reasoning or "") == summary["thinking"]
         assert len(got.choices or [got]) == summary["choices"]
     assert all(c["id"] in (None, mine.id) for mine, c in zip(got.tool_calls, summary["tool_calls"], strict=True))
+    if exchange.api == "messages":
+        assert (got.reasoning or "") == summary["thinking"]
+        assert [block["type"] for block in got.native] in ([], summary["blocks"])
+        assert got.native or set(summary["blocks"]) <= {"text", "tool_use"}
+        assert sum(bool(b.get("signature") or b.get("data")) for b in got.native) == summary["signatures"]
     if exchange.api == "generate":
         assert (got.reasoning or "") == summary["thinking"]
         assert sum("thoughtSignature" in part for part in got.native) == summary["signatures"]
@@ -232,6 +238,28 @@ def test_a_request_is_encoded_as_it_was_sent(exchange: Exchange, codec: Codec, r
     call = codec.encode(request_, Model(name=sent["model"]), stream=bool(sent.get("stream")))
     plain = PLAIN[exchange.api]
     assert plain(body_of(call)) == plain(sent)
+
+
+MESSAGES = [e for e in ANSWERS if e.api == "messages"]
+
+
+@pytest.mark.parametrize("exchange", MESSAGES, ids=name_of)
+def test_an_answer_of_anthropics_is_given_back_as_it_came(exchange: Exchange) -> None:
+    blocks = msgspec.json.decode(exchange.reply.body)["content"]
+    got = exchange.codec.decode(exchange.reply)
+    model = ModelRef("anthropic", "m")
+    turn = NativeTurn(origin=model, format=exchange.codec.format, items=got.native) if got.native else None
+    answer = Message(role="assistant", content=got.content, tool_calls=got.tool_calls, native=turn)
+    question = Message(role="user", content="go on")
+    request = ChatRequest(model="m", messages=(question, answer, question))
+    sent = body_of(exchange.codec.encode(request, Model(name="m"), stream=False))["messages"]
+    if not blocks:
+        assert [message["role"] for message in sent] == ["user"]
+    elif got.native:
+        assert sent[1]["content"] == blocks
+    else:
+        kept = [{name: block[name] for name in block if name != "caller"} for block in blocks]
+        assert sent[1]["content"] == kept
 
 
 def test_most_requests_can_be_rebuilt() -> None:
