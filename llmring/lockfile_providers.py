@@ -40,7 +40,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a lockfile says of one provider. None: not given.
 
-    `kind` is the codec; `api_key_env` the name of the variable that holds the key. Limits are above 0, `max_in_flight`
+    `kind` is the codec; `api_key_env` the name of the variable that holds the key; `api_version` Azure's, for addresses
+    with deployments in their path. Limits are above 0, `max_in_flight`
     is at least 1. `headers` are sent with every call and hold no credentials.
     """
 
@@ -48,6 +49,7 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind | None = None
     base_url: str | None = None
     api_key_env: str | None = None
+    api_version: str | None = None
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     input_tokens_per_minute: float | None = None
@@ -59,6 +61,7 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 _KEYS = tuple(name for name in ProviderSettings.__struct_fields__ if name != "name")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_API_VERSION = re.compile(r"[0-9A-Za-z.-]{1,40}")
 _KEY_PREFIXES = ("sk-", "AIza")
 # RFC 9110 section 5.6.2: the characters of a header's name.
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -83,6 +86,7 @@ def _read_provider(name: str, value: object) -> ProviderSettings:
         kind=_kind(table, at),
         base_url=_base_url(table, at),
         api_key_env=_api_key_env(table, at),
+        api_version=_api_version(table, at),
         requests_per_minute=_limit(table, at, "requests_per_minute"),
         tokens_per_minute=_limit(table, at, "tokens_per_minute"),
         input_tokens_per_minute=_limit(table, at, "input_tokens_per_minute"),
@@ -161,6 +165,15 @@ def _api_key_env(table: Mapping[str, object], at: Address) -> str | None:
             f"{spell(at)}.api_key_env must be the name of an environment variable, such as 'OPENAI_API_KEY', never a "
             "key; what was found is not shown",
         )
+    return value
+
+
+def _api_version(table: Mapping[str, object], at: Address) -> str | None:
+    value = table.get("api_version")
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _API_VERSION.fullmatch(value):
+        raise _wrong(at, "api_version", "a version of Azure's API, such as '2024-10-21'", value)
     return value
 
 

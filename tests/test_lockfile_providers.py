@@ -83,7 +83,7 @@ def test_what_is_not_given_is_none_and_a_null_is_not_given() -> None:
         ("max_in_flight = 1.5", "must be a whole number, at least 1, found 1.5"),
         ("max_in_flight = true", "must be a whole number, at least 1, found true"),
         ("requests_per_minut = 5", "unknown key 'requests_per_minut': did you mean 'requests_per_minute'?"),
-        ("rpm = 5", "providers.vllm: unknown key 'rpm': expected api_key_env, base_url"),
+        ("rpm = 5", "providers.vllm: unknown key 'rpm': expected api_key_env, api_version"),
         ("headers = 5", "providers.vllm.headers must be a table of names and strings, found 5"),
         (
             "headers = { X-A = 5 }",

@@ -35,6 +35,10 @@ from llmring.providers.faults import (
 )
 from llmring.providers.replies import LimitHeaders, used_up
 
+VERSION = ("anthropic-version", "2023-06-01")
+"""The header of every call. 2026-10-21 refuses temperature, top_p and top_k even at their defaults; this version lets
+the model decide."""
+
 # Anthropic rounds what remains of token limits to thousands.
 LIMIT_HEADERS: LimitHeaders = (
     ("requests", "anthropic-ratelimit-requests-limit", "anthropic-ratelimit-requests-remaining", 1.0),
@@ -74,6 +78,15 @@ RULES = Rules(
         text_rule((400,), r"blocked by content filtering policy", ContentRefused),
         # The body was cut on its way to Anthropic.
         text_rule((400,), r"not valid json.{0,40}unexpected end of data", TransportBroken),
+        # An older model, which has nothing between on and off: efforts, not budgets, are what it does not take.
+        text_rule(
+            (400,),
+            r"^thinking(?:\.type)?: input tag 'adaptive'|adaptive thinking is not supported",
+            Unsupported,
+            parameter="output_config.effort",
+        ),
+        # Tool calls of another model, with a budget for thinking: no fault of the request.
+        text_rule((400,), r"expected [`'\"]?(?:redacted_)?thinking\b.{0,80}, but found", Unsupported),
         text_rule(
             (400,),
             r"(?:is|are) not supported|does not support|prefill not supported|deprecated for this model"

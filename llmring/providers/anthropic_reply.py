@@ -1,14 +1,16 @@
 """Answers in Anthropic's Messages format, whole or as the pieces of a stream. Pure.
 
-Every field may be absent or null, unknown fields and blocks are ignored: new block types appear without notice.
-Thinking blocks and blocks of tools that run at the provider are skipped; their tokens are counted.
+Every field may be absent or null, unknown fields are ignored: new ones appear without notice. An answer that holds more
+than text and calls (thinking, citations, blocks of tools that run at the provider or that nobody knows yet) is kept as
+it came besides, for its model wants it back.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
-from llmring.chat import Completion, FinishReason, ToolCall, Usage
+from llmring.chat import Completion, FinishReason, JSONObject, ToolCall, Usage
 from llmring.errors import BadReply
 from llmring.providers.anthropic_faults import classify
 from llmring.providers.codec import HttpReply
@@ -45,6 +47,7 @@ class UsageIn(msgspec.Struct):
     cache_creation: CacheCreation | None = None
     output_tokens: _Number = None
     output_tokens_details: OutputDetails | None = None
+    service_tier: str | None = None
 
     def updated(self, newer: "UsageIn") -> "UsageIn":
         """This, with what `newer` says."""
@@ -52,14 +55,30 @@ class UsageIn(msgspec.Struct):
         return msgspec.structs.replace(self, **said)
 
 
+class Caller(msgspec.Struct):
+    type: str | None = None
+
+
 class Block(msgspec.Struct):
     """A content block. `input` is kept as the JSON text that it came as."""
 
     type: str | None = None
     text: str | None = None
+    thinking: str | None = None
     id: str | None = None
     name: str | None = None
     input: msgspec.Raw = msgspec.Raw()
+    citations: msgspec.Raw = msgspec.Raw()
+    caller: Caller | None = None
+    toolset_name: str | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether our own spelling says all of it: text without citations, calls that the model made by itself."""
+        if self.type == "text":
+            return bytes(self.citations) in (b"", b"null", b"[]")
+        called_by = self.caller.type if self.caller is not None else None
+        return self.type == "tool_use" and called_by in (None, "direct") and self.toolset_name is None
 
 
 class StopDetails(msgspec.Struct):
@@ -79,8 +98,13 @@ class Reply(msgspec.Struct):
     error: msgspec.Raw = msgspec.Raw()
 
 
+class _Content(msgspec.Struct):
+    content: tuple[dict[str, Any], ...] = ()
+
+
 _REPLY = msgspec.json.Decoder(Reply)
 _USAGE = msgspec.json.Decoder(UsageIn)
+_CONTENT = msgspec.json.Decoder(_Content)
 
 
 def decode(reply: HttpReply) -> Completion:
@@ -101,11 +125,24 @@ def decode(reply: HttpReply) -> Completion:
         raw_finish_reason=found.stop_reason,
         tool_calls=calls,
         refusal=refusal(found.stop_reason, found.stop_details),
+        reasoning="".join(block.thinking or "" for block in blocks if block.type == "thinking") or None,
+        native=_native(blocks, reply.body),
         usage=to_usage(usage) if usage is not None else None,
+        service_tier=usage.service_tier if usage is not None else None,
         served_model=found.model or None,
         response_id=found.id or None,
         request_id=request_id(reply.headers),
     )
+
+
+def _native(blocks: Sequence[Block], body: bytes) -> tuple[JSONObject, ...]:
+    """The blocks as they came, when ours lose something. They are read a second time for that: few answers need it."""
+    if all(block.is_plain for block in blocks):
+        return ()
+    try:
+        return _CONTENT.decode(body).content
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ()
 
 
 def to_tool_call(call_id: str | None, name: str | None, arguments: str) -> ToolCall:

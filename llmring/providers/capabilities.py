@@ -38,6 +38,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     sampling: Sampling = "taken"
     schema: SchemaSupport = "native"
     schema_with_tools: bool = True
+    json_mode: bool = True
     refused: frozenset[str] = frozenset()
     max_input_tokens: int | None = None
     max_output_tokens: int | None = None

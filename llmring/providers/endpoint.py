@@ -7,7 +7,7 @@ from llmring.lockfile_providers import Kind, ProviderSettings
 from llmring.providers.budget import Limit
 from llmring.providers.known import DEFAULT_MAX_IN_FLIGHT, PROVIDERS, Known, regime
 from llmring.providers.regime import Regime
-from llmring.providers.wires import WIRES, Wire
+from llmring.providers.wires import Wire, wire
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,11 +20,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     limits: tuple[Limit, ...]
     max_in_flight: int
     headers: dict[str, str]
+    wire: Wire
     needs_key: bool = True
-
-    @property
-    def wire(self) -> Wire:
-        return WIRES[self.kind]
 
     @property
     def regime(self) -> Regime:
@@ -50,8 +47,15 @@ def endpoint(name: str, settings: ProviderSettings | None) -> Endpoint:
         limits=_limits(given),
         max_in_flight=given.max_in_flight or DEFAULT_MAX_IN_FLIGHT,
         headers=given.headers,
+        wire=_wire(kind, given),
         needs_key=given.api_key_env is not None or known is None or known.needs_key,
     )
+
+
+def _wire(kind: Kind, given: ProviderSettings) -> Wire:
+    if given.api_version is not None and kind != "azure":
+        raise ConfigError(f"[providers.{given.name}] in the lockfile: api_version is for kind 'azure' alone")
+    return wire(kind, given.api_version)
 
 
 def _key_variables(given: ProviderSettings, known: Known | None) -> tuple[str, ...]:

@@ -73,11 +73,11 @@ def fit(
     ref: ModelRef,
     model: Model,
     parameters: frozenset[str],
-    format: str,  # noqa: A002
+    form: str,
     *,
     stream: bool = False,
 ) -> Fitted:
-    """Fit `request` to `model`, which is `ref`, and to a codec's `parameters` and `format`.
+    """Fit `request` to `model`, which is `ref`, and to a codec's `parameters` and its format `form`.
 
     Raises Unsupported under `strict_params`, naming the first field that is not taken.
     """
@@ -96,16 +96,16 @@ def fit(
     notes += _bound(request, capabilities, changes, active)
     if request.strict_params and notes:
         raise Unsupported(f"{ref.model} takes no such request, and strict_params is set: {notes[0]}")
-    messages = tuple(own(message, ref, format, capabilities) for message in request.messages)
+    messages = tuple(own(message, ref, form, capabilities) for message in request.messages)
     return Fitted(request=msgspec.structs.replace(request, messages=messages, **changes), notes=tuple(notes))
 
 
-def own(message: Message, ref: ModelRef, format: str, capabilities: Capabilities) -> Message:  # noqa: A002
+def own(message: Message, ref: ModelRef, form: str, capabilities: Capabilities) -> Message:
     """A turn without what another model spelled: signatures and encrypted reasoning hold for one model alone."""
     native = message.native
     if native is None:
         return message
-    if native.origin == ref and native.format == format and "native" not in capabilities.refused:
+    if native.origin == ref and native.format == form and "native" not in capabilities.refused:
         return message
     content = "" if message.content is None and not message.tool_calls else message.content
     return msgspec.structs.replace(message, native=None, content=content)

@@ -36,6 +36,39 @@ from llmring.providers.faults import (
     to_error,
 )
 
+_NOT = r"(?:is|are) not (?:yet )?(?:supported|enabled|configurable)"
+
+_NOT_TAKEN = (
+    (r"include_?thoughts is only enabled", "thinkingConfig.includeThoughts"),
+    # "Thinking level is not supported for this model", "Thinking level MINIMAL is not supported for this model".
+    (rf"thinking.?level\b.{{0,40}} {_NOT}", "thinkingConfig.thinkingLevel"),
+    # "Budget 0 is invalid. This model only works in thinking mode." "You can only set only one of thinking budget and
+    # thinking level."
+    (
+        rf"budget \d+ is invalid|thinking.?budget\b.{{0,40}} {_NOT}|only one of thinking budget",
+        "thinkingConfig.thinkingBudget",
+    ),
+    # "Thinking is not enabled for this model", "thinking is not configurable in this model".
+    (rf"\bthinking {_NOT}", "thinkingConfig"),
+    (rf"frequency.?penalty {_NOT}", "frequencyPenalty"),
+    # "Penalty is not enabled for models/gemini-2.5-flash": of both.
+    (rf"penalty {_NOT}", "presencePenalty"),
+    (rf"logprobs {_NOT}", "responseLogprobs"),
+    (rf"(?:multiple|more than one) candidates? {_NOT}|candidate.?count\b.{{0,40}} {_NOT}", "candidateCount"),
+    # "Function calling with a response mime type: 'application/json' is unsupported".
+    (
+        rf"response mime type\b.{{0,60}} (?:is unsupported|{_NOT})|json mode {_NOT}|response schema {_NOT}",
+        "responseJsonSchema",
+    ),
+    (rf"function calling {_NOT}|tool use\b.{{0,60}} (?:is unsupported|{_NOT})", "tools"),
+    (rf"(?:system|developer) instructions? {_NOT}", "systemInstruction"),
+    # "Image input modality is not enabled for models/...", "Unsupported MIME type: ...", "Cannot fetch content from the
+    # provided URL."
+    (rf"modality {_NOT}|unsupported mime type|cannot fetch content", "messages"),
+    (rf"{_NOT}|does not support", None),
+)
+"""What Gemini says of parts of a request that a model does not take, and their names on the wire."""
+
 RULES = Rules(
     # Reasons of google.api.ErrorReason.
     words={
@@ -59,21 +92,19 @@ RULES = Rules(
         text_rule((400, 401, 403), r"api key (?:not valid|not found|expired|was reported)", AuthFailed),
         # Without a key: "Method doesn't allow unregistered callers".
         text_rule((403,), r"unregistered callers|without established identity", AuthFailed),
-        text_rule((400,), r"(?:user )?location is not supported", ModelGone),
-        # Files and cached content of another key, or expired ones, look alike.
-        text_rule((400, 403, 404), r"\bcached ?content\b.{0,80}(?:not found|not exist|expired)", Unsupported),
+        text_rule((400,), r"location is not supported|free tier is not available|enable billing", ModelGone),
+        # Cached content and files of another key, or expired ones, look alike.
+        text_rule(
+            (400, 403, 404),
+            r"\bcached ?content\b.{0,80}(?:not found|not exist|expired)",
+            Unsupported,
+            parameter="cachedContent",
+        ),
         text_rule((400, 403, 404), r"\bfiles?\b.{0,80}(?:not exist|not found|not in an active state)", BadRequest),
         text_rule((404,), r"\bmodels?\b", ModelGone),
         CONTEXT_TOO_LONG,
         text_rule((400, 413), r"request payload size exceeds", ContextTooLong),
-        text_rule(
-            (400,),
-            r"thought_?signature|thought signature"
-            r"|(?:is|are) not (?:supported|enabled|configurable|available)|(?:is|are) unsupported|does not support"
-            r"|only (?:works in|enabled when)|unsupported mime type|cannot fetch content"
-            r"|unknown name \"|budget \d+ is invalid|has an? \w+ value of|only one of thinking",
-            Unsupported,
-        ),
+        *(text_rule((400,), pattern, Unsupported, parameter=name) for pattern, name in _NOT_TAKEN),
     ),
     general_words={
         "unauthenticated": Verdict(AuthFailed),
@@ -99,31 +130,6 @@ _TRAP_SECONDS = 60.0
 _PER_DAY = re.compile(r"per_?day", re.IGNORECASE)
 _UNIT = re.compile(r"(input|output)_?tokens?|(token)s?_?(?:count|per)|(request)s?", re.IGNORECASE)
 _UNITS: Mapping[str, Dimension] = {"input": "input", "output": "output", "token": "tokens", "request": "requests"}
-
-# The first that matches names the parameter, as it is spelled on the wire. The last names are those of our requests.
-_PARAMETERS = tuple(
-    (re.compile(pattern, re.IGNORECASE), name)
-    for pattern, name in (
-        (r"thought_?signature|thought signature", "native"),
-        (r"cached ?content", "cachedContent"),
-        (r"include_?thoughts", "thinkingConfig.includeThoughts"),
-        (r"thinking.?level", "thinkingConfig.thinkingLevel"),
-        (r"thinking.?budget|budget \d+ is invalid", "thinkingConfig.thinkingBudget"),
-        (r"\bthinking", "thinkingConfig"),
-        (r"frequency.?penalty", "frequencyPenalty"),
-        (r"penalty", "presencePenalty"),
-        (r"logprobs", "responseLogprobs"),
-        (r"candidate", "candidateCount"),
-        (r"response.?mime.?type|response.?(?:json.?)?schema|json mode", "responseJsonSchema"),
-        (r"function.?calling.?config|tool.?config", "toolConfig"),
-        (r"function calling|tool use", "tools"),
-        (r"(?:system|developer).instruction", "systemInstruction"),
-        (r"service.?tier", "serviceTier"),
-        (r"modality|mime.?type|cannot fetch content", "messages"),
-    )
-)
-_UNKNOWN_NAME = re.compile(r"unknown name \"(\w{1,64})\"(?: at '([\w.\[\]]{1,200})')?", re.IGNORECASE)
-_VALUE_OF = re.compile(r"has an? (\w{1,64}) value of", re.IGNORECASE)
 
 
 class _Violation(msgspec.Struct, rename="camel"):
@@ -160,10 +166,7 @@ def classify(reply: HttpReply) -> ProviderError:
     verdict = judge(fault, RULES)
     if verdict.kind == "daily" and (fault.retry_after or 0.0) <= _TRAP_SECONDS:
         fault = msgspec.structs.replace(fault, retry_after=None)
-    error = to_error(fault, verdict, _dimension(quotas, fault.text))
-    if isinstance(error, Unsupported):
-        error.parameter = _parameter(fault.text)
-    return error
+    return to_error(fault, verdict, _dimension(quotas, fault.text))
 
 
 def _details(body: bytes) -> list[_Detail]:
@@ -207,14 +210,3 @@ def _dimension(quotas: list[str], text: str) -> Dimension | None:
     found = _UNIT.search((daily or lines)[0])
     unit = _UNITS[next(filter(None, found.groups())).lower()] if found is not None else None
     return "day" if daily and unit in (None, "requests") else unit
-
-
-def _parameter(text: str) -> str | None:
-    """What the provider does not take, in its own word for it where there is one."""
-    unknown = _UNKNOWN_NAME.search(text)
-    if unknown is not None:
-        return f"{unknown[2]}.{unknown[1]}" if unknown[2] else unknown[1]
-    value = _VALUE_OF.search(text)
-    if value is not None:
-        return value[1]
-    return next((name for pattern, name in _PARAMETERS if pattern.search(text)), None)

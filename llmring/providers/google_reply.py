@@ -261,7 +261,10 @@ class Turn:
 
 
 def _arguments(call: _FunctionCall) -> str:
-    return bytes(call.args).decode("utf-8", "replace") if is_set(call.args) else "{}"
+    """As JSON text without the line breaks and blanks that Gemini lays its replies out with."""
+    if not is_set(call.args):
+        return "{}"
+    return msgspec.json.format(bytes(call.args), indent=-1).decode("utf-8", "replace")
 
 
 def to_completion(

@@ -7,6 +7,8 @@ rules.
 import re
 from collections.abc import Mapping
 
+import msgspec
+
 from llmring.errors import (
     AuthFailed,
     BadReply,
@@ -23,7 +25,7 @@ from llmring.errors import (
     ServerFault,
     Unsupported,
 )
-from llmring.providers.codec import HttpReply
+from llmring.providers.codec import HttpReply, LimitUpdate
 from llmring.providers.faults import (
     CONTEXT_TOO_LONG,
     Fault,
@@ -34,15 +36,8 @@ from llmring.providers.faults import (
     text_rule,
     to_error,
 )
-from llmring.providers.replies import LimitHeaders, used_up
-
-# The second pair of rows is Mistral's.
-LIMIT_HEADERS: LimitHeaders = (
-    ("requests", "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", 1.0),
-    ("tokens", "x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", 1.0),
-    ("requests", "x-ratelimit-limit-req-minute", "x-ratelimit-remaining-req-minute", 1.0),
-    ("tokens", "x-ratelimit-limit-tokens-minute", "x-ratelimit-remaining-tokens-minute", 1.0),
-)
+from llmring.providers.openai_dialect import OPENAI, Dialect
+from llmring.providers.replies import read_limits, used_up
 
 RULES = Rules(
     words={
@@ -88,6 +83,11 @@ RULES = Rules(
         # OpenRouter: "... requires moderation ... Your input was flagged". DeepSeek: "Content Exists Risk".
         text_rule((400, 403), r"input was flagged|content exists risk|prompt was flagged", ContentRefused),
         CONTEXT_TOO_LONG,
+        # LM Studio: "Invalid tool_choice type: 'object'. Supported string values: ...".
+        text_rule((400, 422), r"tool_choice.{0,80}supported string values", Unsupported, parameter="tool_choice"),
+        text_rule((400, 422), r"response_format\.type' must be", Unsupported, parameter="response_format"),
+        # DeepSeek, of images: "unknown variant `image_url`, expected `text`".
+        text_rule((400, 422), r"unknown variant `(?:image_url|input_audio|file)`", Unsupported, parameter="messages"),
         # vLLM, xAI, Ollama; DeepSeek: "Model Not Exist"; OpenRouter: "No endpoints found for", "not a valid model ID".
         text_rule(
             (400, 404),
@@ -97,7 +97,8 @@ RULES = Rules(
         ),
         text_rule(
             (400, 422),
-            r"(?:is|are) not supported|does not support|deprecated for this model|extra inputs are not permitted",
+            r"(?:is|are) (?:not supported|unsupported)|does not support|deprecated for this model"
+            r"|extra inputs are not permitted|unrecognized request argument",
             Unsupported,
         ),
     ),
@@ -120,13 +121,21 @@ _UNIT_IN_TEXT = re.compile(r"\((RPM|TPM|RPD|TPD)\)|(requests|tokens) per (min|da
 _UNITS: Mapping[str, Dimension] = {"rpm": "requests", "tpm": "tokens", "rpd": "day", "tpd": "tokens"}
 
 
-def classify(reply: HttpReply) -> ProviderError:
+def limits(headers: Mapping[str, str], dialect: Dialect = OPENAI) -> tuple[LimitUpdate, ...]:
+    """What the headers say of the limits."""
+    return tuple(
+        msgspec.structs.replace(update, period=dialect.limit_periods.get(update.dimension, update.period))
+        for update in read_limits(headers, dialect.limit_headers)
+    )
+
+
+def classify(reply: HttpReply, dialect: Dialect = OPENAI) -> ProviderError:
     """Which of our errors a reply is. Never raises."""
     fault = read_fault(reply)
-    return to_error(fault, judge(fault, RULES), _dimension(fault, reply))
+    return to_error(fault, judge(fault, RULES), _dimension(fault, reply, dialect))
 
 
-def _dimension(fault: Fault, reply: HttpReply) -> Dimension | None:
+def _dimension(fault: Fault, reply: HttpReply, dialect: Dialect) -> Dimension | None:
     """The limit that refused: as the message names it, which alone tells a day's limit, then the type, then headers."""
     found = _UNIT_IN_TEXT.search(fault.text)
     if found is not None:
@@ -135,5 +144,5 @@ def _dimension(fault: Fault, reply: HttpReply) -> Dimension | None:
         return "requests"
     if "tokens" in fault.words:
         return "tokens"
-    empty = used_up(reply.headers, LIMIT_HEADERS)
+    empty = used_up(reply.headers, dialect.limit_headers)
     return empty[0] if len(empty) == 1 else None

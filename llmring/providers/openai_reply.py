@@ -1,18 +1,21 @@
 """Answers in OpenAI's chat completions format, whole or in chunks, as OpenAI and compatible servers send them. Pure.
 
 Every field may be absent or null, and unknown ones are ignored: that is how the format is spoken in the wild. Reasoning
-text (`reasoning_content`, `reasoning`, parts of type "thinking") is skipped; its tokens are counted.
+comes as `reasoning_content` (DeepSeek, xAI, older vLLM), `reasoning` (Groq, Ollama, OpenRouter, newer vLLM), as
+`reasoning_details` (OpenRouter) or as parts of type "thinking" (Mistral). Text between <think> tags is text.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
-from llmring.chat import Completion, FinishReason, ToolCall, Usage
+from llmring.chat import Choice, Completion, FinishReason, JSONObject, TokenLogprob, ToolCall, Usage
 from llmring.errors import BadReply
 from llmring.providers.codec import HttpReply
+from llmring.providers.openai_dialect import OPENAI, Dialect
 from llmring.providers.openai_faults import classify
+from llmring.providers.openai_messages import assistant
 from llmring.providers.replies import count, is_set, new_tool_call_id, read_json, request_id, to_json_text
 
 # eos: Together. end_turn: servers in front of Claude. model_length: Mistral. insufficient_system_resource: DeepSeek.
@@ -62,6 +65,7 @@ class Part(msgspec.Struct):
 
     type: str | None = None
     text: str | None = None
+    thinking: Any = None
 
 
 class Function(msgspec.Struct):
@@ -83,13 +87,18 @@ class Turn(msgspec.Struct):
     content: str | list[Part | str] | None = None
     refusal: str | None = None
     tool_calls: list[Call] | None = None
+    # Of any type: an answer is worth more than its reasoning.
+    reasoning_content: Any = None
+    reasoning: Any = None
+    reasoning_details: Any = None
 
 
-class Choice(msgspec.Struct):
+class ReplyChoice(msgspec.Struct):
     index: int | None = None
     message: Turn | None = None
     delta: Turn | None = None
     finish_reason: str | None = None
+    logprobs: msgspec.Raw = msgspec.Raw()
     error: msgspec.Raw = msgspec.Raw()
 
 
@@ -103,7 +112,8 @@ class Reply(msgspec.Struct):
     id: str | None = None
     object: str | None = None
     model: str | None = None
-    choices: list[Choice] | None = None
+    choices: list[ReplyChoice] | None = None
+    service_tier: Any = None
     usage: msgspec.Raw = msgspec.Raw()
     error: msgspec.Raw = msgspec.Raw()
     x_groq: _Groq | None = None
@@ -113,41 +123,64 @@ REPLY = msgspec.json.Decoder(Reply)
 _USAGE = msgspec.json.Decoder(_Usage)
 
 
-def decode(reply: HttpReply) -> Completion:
+def decode(reply: HttpReply, dialect: Dialect = OPENAI) -> Completion:
     """Read a 2xx reply. Raises BadReply, or the error that its body carries."""
     found = read_json(REPLY, reply.body, status=reply.status, request_id=request_id(reply.headers))
-    raise_reported(found, reply)
-    choice = first_choice(found.choices or [])
+    raise_reported(found, reply, dialect)
+    choices = found.choices or []
+    choice = first_choice(choices)
     if choice is None or (choice.message is None and not choice.finish_reason):
         raise BadReply("the reply holds no choices", status=reply.status, request_id=request_id(reply.headers))
     # Azure leaves the message out where its filter struck.
     message = choice.message or Turn()
-    calls = tuple(to_tool_call(call) for call in message.tool_calls or () if call.function is not None)
+    answer = _answer(choice)
+    details = message.reasoning_details if isinstance(message.reasoning_details, list) else []
+    reasoning = reasoning_of(message)
     return Completion(
-        content=text_of(message),
-        finish_reason=finish_reason(choice.finish_reason, bool(calls)),
+        content=answer.content,
+        finish_reason=answer.finish_reason,
         raw_finish_reason=choice.finish_reason,
-        tool_calls=calls,
-        refusal=message.refusal or None,
+        tool_calls=answer.tool_calls,
+        refusal=answer.refusal,
+        reasoning=reasoning or None,
+        native=to_native(dialect, answer.content, answer.tool_calls, reasoning, details),
+        logprobs=read_logprobs(choice.logprobs),
+        choices=tuple(map(_answer, sorted(choices, key=_place))) if len(choices) > 1 else (),
         usage=read_usage(found.usage) or read_usage(found.x_groq.usage if found.x_groq else msgspec.Raw()),
+        service_tier=text_or_none(found.service_tier),
         served_model=found.model or None,
         response_id=found.id or None,
         request_id=request_id(reply.headers),
     )
 
 
-def raise_reported(found: Reply, reply: HttpReply) -> None:
+def _place(choice: ReplyChoice) -> int:
+    return choice.index or 0
+
+
+def _answer(choice: ReplyChoice) -> Choice:
+    message = choice.message or Turn()
+    calls = tuple(to_tool_call(call) for call in message.tool_calls or () if call.function is not None)
+    return Choice(
+        content=text_of(message),
+        finish_reason=finish_reason(choice.finish_reason, bool(calls)),
+        tool_calls=calls,
+        refusal=message.refusal or None,
+    )
+
+
+def raise_reported(found: Reply, reply: HttpReply, dialect: Dialect) -> None:
     """Raise the error that a 200 reports: at the top, in its choice (OpenRouter) or instead of both (older vLLM)."""
     if is_set(found.error) or found.object == "error":
-        raise classify(reply)
+        raise classify(reply, dialect)
     for choice in found.choices or ():
         if is_set(choice.error):
             body = b'{"error":' + bytes(choice.error) + b"}"
-            raise classify(HttpReply(status=reply.status, headers=reply.headers, body=body))
+            raise classify(HttpReply(status=reply.status, headers=reply.headers, body=body), dialect)
 
 
-def first_choice(choices: list[Choice]) -> Choice | None:
-    """The one that is read when there are several (`n` in extra_params)."""
+def first_choice(choices: list[ReplyChoice]) -> ReplyChoice | None:
+    """The one that is the answer when there are several."""
     return next((choice for choice in choices if not choice.index), choices[0] if choices else None)
 
 
@@ -163,6 +196,85 @@ def _text_of_part(part: Part | str) -> str:
     if isinstance(part, str):
         return part
     return part.text or "" if part.type in ("text", None) else ""
+
+
+def text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def reasoning_of(turn: Turn) -> str:
+    """The text of its reasoning, from the first place that has some."""
+    text = text_or_none(turn.reasoning_content) or text_or_none(turn.reasoning)
+    if text is not None:
+        return text
+    if isinstance(turn.reasoning_details, list):
+        return "".join(map(_text_of_detail, turn.reasoning_details))
+    if isinstance(turn.content, list):
+        return "".join(_text_of_thinking(part) for part in turn.content)
+    return ""
+
+
+def _text_of_detail(detail: Any) -> str:
+    if not isinstance(detail, dict):
+        return ""
+    return text_or_none(detail.get("text")) or text_or_none(detail.get("summary")) or ""
+
+
+def _text_of_thinking(part: Part | str) -> str:
+    """Mistral's: `thinking` is a list of text parts."""
+    if isinstance(part, str) or part.type != "thinking":
+        return ""
+    thoughts = part.thinking if isinstance(part.thinking, list) else [{"text": part.thinking}]
+    return "".join(map(_text_of_detail, thoughts))
+
+
+def to_native(
+    dialect: Dialect, content: str, calls: tuple[ToolCall, ...], reasoning: str, details: list[Any]
+) -> tuple[JSONObject, ...]:
+    """The turn as the server wants it back, where our own spelling loses reasoning that it wants; else nothing."""
+    match dialect.replays:
+        case "reasoning_content" if reasoning:
+            kept: Any = reasoning
+        case "reasoning_details" if details:
+            kept = details
+        case _:
+            return ()
+    turn = assistant(None if calls and not content else content, calls, dialect)
+    return (turn | {dialect.replays: kept},)
+
+
+class _Candidate(msgspec.Struct):
+    token: str
+    logprob: float
+
+
+class _Token(_Candidate):
+    top_logprobs: list[_Candidate] | None = None
+
+
+class _Logprobs(msgspec.Struct):
+    content: list[_Token] | None = None
+
+
+_LOGPROBS = msgspec.json.Decoder(_Logprobs)
+
+
+def read_logprobs(raw: msgspec.Raw) -> tuple[TokenLogprob, ...]:
+    """The probabilities of the answer's tokens; none where they cannot be read, for an answer is worth more."""
+    if not is_set(raw):
+        return ()
+    try:
+        tokens: Iterable[_Token] = _LOGPROBS.decode(raw).content or ()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ()
+    return tuple(
+        TokenLogprob(
+            token=token.token,
+            logprob=token.logprob,
+            top=tuple((other.token, other.logprob) for other in token.top_logprobs or ()),
+        )
+        for token in tokens
+    )
 
 
 def arguments_text(arguments: Any) -> str:

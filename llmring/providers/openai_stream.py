@@ -5,23 +5,29 @@ them at 1, repeat one for several calls, and repeat id and name in every fragmen
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
-from llmring.chat import Completion, ToolCall, Usage
+from llmring.chat import Completion, TokenLogprob, ToolCall, Usage
 from llmring.providers.codec import HttpReply, StreamDelta
+from llmring.providers.openai_dialect import OPENAI, Dialect
 from llmring.providers.openai_faults import classify
 from llmring.providers.openai_reply import (
     REPLY,
     Call,
-    Choice,
     Function,
     Reply,
+    ReplyChoice,
     arguments_text,
     finish_reason,
     raise_reported,
+    read_logprobs,
     read_usage,
+    reasoning_of,
     text_of,
+    text_or_none,
+    to_native,
     to_tool_call,
 )
 from llmring.providers.replies import new_tool_call_id, read_json, request_id
@@ -115,16 +121,59 @@ def _opens_another(known: _OpenCall, call: Call, function: Function) -> bool:
     )
 
 
+class Details:
+    """The `reasoning_details` of a stream. Fragments of one block share type and index; a signature comes last."""
+
+    def __init__(self) -> None:
+        self._blocks: list[dict[str, Any]] = []
+        self._texts: list[list[str]] = []
+
+    def add(self, fragment: Any) -> None:
+        if not isinstance(fragment, dict):
+            return
+        field = _TEXT_FIELDS.get(str(fragment.get("type")))
+        text = fragment.get(field) if field is not None else None
+        if field is None or not self._continues(fragment):
+            self._blocks.append(fragment)
+            self._texts.append([])
+        else:
+            self._blocks[-1] |= {name: value for name, value in fragment.items() if value is not None}
+        if isinstance(text, str):
+            self._texts[-1].append(text)
+
+    def _continues(self, fragment: dict[str, Any]) -> bool:
+        if not self._blocks:
+            return False
+        last = self._blocks[-1]
+        return last.get("type") == fragment.get("type") and last.get("index") == fragment.get("index")
+
+    def whole(self) -> list[dict[str, Any]]:
+        """The blocks, each with all of its text."""
+        return [
+            block | {_TEXT_FIELDS[block["type"]]: "".join(texts)} if texts else block
+            for block, texts in zip(self._blocks, self._texts, strict=True)
+        ]
+
+
+# Encrypted blocks come whole.
+_TEXT_FIELDS = {"reasoning.text": "text", "reasoning.summary": "summary"}
+
+
 class OpenAIAnswer:
     """An `Answer`: complete when a finish reason was seen. `[DONE]` proves nothing: interrupted servers send it too."""
 
-    def __init__(self, headers: Mapping[str, str]) -> None:
+    def __init__(self, headers: Mapping[str, str], dialect: Dialect = OPENAI) -> None:
         self._headers = headers
+        self._dialect = dialect
         self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._details = Details()
         self._refusal: list[str] = []
+        self._logprobs: list[TokenLogprob] = []
         self._calls = Calls()
         self._finish: str | None = None
         self._usage: Usage | None = None
+        self._service_tier: str | None = None
         self._model: str | None = None
         self._id: str | None = None
         self.done = False
@@ -134,21 +183,16 @@ class OpenAIAnswer:
         return self._finish is not None
 
     def take(self, event: Event) -> StreamDelta | None:
-        text = self._take(event)
-        return StreamDelta(content=text) if text else None
-
-    def _take(self, event: Event) -> str:
         data = event.data.strip()
-        reply = HttpReply(status=200, headers=self._headers, body=data)
         if event.name == "error":
-            raise classify(reply)
+            raise classify(self._reply(data), self._dialect)
         if data == b"[DONE]":
             self.done = True
-            return ""
+            return None
         if not data:
-            return ""
+            return None
         chunk = read_json(REPLY, data, request_id=request_id(self._headers))
-        raise_reported(chunk, reply)
+        raise_reported(chunk, self._reply(data), self._dialect)
         return self._add(chunk)
 
     def completion(self) -> Completion:
@@ -157,36 +201,55 @@ class OpenAIAnswer:
     def partial(self) -> Completion:
         return self._completion(self._calls.named(), self._usage or self._least_usage())
 
-    def _add(self, chunk: Reply) -> str:
+    def _reply(self, data: bytes) -> HttpReply:
+        return HttpReply(status=200, headers=self._headers, body=data)
+
+    def _add(self, chunk: Reply) -> StreamDelta | None:
         self._id = self._id or chunk.id or None
         self._model = self._model or chunk.model or None
+        self._service_tier = text_or_none(chunk.service_tier) or self._service_tier
         groq = chunk.x_groq.usage if chunk.x_groq else msgspec.Raw()
         self._usage = read_usage(chunk.usage) or read_usage(groq) or self._usage
-        return "".join(self._add_choice(choice) for choice in chunk.choices or () if not choice.index)
+        content = reasoning = ""
+        for choice in chunk.choices or ():
+            if not choice.index:
+                text, thought = self._add_choice(choice)
+                content += text
+                reasoning += thought
+        return StreamDelta(content=content, reasoning=reasoning) if content or reasoning else None
 
-    def _add_choice(self, choice: Choice) -> str:
+    def _add_choice(self, choice: ReplyChoice) -> tuple[str, str]:
+        """The text that it brings, of the answer and of its reasoning."""
         self._finish = choice.finish_reason or self._finish
+        self._logprobs += read_logprobs(choice.logprobs)
         # A server that cannot stream may put the whole message into one event.
         turn = choice.delta or choice.message
         if turn is None:
-            return ""
+            return "", ""
         for position, call in enumerate(turn.tool_calls or ()):
             self._calls.add(call, position)
-        if turn.refusal:
-            self._refusal.append(turn.refusal)
-        text = text_of(turn)
-        if text:
-            self._text.append(text)
-        return text
+        if isinstance(turn.reasoning_details, list):
+            for fragment in turn.reasoning_details:
+                self._details.add(fragment)
+        text, reasoning = text_of(turn), reasoning_of(turn)
+        for found, pieces in ((turn.refusal, self._refusal), (text, self._text), (reasoning, self._reasoning)):
+            if found:
+                pieces.append(found)
+        return text, reasoning
 
     def _completion(self, calls: tuple[ToolCall, ...], usage: Usage | None) -> Completion:
+        content, reasoning = "".join(self._text), "".join(self._reasoning)
         return Completion(
-            content="".join(self._text),
+            content=content,
             finish_reason="error" if self._finish is None else finish_reason(self._finish, bool(calls)),
             raw_finish_reason=self._finish,
             tool_calls=calls,
             refusal="".join(self._refusal) or None,
+            reasoning=reasoning or None,
+            native=to_native(self._dialect, content, calls, reasoning, self._details.whole()),
+            logprobs=tuple(self._logprobs),
             usage=usage,
+            service_tier=self._service_tier,
             served_model=self._model,
             response_id=self._id,
             request_id=request_id(self._headers),
@@ -195,4 +258,10 @@ class OpenAIAnswer:
     def _least_usage(self) -> Usage | None:
         """The output that has been seen, in tokens of about four characters; the input is unknown."""
         seen = sum(map(len, self._text)) + sum(map(len, self._refusal)) + self._calls.characters()
-        return Usage(output_tokens=seen // CHARACTERS_PER_TOKEN) if seen else None
+        thought = sum(map(len, self._reasoning))
+        if not seen and not thought:
+            return None
+        return Usage(
+            output_tokens=seen // CHARACTERS_PER_TOKEN,
+            reasoning_tokens=thought // CHARACTERS_PER_TOKEN,
+        )

@@ -7,6 +7,7 @@ import math
 import re
 import secrets
 from collections.abc import Mapping
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
@@ -78,6 +79,15 @@ def to_json_text(value: object) -> str:
 def new_tool_call_id() -> str:
     """An id for a tool call that came without one: `call_` and 24 letters and digits, like OpenAI's own."""
     return "call_" + secrets.token_hex(12)
+
+
+def read_time(text: str | None) -> datetime | None:
+    """A moment as RFC 3339 writes it; None for nonsense, and for what has no zone: it cannot be compared."""
+    try:
+        time = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return time if time.tzinfo is not None else None
 
 
 def request_id(headers: Mapping[str, str]) -> str | None:

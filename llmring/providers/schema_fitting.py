@@ -114,17 +114,20 @@ class Fitting:
         if "allOf" not in seen and seen.keys() & {"anyOf", "oneOf"}:
             return self._union(seen, place, steps)
         types = types_of(seen)
-        if len(types) > 1 and self._splits(types):
+        if len(types) > 1 and self._splits(types, seen):
             beside = {k: v for k, v in seen.items() if k in CONSTRAINTS}
             remarks = {k: v for k, v in seen.items() if k not in CONSTRAINTS}
             split = {**remarks, "anyOf": [{**beside, "type": t} for t in types]}
             return self._union(split, place, steps)
         return self._single(seen, place, steps)
 
-    def _splits(self, types: list[str]) -> bool:
-        if self._dialect.unions == "structures":
-            return not PRIMITIVES.issuperset(types)
-        return self._dialect.unions == "all"
+    def _splits(self, types: list[str], seen: JSONObject) -> bool:
+        literals = seen.get("enum", [])
+        if None in literals and not self._dialect.keeps["enum"](literals, seen):
+            return True
+        return self._dialect.unions == "all" or (
+            self._dialect.unions == "structures" and not PRIMITIVES.issuperset(types)
+        )
 
     def _only_required(self, seen: JSONObject, place: str) -> JSONObject:
         """The root stays one object where the union beside it only says which properties go together."""
@@ -192,7 +195,9 @@ class Fitting:
         if self._dialect.nullable:
             rest = [_without_null(b) for b in branches if b != {"type": "null"}]
             if rest and rest != branches:
-                branches, nulls = [b for i, b in enumerate(rest) if b not in rest[:i]], {"nullable": True}
+                branches = [b for i, b in enumerate(rest) if b not in rest[:i]]
+                # What takes anything takes null.
+                nulls = {"nullable": True} if len(branches) > 1 or branches[0].keys() & CONSTRAINTS else {}
         if not branches:
             return self._impossible(remarks, place)
         if len(branches) > 1:

@@ -124,8 +124,8 @@ def spell(node: object, place: str) -> JSONObject:
         return {} if node else dict(FALSE)
     if not isinstance(node, dict):
         raise invalid(place, "a schema must be an object")
-    # Serializers write absent keywords as null; in these two null is a value.
-    out = {k: v for k, v in node.items() if v is not None or k in ("const", "default")}
+    # Serializers write absent keywords as null, and null as the default of what is optional; only here it is a value.
+    out = {k: v for k, v in node.items() if v is not None or k == "const"}
     _check_shapes(out, place)
     for keyword in ("$defs", "definitions"):
         out.pop(keyword, None)
@@ -276,6 +276,8 @@ def _tidy_literals(node: JSONObject) -> JSONObject:
     if "number" in found or "number" in types:
         found = list(dict.fromkeys("number" if t == "integer" and "integer" not in types else t for t in found))
     out = {k: v for k, v in node.items() if k != "enum"}
+    if found == ["null"]:
+        return {**{k: v for k, v in out.items() if k != "const"}, "type": "null"}
     return {**out, "type": as_type(found), **({} if "const" in node else {"enum": values})}
 
 

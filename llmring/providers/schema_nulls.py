@@ -5,7 +5,7 @@ OpenAI's strict schemas know no optional properties: they are sent as nullable o
 
 import re
 from collections.abc import Callable, Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from llmring.chat import JSONObject
@@ -30,7 +30,11 @@ def without_added_nulls(value: Any, schema: JSONObject) -> Any:
 
 
 def _is_multiple(value: Any, step: Any) -> bool:
-    return bool(step) and Decimal(str(value)) % Decimal(str(step)) == 0
+    try:
+        return Decimal(str(value)) % Decimal(str(step)) == 0
+    except InvalidOperation:
+        # Too far apart to tell, or a step of 0.
+        return True
 
 
 def _matches(value: str, pattern: str) -> bool:

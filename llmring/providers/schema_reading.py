@@ -34,7 +34,8 @@ class Document:
         self._names: dict[tuple[str, ...], str] = {}
         self._recursive: dict[str, bool] = {}
         for keyword in ("$defs", "definitions"):
-            for name in self.root.get(keyword) or ():
+            definitions = self.root.get(keyword)
+            for name in definitions if isinstance(definitions, dict) else ():
                 if name == _clean_name(name) and name not in self._names.values():
                     self._names[keyword, name] = name
 
@@ -121,7 +122,7 @@ class Document:
         for token in pointer:
             if isinstance(node, dict) and token in node:
                 node = node[token]
-            elif isinstance(node, list) and token.isdecimal() and int(token) < len(node):
+            elif isinstance(node, list) and re.fullmatch(r"[0-9]{1,9}", token) and int(token) < len(node):
                 node = node[int(token)]
             else:
                 raise invalid(place, f"`$ref` {ref!r} leads nowhere")

@@ -29,7 +29,7 @@ def support(request: ChatRequest, capabilities: Capabilities, parameters: frozen
         needs_schema = isinstance(request.response_format, JSONSchema)
         return "tool" if needs_schema and capabilities.schema == "tool" else "prompt"
     if isinstance(request.response_format, JSONMode):
-        return "prompt" if capabilities.schema in ("tool", "prompt") else "native"
+        return "native" if capabilities.json_mode and capabilities.schema in ("native", "json") else "prompt"
     if request.tools and not capabilities.schema_with_tools:
         return "tool"
     return capabilities.schema

@@ -5,16 +5,28 @@ from collections.abc import Mapping
 import msgspec
 
 from llmring.lockfile_providers import Kind
+from llmring.providers import openai_dialect
 from llmring.providers.anthropic import AnthropicCodec
-from llmring.providers.capabilities import Capabilities
+from llmring.providers.anthropic_files import AnthropicFiles
+from llmring.providers.anthropic_models import AnthropicModels
+from llmring.providers.capabilities import Capabilities, SchemaSupport
 from llmring.providers.codec import Codec, EmbeddingsCodec, FilesCodec, ModelsCodec
+from llmring.providers.google import GoogleCodec
+from llmring.providers.google_embeddings import GoogleEmbeddings
+from llmring.providers.google_files import GoogleFiles
+from llmring.providers.google_models import GoogleModels
 from llmring.providers.openai import OpenAICodec
+from llmring.providers.openai_dialect import Dialect
+from llmring.providers.openai_embeddings import OpenAIEmbeddings
+from llmring.providers.openai_files import OpenAIFiles
+from llmring.providers.openai_models import OpenAIModels
 
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True):
     """How a kind of provider is spoken to. None: it has no such thing.
 
-    `reasoning`, where it is there, is for models whose capabilities say `responses`.
+    `reasoning`, where it is there, is for models whose capabilities say `responses`. `schema` is the best that the
+    server does for JSON by a schema, whatever its models could.
     """
 
     chat: Codec
@@ -22,16 +34,60 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
     embeddings: EmbeddingsCodec | None = None
     models: ModelsCodec | None = None
     files: FilesCodec | None = None
+    schema: SchemaSupport = "native"
+    json_mode: bool = True
 
     def codec(self, capabilities: Capabilities) -> Codec:
         """The codec for a model's chat calls."""
         return self.reasoning if self.reasoning is not None and capabilities.responses else self.chat
 
+    def bounded(self, capabilities: Capabilities) -> Capabilities:
+        """A model's capabilities behind this server."""
+        schema = capabilities.schema if self.schema == "native" else self.schema
+        return msgspec.structs.replace(capabilities, schema=schema, json_mode=self.json_mode)
 
-_COMPATIBLE = Wire(chat=OpenAICodec(max_tokens_field="max_tokens"))
+
+# Nothing is known of how much a server takes at once: what the smallest of them do.
+_EMBEDDINGS = OpenAIEmbeddings(most_texts=128, most_tokens=16_000, encoded=False)
+_MISTRAL_EMBEDDINGS = msgspec.structs.replace(_EMBEDDINGS, dimensions_field="output_dimension")
+
+
+def _compatible(dialect: Dialect, embeddings: EmbeddingsCodec | None = _EMBEDDINGS) -> Wire:
+    schema: SchemaSupport = "native" if dialect.schemas else "json" if dialect.json_mode else "prompt"
+    return Wire(
+        chat=OpenAICodec(dialect),
+        embeddings=embeddings,
+        models=OpenAIModels(),
+        schema=schema,
+        json_mode=dialect.json_mode,
+    )
+
 
 WIRES: Mapping[Kind, Wire] = {
-    "openai": Wire(chat=OpenAICodec()),
-    "openai-compatible": _COMPATIBLE,
-    "anthropic": Wire(chat=AnthropicCodec()),
+    "openai": Wire(
+        chat=OpenAICodec(),
+        embeddings=OpenAIEmbeddings(),
+        models=OpenAIModels(),
+        files=OpenAIFiles(),
+    ),
+    "openai-compatible": _compatible(openai_dialect.COMPATIBLE),
+    "anthropic": Wire(chat=AnthropicCodec(), models=AnthropicModels(), files=AnthropicFiles(), json_mode=False),
+    "google": Wire(chat=GoogleCodec(), embeddings=GoogleEmbeddings(), models=GoogleModels(), files=GoogleFiles()),
+    "azure": _compatible(openai_dialect.AZURE, OpenAIEmbeddings()),
+    "groq": _compatible(openai_dialect.GROQ),
+    "mistral": _compatible(openai_dialect.MISTRAL, _MISTRAL_EMBEDDINGS),
+    "deepseek": _compatible(openai_dialect.DEEPSEEK),
+    "openrouter": _compatible(openai_dialect.OPENROUTER),
+    "together": _compatible(openai_dialect.TOGETHER),
+    "xai": _compatible(openai_dialect.XAI),
+    "vllm": _compatible(openai_dialect.VLLM),
+    "lmstudio": _compatible(openai_dialect.LMSTUDIO),
+    "llamacpp": _compatible(openai_dialect.LLAMACPP),
 }
+
+
+def wire(kind: Kind, api_version: str | None = None) -> Wire:
+    """How `kind` is spoken to; `api_version` is Azure's, for its older addresses."""
+    if api_version is None:
+        return WIRES[kind]
+    return _compatible(msgspec.structs.replace(openai_dialect.AZURE, api_version=api_version))

@@ -162,13 +162,13 @@ class ProviderWorker:
         with time_limit(DELETE_SECONDS, "answer"):
             await self._call(codec.delete(file))
 
-    async def _with_files(self, request: ChatRequest, format: str) -> ChatRequest:  # noqa: A002
+    async def _with_files(self, request: ChatRequest, form: str) -> ChatRequest:
         """The request with its registered files brought here."""
         if not needs_files(request):
             return request
         place = Place(
             name=self.endpoint.name,
-            format=format,
+            format=form,
             codec=self.endpoint.wire.files,
             upload=self._upload,
             delete=self._delete,

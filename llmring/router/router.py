@@ -18,10 +18,9 @@ from llmring.chat import ChatRequest, ChatResponse, Completion, EmbedResponse, J
 from llmring.config import find_lockfile, read_key, read_settings
 from llmring.errors import InvalidRequest
 from llmring.lockfile import Lockfile, ProviderSettings, read_lockfile
-from llmring.lockfile_providers import Kind
 from llmring.prompts import ChatOptions, Prompt, check_request, to_request
 from llmring.providers.capabilities import Capabilities
-from llmring.providers.endpoint import endpoint
+from llmring.providers.endpoint import Endpoint, endpoint
 from llmring.providers.estimate import context_problem
 from llmring.providers.files import FileInfo, Files
 from llmring.providers.overlay import Published, capabilities
@@ -286,7 +285,7 @@ async def open_router(
             def hire(name: str, provider: ProviderSettings | None) -> ProviderWorker:
                 about = endpoint(name, provider)
                 key = read_key(about.key_variables) if keys is None else read_key(about.key_variables, keys)
-                worker = ProviderWorker(about, key, connect, jitter, partial(_capabilities, catalog, about.kind), files)
+                worker = ProviderWorker(about, key, connect, jitter, partial(_capabilities, catalog, about), files)
                 nursery.start_soon(worker.run)
                 return worker
 
@@ -316,17 +315,20 @@ def _check(request: ChatRequest) -> None:
         check_schema(request.response_format)
 
 
-def _capabilities(catalog: Catalog, kind: Kind, ref: ModelRef) -> Capabilities:
+def _capabilities(catalog: Catalog, about: Endpoint, ref: ModelRef) -> Capabilities:
+    """What a model takes, behind its provider."""
     facts = catalog.get(ref)
-    if facts is None:
-        return capabilities(kind, ref.model, None)
-    published = Published(
-        can=facts.capabilities,
-        max_input_tokens=facts.max_input_tokens,
-        max_output_tokens=facts.max_output_tokens,
-        reasoning_tokens=facts.recommended_reasoning_tokens,
+    published = (
+        None
+        if facts is None
+        else Published(
+            can=facts.capabilities,
+            max_input_tokens=facts.max_input_tokens,
+            max_output_tokens=facts.max_output_tokens,
+            reasoning_tokens=facts.recommended_reasoning_tokens,
+        )
     )
-    return capabilities(kind, ref.model, published)
+    return about.wire.bounded(capabilities(about.kind, ref.model, published))
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

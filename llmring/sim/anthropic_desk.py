@@ -17,6 +17,8 @@ _FILES_VERSION = b"2026-10-21"
 
 
 def models(request: Request) -> Reply:
+    if request.method != "GET":
+        raise absent(request)
     names = list(request.provider.config.models or _SAMPLES)
     name = request.path.partition("/")[2]
     if name:

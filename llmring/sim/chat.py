@@ -61,6 +61,8 @@ def _read(exchange: Exchange, place: Place, key: str, body: bytes) -> Ask | Prob
         return place.operation.read(exchange.headers, body, place.target)
     except Rejected as rejected:
         return rejected.problem
+    except RecursionError:
+        return Problem(kind="bad_json", detail="nested too deeply")
 
 
 async def _answer(exchange: Exchange, place: Place, cell: Cell, key: str, ask: Ask, body: bytes) -> None:

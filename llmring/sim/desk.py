@@ -97,6 +97,8 @@ async def _reply(exchange: Exchange, provider: Provider, dialect: Dialect, desk:
         return desk(request)
     except Rejected as rejected:
         return _failed(dialect, rejected.problem)
+    except RecursionError:
+        return _failed(dialect, Problem(kind="bad_json", detail="nested too deeply"))
 
 
 def _failed(dialect: Dialect, problem: Problem) -> Reply:

@@ -20,6 +20,8 @@ _TTL_SECONDS = 3600.0
 
 
 def models(request: Request) -> Reply:
+    if request.method != "GET":
+        raise absent(request)
     names = list(request.provider.config.models or _SAMPLES)
     name = request.path.partition("/")[2]
     if name:
@@ -60,9 +62,12 @@ def count_tokens(request: Request) -> Reply:
     return told({"totalTokens": ask.input_tokens, "promptTokensDetails": details})
 
 
-class _Lifetime(msgspec.Struct):
+class _Wanted(msgspec.Struct, rename="camel"):
+    """What is asked of a cache, besides what is in it."""
+
     ttl: str = f"{_TTL_SECONDS:g}s"
     model: str = ""
+    display_name: str | None = None
 
     def seconds(self) -> float:
         found = re.fullmatch(r"(\d+(?:\.\d+)?)s", self.ttl)
@@ -99,10 +104,17 @@ def _told_cache(cache: CachedContent) -> Reply:
     return Reply(body=cache.data)
 
 
+def _wanted(tree: object) -> _Wanted:
+    try:
+        return msgspec.convert(tree, _Wanted)
+    except msgspec.ValidationError as error:
+        raise refused(f"Invalid value: {error}") from error
+
+
 def _created(request: Request) -> CachedContent:
     tree = decoded(request.body)
-    lifetime = msgspec.convert(tree, _Lifetime, strict=False) if isinstance(tree, dict) else _Lifetime()
-    model = lifetime.model.removeprefix("models/")
+    wanted = _wanted(tree)
+    model = wanted.model.removeprefix("models/")
     if not model or not request.provider.has_model(model):
         raise Rejected(Problem(kind="unknown_model", model=model))
     ask = read(request.headers, msgspec.json.encode(tree), f"models/{model}:generateContent")
@@ -117,26 +129,25 @@ def _created(request: Request) -> CachedContent:
         "model": f"models/{model}",
         "createTime": _stamp(now),
         "updateTime": _stamp(now),
-        "expireTime": _stamp(now + timedelta(seconds=lifetime.seconds())),
+        "expireTime": _stamp(now + timedelta(seconds=wanted.seconds())),
         "usageMetadata": {"totalTokenCount": ask.input_tokens},
     }
-    if isinstance(tree, dict) and "displayName" in tree:
-        about["displayName"] = tree["displayName"]
+    if wanted.display_name is not None:
+        about["displayName"] = wanted.display_name
     cache = CachedContent(
         id=name,
         key=request.key,
         data=msgspec.json.encode(about),
         tokens=ask.input_tokens,
         model=model,
-        expires_at=request.now + lifetime.seconds(),
+        expires_at=request.now + wanted.seconds(),
     )
     request.provider.memory.cached_contents.add(cache)
     return cache
 
 
 def _prolonged(request: Request, cache: CachedContent) -> CachedContent:
-    tree = decoded(request.body)
-    seconds = msgspec.convert(tree, _Lifetime, strict=False).seconds() if isinstance(tree, dict) else _TTL_SECONDS
+    seconds = _wanted(decoded(request.body)).seconds()
     now = datetime.now(UTC)
     about = msgspec.json.decode(cache.data, type=dict[str, object])
     about |= {"updateTime": _stamp(now), "expireTime": _stamp(now + timedelta(seconds=seconds))}

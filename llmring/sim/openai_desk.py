@@ -15,6 +15,8 @@ _PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 
 
 def models(request: Request) -> Reply:
+    if request.method != "GET":
+        raise absent(request)
     names = request.provider.config.models or _SAMPLES
     name = request.path.partition("/")[2]
     if not name:

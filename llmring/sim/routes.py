@@ -111,7 +111,9 @@ def _is_google_method(rest: str) -> bool:
 
 def _google(method: str, rest: str) -> Route:
     first, _, behind = rest.partition("/")
-    called = behind.rpartition(":")[2] if ":" in behind and method == "POST" else ""
+    model, _, called = behind.rpartition(":")
+    if method != "POST" or first != "models" or not model:
+        called = ""
     if called == "countTokens":
         return Route(dialect=google_dialect, desk=google_desk.count_tokens)
     if called:

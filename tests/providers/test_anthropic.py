@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmring.chat import ChatRequest, Message, NamedTool, Tool, ToolCall
+from llmring.chat import ChatRequest, Message, ToolCall
 from llmring.errors import InvalidRequest, TransportBroken, Unsupported
 from llmring.prompts import to_messages
 from llmring.providers.anthropic import DEFAULT_MAX_TOKENS, AnthropicCodec
@@ -139,28 +139,6 @@ def test_the_end_of_a_prefill_is_stripped_and_no_other_text() -> None:
         Message(role="assistant", content="Once upon \n"),
     )
     assert [message["content"][0]["text"] for message in body["messages"]] == ["u ", "a ", "v ", "Once upon"]
-
-
-def test_tools() -> None:
-    schema = {"type": "object", "properties": {"x": {"type": "string"}}}
-    body = encode(tools=(Tool(name="f", description="d", parameters=schema, strict=True), Tool(name="g")))
-    assert body["tools"] == [
-        {"name": "f", "description": "d", "input_schema": schema, "strict": True},
-        {"name": "g", "input_schema": {"type": "object", "properties": {}}},
-    ]
-
-
-@pytest.mark.parametrize(
-    ("choice", "spelled"),
-    [
-        ("auto", {"type": "auto"}),
-        ("none", {"type": "none"}),
-        ("required", {"type": "any"}),
-        (NamedTool(name="f"), {"type": "tool", "name": "f"}),
-    ],
-)
-def test_tool_choice(choice: Any, spelled: dict[str, str]) -> None:
-    assert encode(tools=(Tool(name="f"),), tool_choice=choice)["tool_choice"] == spelled
 
 
 @pytest.mark.parametrize("payload", REPLIES, ids=lambda payload: payload.name)

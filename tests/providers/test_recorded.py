@@ -1,4 +1,4 @@
-"""Both codecs against recorded exchanges with the providers, when those lie beside the repository.
+"""The codecs against recorded exchanges with the providers, when those lie beside the repository.
 
 The recordings' own summary is the oracle: text, tool calls, finish and usage in the provider's words.
 """
@@ -15,8 +15,10 @@ from llmring.errors import InvalidRequest
 from llmring.providers.anthropic import AnthropicCodec
 from llmring.providers.capabilities import Model
 from llmring.providers.codec import Codec, HttpReply
+from llmring.providers.google import GoogleCodec
 from llmring.providers.openai import OpenAICodec
-from tests.providers import rebuild_chat, rebuild_messages
+from llmring.providers.openai_dialect import AZURE, COMPATIBLE, DEEPSEEK, GROQ, MISTRAL, OPENAI, OPENROUTER
+from tests.providers import rebuild_chat, rebuild_generate, rebuild_messages
 from tests.providers.payloads import SPLITS, body_of, read_stream
 from tests.providers.rebuilding import NotOurs
 
@@ -24,7 +26,17 @@ RECORDED = Path(__file__).parents[2].parent / "shared" / "recorded"
 if not RECORDED.is_dir():
     pytest.skip(f"no recorded exchanges at {RECORDED}", allow_module_level=True)
 
-CODECS: dict[str, Codec] = {"chat": OpenAICodec(), "messages": AnthropicCodec()}
+CODECS: dict[str, Codec] = {"chat": OpenAICodec(), "messages": AnthropicCodec(), "generate": GoogleCodec()}
+
+# Chat completions is spoken in dialects.
+DIALECTS = {
+    "azure": AZURE,
+    "deepseek": DEEPSEEK,
+    "groq": GROQ,
+    "mistral": MISTRAL,
+    "ollama": COMPATIBLE,
+    "openrouter": OPENROUTER,
+}
 
 ERRORS = {
     "anthropic/error_400_context": "ContextTooLong",
@@ -33,6 +45,8 @@ ERRORS = {
     "azure/error_401": "AuthFailed",
     "compat/perplexity_error_400_context": "ContextTooLong",
     "deepseek/error_400_context": "ContextTooLong",
+    "google/error_400_api_key": "AuthFailed",
+    "google/error_429_retry_info": "RateLimited",
     "groq/error_400_tool_use_failed": "BadReply",
     "mistral/error_401_detail": "AuthFailed",
     "ollama/v1_cloud_error_401": "AuthFailed",
@@ -50,6 +64,9 @@ FINISHES = {
     "max_tokens": "length",
     "tool_use": "tool_calls",
     "refusal": "content_filter",
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    "MODEL_ARMOR": "content_filter",
 }
 
 
@@ -75,12 +92,18 @@ def to_exchange(file: Path, data: dict[str, Any]) -> Exchange:
     return Exchange(
         f"{file.parent.name}/{file.stem}",
         data["api"],
-        CODECS[data["api"]],
+        OpenAICodec(DIALECTS.get(file.parent.name, OPENAI)) if data["api"] == "chat" else CODECS[data["api"]],
         data["stream"],
-        data["request"]["body"] if data["request"] else None,
+        to_request(data) if data["request"] else None,
         HttpReply(status=response["status"], headers=response["headers"], body=body),
         data["summary"],
     )
+
+
+def to_request(data: dict[str, Any]) -> dict[str, Any]:
+    request = data["request"]
+    model = {"model": rebuild_generate.model_of(request["url"])} if data["api"] == "generate" else {}
+    return dict(request["body"] | model)
 
 
 EXCHANGES = load()
@@ -96,15 +119,23 @@ def name_of(exchange: Exchange) -> str:
 def check(got: Completion, exchange: Exchange) -> None:
     summary = exchange.summary
     assert got.content == summary["text"]
-    assert got.raw_finish_reason == summary["finish"]
-    assert got.finish_reason == FINISHES[summary["finish"]]
+    finish: str = summary["finish"] or summary["blocked"]
+    assert got.raw_finish_reason == finish
+    assert got.finish_reason == ("tool_calls" if finish == "STOP" and got.tool_calls else FINISHES[finish])
     assert got.served_model == summary["model"]
-    assert [(c.id, c.name, msgspec.json.decode(c.arguments)) for c in got.tool_calls] == [
-        (c["id"], c["name"], to_object(c["arguments"])) for c in summary["tool_calls"]
+    assert [(c.name, msgspec.json.decode(c.arguments)) for c in got.tool_calls] == [
+        (c["name"], to_object(c["arguments"])) for c in summary["tool_calls"]
     ]
+    if exchange.api == "chat":
+        assert (got.reasoning or "") == summary["thinking"]
+        assert len(got.choices or [got]) == summary["choices"]
+    assert all(c["id"] in (None, mine.id) for mine, c in zip(got.tool_calls, summary["tool_calls"], strict=True))
+    if exchange.api == "generate":
+        assert (got.reasoning or "") == summary["thinking"]
+        assert sum("thoughtSignature" in part for part in got.native) == summary["signatures"]
     if "refusal" in summary:
         assert (got.refusal or "") == summary["refusal"]
-    if summary["usage"] is None:
+    if summary["usage"] in (None, {"trafficType": "ON_DEMAND"}):
         assert got.usage is None
     else:
         assert got.usage is not None
@@ -116,6 +147,13 @@ def to_object(arguments: object) -> object:
 
 
 def check_usage(got: Usage, sent: dict[str, Any]) -> None:
+    if "candidatesTokenCount" in sent:
+        assert got.total_input_tokens == sent.get("promptTokenCount", 0)
+        assert got.cache_read_tokens == sent.get("cachedContentTokenCount", 0)
+        assert got.output_tokens == sent["candidatesTokenCount"]
+        assert got.reasoning_tokens == sent.get("thoughtsTokenCount", 0)
+        assert sent.get("totalTokenCount", got.total_tokens) == got.total_tokens
+        return
     if "prompt_tokens" not in sent:
         assert got.input_tokens == sent["input_tokens"]
         assert got.cache_read_tokens == sent.get("cache_read_input_tokens", 0)
@@ -166,8 +204,13 @@ Body = dict[str, Any]
 REBUILD: dict[str, Callable[[Body], tuple[Codec, ChatRequest]]] = {
     "chat": rebuild_chat.rebuild,
     "messages": rebuild_messages.rebuild,
+    "generate": rebuild_generate.rebuild,
 }
-PLAIN: dict[str, Callable[[Body], Body]] = {"chat": rebuild_chat.plain, "messages": rebuild_messages.plain}
+PLAIN: dict[str, Callable[[Body], Body]] = {
+    "chat": rebuild_chat.plain,
+    "messages": rebuild_messages.plain,
+    "generate": rebuild_generate.plain,
+}
 
 
 def rebuild(exchange: Exchange) -> tuple[Codec, ChatRequest] | None:

@@ -89,7 +89,7 @@ def test_openai_requires_what_is_optional_and_lets_it_be_null(node: Any, expecte
         ({"enum": [1, 2.5]}, {"type": "number", "enum": [1, 2.5]}),
         ({"type": "string", "enum": ["a", 1]}, {"type": "string", "enum": ["a"]}),
         ({"const": True}, {"type": "boolean", "const": True}),
-        ({"const": None}, {"type": "null", "const": None}),
+        ({"const": None}, NULL),
         ({"type": "string", "minimum": 3}, STRING),
         ({"type": "string", "minLength": 0}, STRING),
         ({"type": "integer", "exclusiveMinimum": 1, "multipleOf": 2},) * 2,
@@ -295,6 +295,8 @@ def test_google_requires_nothing_that_is_recursive() -> None:
         (obj(a=STRING) | {"required": True}, "`required` is not a list of names at $"),
         (obj(a={"anyOf": []}), "`anyOf` is not a list of schemas at $.a"),
         ({"properties": []}, "`properties` is not an object at $"),
+        ({"$defs": [None]}, "`$defs` is not an object at $"),
+        (obj(a={"$ref": "#/anyOf/" + "1" * 5000}), "leads nowhere at $.a"),
         (nested(101), "more than 100 levels at #/properties/a"),
     ],
 )
@@ -385,6 +387,8 @@ def test_anthropic_gets_as_they_are_maps_and_what_is_too_large() -> None:
         ({"type": "array", "prefixItems": [NUMBER], "minItems": 1},) * 2 + ([],),
         ({"const": "a"}, {"type": "string", "enum": ["a"]}, []),
         ({"const": True}, {"type": "boolean", "description": "{enum: [true]}"}, ["enum"]),
+        ({"enum": ["a", None]}, {"anyOf": [{"type": "string", "enum": ["a"]}, NULL]}, []),
+        (STRING | {"default": None}, STRING, []),
         (INTEGER | {"exclusiveMinimum": 1.5, "maximum": 9}, INTEGER | {"minimum": 2, "maximum": 9}, []),
         (INTEGER | {"exclusiveMaximum": 3, "maximum": 9}, INTEGER | {"maximum": 2}, []),
         (
@@ -411,6 +415,7 @@ def test_google(node: Any, expected: Any, dropped: list[str]) -> None:
         ({"anyOf": [{"type": ["string", "null"]}, INTEGER]}, {"anyOf": [STRING, INTEGER], "nullable": True}, []),
         (obj(a=STRING), {"type": "object", "properties": {"a": STRING}, "required": ["a"]}, []),
         ({"enum": ["a", "b"]}, {"type": "string", "enum": ["a", "b"]}, []),
+        ({"enum": ["a", None]}, {"type": "string", "enum": ["a"], "nullable": True}, []),
         ({"enum": [1, 2]}, INTEGER | {"description": "{enum: [1,2]}"}, ["enum"]),
         (STRING | {"pattern": "a", "format": "date-time"},) * 2 + ([],),
         (STRING | {"format": "email"}, STRING | {"description": '{format: "email"}'}, ["format"]),
@@ -496,6 +501,9 @@ def test_the_root_stays_an_object_beside_a_union_of_required_names(fit: Fit) -> 
         ({"allOf": [{"properties": {"a": STRING}}, {"properties": {"b": STRING}}]}, {"a": None, "b": None}, {}),
         (obj([], a=STRING) | {"nullable": True}, {"a": None}, {}),
         (STRING, 5, 5),
+        (NUMBER | {"multipleOf": 1e-300}, 1e300, 1e300),
+        (NUMBER | {"multipleOf": 0}, 1, 1),
+        (STRING | {"pattern": "("}, "a", "a"),
         (obj([], a=STRING), "no object", "no object"),
         ({"anyOf": [STRING, obj([], a=STRING)]}, {"a": None, "z": 1}, {"z": 1}),
         ({"anyOf": [{"$ref": "#/$defs/v"}, STRING]}, None, None),
@@ -660,7 +668,11 @@ def test_any_schema_fits_or_is_refused(fit: Fit, schema: Any) -> None:
         return
     assert schema == before
     assert fit(schema) == fitted
-    assert fit(fitted.schema) == (fitted if not fitted.strict else FittedSchema(schema=fitted.schema))
+    again = fit(fitted.schema)
+    if fit is fit_ollama:
+        # What was recursive in a dropped part alone is no longer, and is written out.
+        fitted, again = (again, fit(again.schema)) if fitted.strict else (fitted, again)
+    assert again == (FittedSchema(schema=fitted.schema) if fitted.strict else fitted)
     if fitted.strict:
         assert_in_dialect(next(name for name, function in FITS.items() if function is fit), fitted.schema)
     else:
@@ -712,7 +724,7 @@ def without_openapi(node: Any) -> Any:
 
 
 @ALL
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(schema=SCHEMAS, data=st.data())
 def test_what_a_provider_enforces_is_what_was_asked(fit: Fit, schema: JSONObject, data: st.DataObject) -> None:
     try:
@@ -734,7 +746,7 @@ def test_what_a_provider_enforces_is_what_was_asked(fit: Fit, schema: JSONObject
 
 
 @pytest.mark.parametrize("fit", [fit_google, fit_ollama])
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(schema=SCHEMAS, data=st.data())
 def test_what_was_asked_is_not_forbidden(fit: Fit, schema: JSONObject, data: st.DataObject) -> None:
     try:

@@ -65,6 +65,7 @@ def completion(content: str = "", **fields: Any) -> Completion:
         (JSONMode(), (), Capabilities(), TAKES, "native"),
         (JSONMode(), (), Capabilities(schema="json"), TAKES, "native"),
         (JSONMode(), (), Capabilities(schema="tool"), TAKES, "prompt"),
+        (JSONMode(), (), Capabilities(json_mode=False), TAKES, "prompt"),
         (JSONMode(), (), Capabilities(), frozenset(), "prompt"),
     ],
 )

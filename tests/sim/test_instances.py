@@ -1,5 +1,7 @@
 """Values that satisfy a schema."""
 
+import jsonschema
+import msgspec
 import pytest
 
 from llmring.sim.instances import least_value
@@ -52,3 +54,43 @@ def test_every_field_is_given_where_that_is_asked_for() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "string"}}, "required": ["b"]}
     assert least_value(schema) == {"b": "text"}
     assert least_value(schema, every_field=True) == {"b": "text", "a": 1}
+
+
+_ADDRESS = {
+    "type": "object",
+    "properties": {"street": {"type": "string", "minLength": 1}, "zip": {"type": ["string", "null"]}},
+    "required": ["street", "zip"],
+    "additionalProperties": False,
+}
+_TREE = {
+    "type": "object",
+    "properties": {"kids": {"type": "array", "items": {"$ref": "#/$defs/tree"}}},
+    "required": ["kids"],
+}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        _ADDRESS,
+        {"type": "array", "items": {"$ref": "#/$defs/address"}, "minItems": 2, "$defs": {"address": _ADDRESS}},
+        {"type": "number", "exclusiveMinimum": 1, "exclusiveMaximum": 2},
+        {"type": "number", "exclusiveMinimum": 7.5},
+        {"type": "number", "exclusiveMaximum": -2},
+        {"type": "number", "multipleOf": 0.5, "minimum": 1.2},
+        {"type": "integer", "minimum": 3, "exclusiveMaximum": 4},
+        {"type": "integer", "exclusiveMinimum": 9, "multipleOf": 4},
+        {"type": "string", "minLength": 3, "maxLength": 3},
+        {"type": "string", "format": "uuid"},
+        {"oneOf": [{"type": "integer", "minimum": 2}, {"type": "string"}]},
+        {"allOf": [_ADDRESS | {"additionalProperties": True}, {"properties": {"n": {"const": 1}}, "required": ["n"]}]},
+        {"type": "object", "properties": {"kind": {"enum": ["a", "b"]}, "flag": {"type": "boolean"}},
+         "required": ["kind", "flag"]},
+        {"$ref": "#/$defs/tree", "$defs": {"tree": _TREE}},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("every_field", [False, True])
+def test_a_checker_of_schemas_agrees(schema: dict[str, object], every_field: bool) -> None:
+    checker = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
+    value = msgspec.json.encode(least_value(schema, every_field=every_field))
+    assert checker.is_valid(msgspec.json.decode(value))
