@@ -349,7 +349,8 @@ class Fitting:
             self.blocked.append(f"items at {place}: missing")
         prefix = [self._node(node, f"{place}[{index}]", steps) for index, node in enumerate(nodes)]
         out: JSONObject = {"prefixItems": prefix} if prefix else {}
-        return {**out, "items": self._node(items[0], f"{place}[]", steps)} if items else out
+        rest = self._node(items[0], f"{place}[]", steps) if items else {}
+        return {**out, "items": rest} if rest else out
 
 
 def _check_grounded(name: str, definitions: JSONObject) -> None:
