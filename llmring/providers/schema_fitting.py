@@ -99,6 +99,8 @@ class Fitting:
             ref = self._wanted[name]
             self._in_recursion = self.doc.is_recursive(ref, "$")
             definitions[name] = self._node(self.doc.follow(ref, "$")[1], f"$defs.{name}", ())
+        for name in definitions:
+            _check_grounded(name, definitions)
         return {**out, "$defs": definitions} if definitions else out
 
     def _node(self, node: object, place: str, steps: tuple[str, ...]) -> JSONObject:
@@ -290,12 +292,14 @@ class Fitting:
             out["additionalProperties"] = False
         elif "additionalProperties" in self._dialect.keeps:
             if extra is not None:
-                here = f"{place}.*"
-                out["additionalProperties"] = extra if isinstance(extra, bool) else self._node(extra, here, steps)
+                out["additionalProperties"] = extra if isinstance(extra, bool) else self._others(extra, place, steps)
         elif isinstance(extra, dict):
             told["additionalProperties"] = extra
             self._report("additionalProperties", place)
         return out
+
+    def _others(self, extra: object, place: str, steps: tuple[str, ...]) -> bool | JSONObject:
+        return self._node(extra, f"{place}.*", steps) or True
 
     def _property(
         self, name: str, node: object, seen: JSONObject, place: str, steps: tuple[str, ...]
@@ -345,7 +349,18 @@ class Fitting:
             self.blocked.append(f"items at {place}: missing")
         prefix = [self._node(node, f"{place}[{index}]", steps) for index, node in enumerate(nodes)]
         out: JSONObject = {"prefixItems": prefix} if prefix else {}
-        return {**out, "items": self._node(items[0], f"{place}[]", steps)} if items else out
+        rest = self._node(items[0], f"{place}[]", steps) if items else {}
+        return {**out, "items": rest} if rest else out
+
+
+def _check_grounded(name: str, definitions: JSONObject) -> None:
+    """Unions of equal references are references, and those may lead in a circle only now."""
+    trail = [name]
+    while definitions[trail[-1]].keys() == {"$ref"}:
+        name = definitions[trail[-1]]["$ref"].removeprefix("#/$defs/")
+        if name in trail:
+            raise invalid(f"$defs.{name}", "a `$ref` stands for itself")
+        trail.append(name)
 
 
 def _described(description: str | None, told: JSONObject) -> str | None:
