@@ -273,6 +273,7 @@ _AS_THEY_ARE = frozenset(OPTIONAL) | {
     "max_tokens",
     "max_completion_tokens",
     "stream_options",
+    "include",
 }
 
 
@@ -295,7 +296,7 @@ def can_go_without(request: ChatRequest, name: str) -> bool:
         return request.max_tokens is not None
     if name == "native":
         return any(message.native is not None for message in request.messages)
-    if name == "stream_options":
+    if name in ("stream_options", "include"):
         return True
     return bool(getattr(request, name) != getattr(_ABSENT, name)) or (
         name == "reasoning_tokens" and request.reasoning_effort is not None

@@ -23,6 +23,7 @@ from llmring.providers.openai_dialect import Dialect
 from llmring.providers.openai_embeddings import OpenAIEmbeddings
 from llmring.providers.openai_files import OpenAIFiles
 from llmring.providers.openai_models import OpenAIModels
+from llmring.providers.responses import ResponsesCodec
 
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,10 +70,12 @@ def _compatible(dialect: Dialect, embeddings: EmbeddingsCodec | None = _EMBEDDIN
 WIRES: Mapping[Kind, Wire] = {
     "openai": Wire(
         chat=OpenAICodec(),
+        reasoning=ResponsesCodec(),
         embeddings=OpenAIEmbeddings(),
         models=OpenAIModels(),
         files=OpenAIFiles(),
     ),
+    "openai-responses": Wire(chat=ResponsesCodec(), embeddings=_EMBEDDINGS, models=OpenAIModels()),
     "openai-compatible": _compatible(openai_dialect.COMPATIBLE),
     "anthropic": Wire(chat=AnthropicCodec(), models=AnthropicModels(), files=AnthropicFiles(), json_mode=False),
     "google": Wire(chat=GoogleCodec(), embeddings=GoogleEmbeddings(), models=GoogleModels(), files=GoogleFiles()),
