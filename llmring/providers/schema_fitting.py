@@ -15,6 +15,7 @@ from llmring.providers.schema_nodes import (
     CONSTRAINTS,
     FALSE,
     PRIMITIVES,
+    SILENT,
     below,
     invalid,
     to_text,
@@ -22,19 +23,13 @@ from llmring.providers.schema_nodes import (
     with_remarks,
     words,
 )
-from llmring.providers.schema_reading import MAX_STEPS, Document, Overgrown
+from llmring.providers.schema_reading import MAX_STEPS, Document, Overgrown, alias
 
 Test = Callable[[Any, JSONObject], bool]
 """Whether a dialect takes this value of a keyword, in this node."""
 
 _MAX_NODES = 20_000
 _STRUCTURE = words("type properties required additionalProperties items prefixItems description")
-_SILENT = words(
-    "title $schema $id id $anchor $dynamicAnchor $vocabulary $comment examples example deprecated readOnly writeOnly"
-    " discriminator propertyOrdering xml externalDocs"
-)
-"""Remarks that tell the model nothing it needs. Other remarks, and constraints, go into the description."""
-
 _REPLACING = words("if then else dependentSchemas dependencies patternProperties unevaluatedProperties allOf")
 """Constraints that may allow what a closed object does not."""
 
@@ -165,7 +160,7 @@ class Fitting:
     def _remarks(self, seen: JSONObject, place: str) -> JSONObject:
         """What is sent of the remarks, on a node that takes nothing else."""
         kept = {k: v for k, v in seen.items() if k in self._dialect.keeps and k not in CONSTRAINTS}
-        told = {k: v for k, v in seen.items() if k not in CONSTRAINTS | _SILENT | kept.keys() | {"description"}}
+        told = {k: v for k, v in seen.items() if k not in CONSTRAINTS | SILENT | kept.keys() | {"description"}}
         told = {k: v for k, v in told.items() if not k.startswith("x-")}
         text = _described(seen.get("description"), told)
         return {**kept, "description": text} if text else kept
@@ -242,7 +237,7 @@ class Fitting:
             return
         if test is not None and test(value, seen):
             out[keyword] = value
-        elif keyword not in _SILENT:
+        elif keyword not in SILENT:
             told[keyword] = value
             if keyword in CONSTRAINTS:
                 self._report(keyword, place)
@@ -356,8 +351,8 @@ class Fitting:
 def _check_grounded(name: str, definitions: JSONObject) -> None:
     """Unions of equal references are references, and those may lead in a circle only now."""
     trail = [name]
-    while definitions[trail[-1]].keys() == {"$ref"}:
-        name = definitions[trail[-1]]["$ref"].removeprefix("#/$defs/")
+    while ref := alias(definitions[name]):
+        name = ref.removeprefix("#/$defs/")
         if name in trail:
             raise invalid(f"$defs.{name}", "a `$ref` stands for itself")
         trail.append(name)

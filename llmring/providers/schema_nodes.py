@@ -36,6 +36,12 @@ CONSTRAINTS = frozenset[str]().union(*_KINDS.values()) | words(
 )
 """Every keyword that can make a value invalid. All others are remarks."""
 
+SILENT = words(
+    "title $schema $id id $anchor $dynamicAnchor $vocabulary $comment examples example deprecated readOnly writeOnly"
+    " discriminator propertyOrdering xml externalDocs"
+)
+"""Remarks that tell the model nothing it needs. Other remarks, and constraints, go into the description."""
+
 _TYPES = frozenset({"object", "array", "string", "number", "integer", "boolean", "null"})
 PRIMITIVES = frozenset({"string", "number", "integer", "boolean", "null"})
 

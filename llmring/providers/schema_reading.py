@@ -10,7 +10,17 @@ from urllib.parse import unquote
 import msgspec
 
 from llmring.chat import JSONObject
-from llmring.providers.schema_nodes import CONSTRAINTS, FALSE, Conflict, invalid, meet, spell, tidy, with_remarks
+from llmring.providers.schema_nodes import (
+    CONSTRAINTS,
+    FALSE,
+    SILENT,
+    Conflict,
+    invalid,
+    meet,
+    spell,
+    tidy,
+    with_remarks,
+)
 
 # A level of a schema is two of JSON: an object and its `properties`.
 _MAX_DEPTH = 200
@@ -106,13 +116,13 @@ class Document:
             if pointer in trail:
                 raise invalid(place, f"`$ref` {ref!r} stands for itself")
             trail.append(pointer)
-            alias = _alias(target)
-            if found is None and (alias is None or target != {"$ref": alias}):
+            next_ref = alias(target)
+            if found is None and (next_ref is None or _says_more(target)):
                 found = pointer, target
-            if alias is None:
+            if next_ref is None:
                 pointer, target = found or (pointer, target)
                 return self._name(pointer), target
-            ref = alias
+            ref = next_ref
 
     def _resolve(self, ref: str, place: str) -> tuple[tuple[str, ...], object]:
         if ref != "#" and not ref.startswith("#/"):
@@ -160,7 +170,7 @@ class Document:
         return False
 
 
-def _alias(node: object) -> str | None:
+def alias(node: object) -> str | None:
     """The reference, if a node is nothing else but perhaps remarks."""
     while isinstance(node, dict):
         constraints = sorted(node.keys() & CONSTRAINTS)
@@ -171,6 +181,20 @@ def _alias(node: object) -> str | None:
             return None
         node = value[0]
     return None
+
+
+def _says_more(node: object) -> bool:
+    """Whether an alias has remarks of its own."""
+    while isinstance(node, dict) and "$ref" not in node:
+        if _remarks(node):
+            return True
+        node = next(node[union][0] for union in ("allOf", "anyOf", "oneOf") if union in node)
+    return isinstance(node, dict) and _remarks(node)
+
+
+def _remarks(node: JSONObject) -> bool:
+    idle = CONSTRAINTS | SILENT | {"$defs", "definitions"}
+    return any(v is not None and word not in idle and not word.startswith("x-") for word, v in node.items())
 
 
 def _clean_name(name: str) -> str:
