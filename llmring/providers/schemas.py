@@ -6,6 +6,8 @@ documentation, as of 2026-11.
 """
 
 import re
+from collections.abc import Callable
+from functools import lru_cache, wraps
 from typing import Any
 
 import msgspec
@@ -141,6 +143,29 @@ _OLLAMA = Dialect(
 )
 
 
+def _remembered(fit: Callable[[JSONObject], FittedSchema]) -> Callable[[JSONObject], FittedSchema]:
+    """`fit` with its last results: fitting takes up to milliseconds, and a batch sends one schema a million times.
+
+    What it gives is shared, so it must not be changed.
+    """
+
+    @lru_cache(maxsize=128)
+    def by_text(text: bytes) -> FittedSchema:
+        return fit(msgspec.json.decode(text))
+
+    @wraps(fit)
+    def fitted(schema: JSONObject) -> FittedSchema:
+        try:
+            text = msgspec.json.encode(schema)
+        except (TypeError, ValueError, OverflowError, RecursionError):
+            # Not JSON: let it say what it makes of that.
+            return fit(schema)
+        return by_text(text)
+
+    return fitted
+
+
+@_remembered
 def fit_openai(schema: JSONObject) -> FittedSchema:
     """For `strict`, where that can be; else the schema as it was given, with what stood in the way.
 
@@ -150,6 +175,7 @@ def fit_openai(schema: JSONObject) -> FittedSchema:
     return _strict(fitting, _OPENAI_MOST, needs_object=True)
 
 
+@_remembered
 def fit_anthropic(schema: JSONObject) -> FittedSchema:
     """For `output_config.format` and strict tools, where that can be; else the schema as it was given.
 
@@ -158,11 +184,13 @@ def fit_anthropic(schema: JSONObject) -> FittedSchema:
     return _strict(Fitting(schema, _ANTHROPIC), _ANTHROPIC_MOST)
 
 
+@_remembered
 def fit_google(schema: JSONObject) -> FittedSchema:
     """For `responseJsonSchema` and `parametersJsonSchema`."""
     return _strict(Fitting(schema, _GOOGLE))
 
 
+@_remembered
 def fit_google_openapi(schema: JSONObject) -> FittedSchema:
     """For the older `responseSchema` and `parameters`. Recursive references raise InvalidRequest."""
     fitting = Fitting(schema, _GOOGLE_OPENAPI)
@@ -173,6 +201,7 @@ def fit_google_openapi(schema: JSONObject) -> FittedSchema:
     return FittedSchema(schema=fitted, dropped=tuple(dict.fromkeys(fitting.dropped)))
 
 
+@_remembered
 def fit_ollama(schema: JSONObject) -> FittedSchema:
     """For `format`; of tools' parameters the server drops more by itself, and enforces none."""
     return _strict(Fitting(schema, _OLLAMA))
