@@ -48,6 +48,8 @@ NAMED = [
     # Mistral and vLLM.
     ("body.seed: Extra inputs are not permitted; body.n: Extra inputs are not permitted", "seed"),
     ("logprobs is not supported with this model", "logprobs"),
+    # Ollama.
+    ('"llama3.3" does not support top_p', "top_p"),
     # Quoted by a gateway, as JSON in JSON.
     ('Provider returned error\n{"message":"\\"top_k\\" is not supported with this model"}', "top_k"),
 ]
@@ -55,6 +57,7 @@ UNNAMED = [
     "Audio input is not supported with this model",
     "Streaming is not supported with this model.",
     "This model does not support image input.",
+    '"llama3.3" does not support image input',
     "The requested model 'gpt-5-codex' is not supported.",
     "temperature: Input should be less than or equal to 1",
     "max_tokens: 99999 > 8192, which is the maximum allowed number of output tokens",
