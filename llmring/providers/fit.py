@@ -96,19 +96,27 @@ def fit(
     notes += _bound(request, capabilities, changes, active)
     if request.strict_params and notes:
         raise Unsupported(f"{ref.model} takes no such request, and strict_params is set: {notes[0]}")
-    messages = tuple(own(message, ref, form, capabilities) for message in request.messages)
+    messages = tuple(own(message, ref, form) for message in request.messages)
     return Fitted(request=msgspec.structs.replace(request, messages=messages, **changes), notes=tuple(notes))
 
 
-def own(message: Message, ref: ModelRef, form: str, capabilities: Capabilities) -> Message:
+def own(message: Message, ref: ModelRef, form: str) -> Message:
     """A turn without what another model spelled: signatures and encrypted reasoning hold for one model alone."""
     native = message.native
-    if native is None:
+    if native is None or (native.origin == ref and native.format == form):
         return message
-    if native.origin == ref and native.format == form and "native" not in capabilities.refused:
-        return message
+    return _in_our_spelling(message)
+
+
+def _in_our_spelling(message: Message) -> Message:
     content = "" if message.content is None and not message.tool_calls else message.content
     return msgspec.structs.replace(message, native=None, content=content)
+
+
+def without_native(request: ChatRequest) -> ChatRequest:
+    """The request in our own spelling alone, where a provider does not take its own back."""
+    messages = tuple(_in_our_spelling(m) if m.native is not None else m for m in request.messages)
+    return msgspec.structs.replace(request, messages=messages)
 
 
 def _is_set(request: ChatRequest, changes: Mapping[str, Any], name: str) -> bool:

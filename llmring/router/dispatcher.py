@@ -18,7 +18,7 @@ from llmring.chat import ChatRequest
 from llmring.errors import ConfigError, ContextTooLong, ProviderError, Unsupported
 from llmring.lockfile import Lockfile, ProviderSettings, read_lockfile
 from llmring.providers.endpoint import endpoint
-from llmring.providers.fit import can_go_without, field_of
+from llmring.providers.fit import can_go_without, field_of, without_native
 from llmring.providers.line import Waiter
 from llmring.providers.regime import Charge
 from llmring.providers.route import Permit, Route
@@ -176,7 +176,12 @@ class Dispatcher:
         if not isinstance(error, Unsupported) or error.parameter is None or journey.request.strict_params:
             return False
         field = field_of(error.parameter)
-        if field is None or not can_go_without(journey.request, field) or not journey.route.refuse(field):
+        if field is None or not can_go_without(journey.request, field):
+            return False
+        if field == "native":
+            # Of this conversation, not of the model: the next one's may be whole.
+            journey.request = without_native(journey.request)
+        elif not journey.route.refuse(field):
             return False
         now = trio.current_time()
         journey.plan.note(journey.index, error, journey.waited_seconds, now - journey.sent_at)

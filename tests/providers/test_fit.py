@@ -21,6 +21,7 @@ from llmring.providers.fit import (
     fit,
     nearest_effort,
     reasons,
+    without_native,
 )
 from llmring.refs import ModelRef
 
@@ -260,19 +261,23 @@ NATIVE = NativeTurn(origin=REF, format="openai-chat", items=({"type": "thinking"
 
 
 @pytest.mark.parametrize(
-    ("native", "refused", "kept"),
+    ("native", "kept"),
     [
-        (NATIVE, frozenset(), True),
-        (msgspec.structs.replace(NATIVE, origin=ModelRef("openai", "m-2")), frozenset(), False),
-        (msgspec.structs.replace(NATIVE, format="openai-responses"), frozenset(), False),
-        (NATIVE, frozenset({"native"}), False),
+        (NATIVE, True),
+        (msgspec.structs.replace(NATIVE, origin=ModelRef("openai", "m-2")), False),
+        (msgspec.structs.replace(NATIVE, format="openai-responses"), False),
     ],
 )
-def test_only_a_models_own_turns_are_replayed(native: NativeTurn, refused: frozenset[str], kept: bool) -> None:
+def test_only_a_models_own_turns_are_replayed(native: NativeTurn, kept: bool) -> None:
     turn = Message(role="assistant", content="yes", native=native)
-    result = fitted(Capabilities(refused=refused), messages=(*to_messages("hi"), turn))
+    result = fitted(messages=(*to_messages("hi"), turn))
     assert (result.request.messages[1].native is not None) == kept
     assert result.request.messages[1].content == "yes"
+
+
+def test_a_turn_that_held_nothing_else_is_empty_without_it() -> None:
+    request = ChatRequest(model="a", messages=(Message(role="assistant", native=NATIVE),))
+    assert without_native(request).messages == (Message(role="assistant", content=""),)
 
 
 # What a refusal means.

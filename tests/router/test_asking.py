@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from llmring.chat import JSONObject, Message
+from llmring.chat import JSONObject, Message, NativeTurn
 from llmring.errors import AllModelsFailed, ContextTooLong, InvalidRequest, Unsupported
+from llmring.refs import ModelRef
 from llmring.testing import Step, answer, status
 from tests.router.world import world
 
@@ -154,6 +155,18 @@ async def test_a_model_that_refuses_the_same_again_is_left() -> None:
         response = await router.chat("chain", "hello", temperature=0.5)
     assert str(response.model) == "anthropic:second"
     assert [call.model for call in provider.calls] == ["first", "first", "second"]
+
+
+async def test_a_turn_that_is_not_taken_back_is_sent_in_our_spelling_this_once() -> None:
+    first = ModelRef("openai", "first")
+    native = NativeTurn(origin=first, format="openai-chat", items=({"role": "assistant", "content": "hm", "x": 1},))
+    turns = [Message(role="user", content="a"), Message(role="assistant", content="hm", native=native)]
+    prompt = [*turns, Message(role="user", content="b")]
+    wrong = status(400, error={"message": "Corrupted thought signature.", "code": "invalid_value"})
+    async with world({"first": [wrong, answer("hi")]}) as (router, provider):
+        await router.chat("alone", prompt)
+        await router.chat("alone", prompt)
+    assert ["x" in call.body["messages"][1] for call in provider.calls] == [True, False, True]
 
 
 # Context windows.
