@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from bench.machine import headline
-from llmring.providers.codec import Codec, HttpReply
+from llmring.codecs.codec import Codec, HttpReply
 from llmring.providers.wires import WIRES
 
 SMALL_MICROSECONDS, LARGE_MICROSECONDS, CHUNKS_PER_SECOND = 15.0, 60.0, 30_000.0

@@ -15,8 +15,8 @@ import msgspec
 import trio
 
 from llmring.chat import ToolCall
+from llmring.codecs.codec import HttpCall
 from llmring.errors import ConnectFailed, TransportBroken
-from llmring.providers.codec import HttpCall
 from llmring.testing_wires import Ending, Step, spoken_by
 
 __all__ = ["Ending", "ScriptedCall", "ScriptedProvider", "Step", "answer", "cut", "hang", "no_connection", "status"]

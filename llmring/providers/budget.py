@@ -13,8 +13,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from llmring.codecs.codec import LimitUpdate
 from llmring.errors import Dimension
-from llmring.providers.codec import LimitUpdate
 from llmring.providers.regime import Charge
 
 MARGIN_SECONDS = 0.25

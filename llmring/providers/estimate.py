@@ -9,7 +9,7 @@ import math
 import msgspec
 
 from llmring.chat import ChatRequest
-from llmring.providers.capabilities import Capabilities
+from llmring.codecs.capabilities import Capabilities
 from llmring.providers.regime import Estimate
 
 CHARACTERS_PER_TOKEN = 4

@@ -12,9 +12,9 @@ import msgspec
 import trio
 
 from llmring.chat import ChatRequest, Completion, NativeTurn, Note, Usage
+from llmring.codecs.codec import Codec, HttpCall, HttpReply, StreamDecoder, StreamDelta
 from llmring.errors import AttemptTimeout, BadReply, DeadlineReached, ProviderError
 from llmring.providers import structured
-from llmring.providers.codec import Codec, HttpCall, HttpReply, StreamDecoder, StreamDelta
 from llmring.providers.fit import fit
 from llmring.providers.route import Outcome, Permit
 from llmring.providers.transport import Connection, Reply

@@ -17,10 +17,10 @@ import msgspec
 import trio
 
 from llmring.chat import ChatRequest, Message
+from llmring.codecs.codec import FilesCodec, LocalFile, StoredFile
 from llmring.errors import InvalidRequest, ProviderError, Unsupported
 from llmring.parts import AudioPart, DocumentPart, ImagePart, Inline, Part, ProviderFile, RegisteredFile, TextPart
 from llmring.prompt_parts import REGISTERED_PREFIX
-from llmring.providers.codec import FilesCodec, LocalFile, StoredFile
 
 _LOG = logging.getLogger("llmring")
 

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from llmring.chat import ChatRequest, Effort, Message, Note
+from llmring.codecs.capabilities import Capabilities, Control, Model
 from llmring.errors import Unsupported
-from llmring.providers.capabilities import Capabilities, Control, Model
 from llmring.refs import ModelRef
 
 SAMPLING = (

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import msgspec
 
 from llmring.chat import Effort
+from llmring.codecs.capabilities import Control, Reasoning, Sampling, SchemaSupport
 from llmring.lockfile_providers import Kind
-from llmring.providers.capabilities import Control, Reasoning, Sampling, SchemaSupport
 from llmring.providers.regime import Regime, Rule
 
 DEFAULT_MAX_IN_FLIGHT = 64

@@ -9,8 +9,8 @@ from functools import lru_cache
 
 import msgspec
 
+from llmring.codecs.capabilities import Capabilities
 from llmring.lockfile_providers import Kind
-from llmring.providers.capabilities import Capabilities
 from llmring.providers.known import OVERLAY, Row
 
 

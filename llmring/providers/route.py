@@ -13,11 +13,11 @@ from typing import Literal
 import msgspec
 
 from llmring.chat import ChatRequest, Usage
+from llmring.codecs.capabilities import Capabilities, Model
+from llmring.codecs.codec import LimitUpdate
 from llmring.errors import Dimension, ProviderError, RateLimited
 from llmring.providers.breaker import Breaker, State
 from llmring.providers.budget import Budget, Reservation
-from llmring.providers.capabilities import Capabilities, Model
-from llmring.providers.codec import LimitUpdate
 from llmring.providers.estimate import CHARACTERS_PER_TOKEN, OutputEstimate, estimate
 from llmring.providers.line import Line
 from llmring.providers.pace import Means, Pace, pace

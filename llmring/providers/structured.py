@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from llmring.chat import ChatRequest, Completion, JSONMode, JSONSchema, Message, NamedTool, Note, Tool
+from llmring.codecs.capabilities import Capabilities, SchemaSupport
+from llmring.codecs.schemas.dialects import without_added_nulls
 from llmring.errors import InvalidRequest
-from llmring.providers.capabilities import Capabilities, SchemaSupport
-from llmring.providers.schemas import without_added_nulls
 
 ANSWER_TOOL = "respond_with_structure"
 """The tool whose arguments are the answer."""

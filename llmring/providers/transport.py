@@ -14,8 +14,8 @@ from typing import BinaryIO, Protocol
 import httpx2
 
 from llmring import __version__
+from llmring.codecs.codec import FileBody, HttpCall
 from llmring.errors import BadReply, ConnectFailed, InvalidRequest, TransportBroken
-from llmring.providers.codec import FileBody, HttpCall
 
 CONNECT_SECONDS = 5.0
 

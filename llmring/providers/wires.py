@@ -4,26 +4,26 @@ from collections.abc import Mapping
 
 import msgspec
 
+from llmring.codecs.anthropic.codec import AnthropicCodec
+from llmring.codecs.anthropic.files import AnthropicFiles
+from llmring.codecs.anthropic.models import AnthropicModels
+from llmring.codecs.capabilities import Capabilities, SchemaSupport
+from llmring.codecs.codec import Codec, EmbeddingsCodec, FilesCodec, ModelsCodec
+from llmring.codecs.google.codec import GoogleCodec
+from llmring.codecs.google.embeddings import GoogleEmbeddings
+from llmring.codecs.google.files import GoogleFiles
+from llmring.codecs.google.models import GoogleModels
+from llmring.codecs.ollama.codec import OllamaCodec
+from llmring.codecs.ollama.embeddings import OllamaEmbeddings
+from llmring.codecs.ollama.models import OllamaModels
+from llmring.codecs.openai import dialect as openai_dialect
+from llmring.codecs.openai.chat import OpenAICodec
+from llmring.codecs.openai.dialect import Dialect
+from llmring.codecs.openai.embeddings import OpenAIEmbeddings
+from llmring.codecs.openai.files import OpenAIFiles
+from llmring.codecs.openai.models import OpenAIModels
+from llmring.codecs.openai.responses import ResponsesCodec
 from llmring.lockfile_providers import Kind
-from llmring.providers import openai_dialect
-from llmring.providers.anthropic import AnthropicCodec
-from llmring.providers.anthropic_files import AnthropicFiles
-from llmring.providers.anthropic_models import AnthropicModels
-from llmring.providers.capabilities import Capabilities, SchemaSupport
-from llmring.providers.codec import Codec, EmbeddingsCodec, FilesCodec, ModelsCodec
-from llmring.providers.google import GoogleCodec
-from llmring.providers.google_embeddings import GoogleEmbeddings
-from llmring.providers.google_files import GoogleFiles
-from llmring.providers.google_models import GoogleModels
-from llmring.providers.ollama import OllamaCodec
-from llmring.providers.ollama_embeddings import OllamaEmbeddings
-from llmring.providers.ollama_models import OllamaModels
-from llmring.providers.openai import OpenAICodec
-from llmring.providers.openai_dialect import Dialect
-from llmring.providers.openai_embeddings import OpenAIEmbeddings
-from llmring.providers.openai_files import OpenAIFiles
-from llmring.providers.openai_models import OpenAIModels
-from llmring.providers.responses import ResponsesCodec
 
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True):

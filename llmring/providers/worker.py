@@ -11,11 +11,11 @@ from copy import copy
 import trio
 
 from llmring.chat import ChatRequest, Completion, Embeddings, LiveModel
+from llmring.codecs.capabilities import Capabilities
+from llmring.codecs.codec import EmbeddingsCodec, HttpCall, HttpReply, LocalFile, StoredFile
 from llmring.errors import BadReply, MissingKey, Unsupported
 from llmring.parts import ProviderFile
 from llmring.providers.budget import Budget
-from llmring.providers.capabilities import Capabilities
-from llmring.providers.codec import EmbeddingsCodec, HttpCall, HttpReply, LocalFile, StoredFile
 from llmring.providers.endpoint import Endpoint
 from llmring.providers.exchange import Exchange, LiveStream, read_body, time_limit
 from llmring.providers.files import Files, Place, needs_files

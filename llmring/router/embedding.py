@@ -9,8 +9,8 @@ import msgspec
 import trio
 
 from llmring.chat import Embeddings, Usage
+from llmring.codecs.codec import EmbeddingsCodec
 from llmring.errors import Attempt, InvalidRequest, LLMRingError, Unsupported
-from llmring.providers.codec import EmbeddingsCodec
 from llmring.providers.route import Permit
 from llmring.providers.worker import ProviderWorker
 from llmring.refs import ModelRef

@@ -15,11 +15,11 @@ from typing import Unpack
 import trio
 
 from llmring.chat import ChatRequest, ChatResponse, Completion, EmbedResponse, JSONSchema, LiveModel
+from llmring.codecs.capabilities import Capabilities
 from llmring.config import find_lockfile, read_key, read_settings
 from llmring.errors import InvalidRequest
 from llmring.lockfile import Lockfile, ProviderSettings, read_lockfile
 from llmring.prompts import ChatOptions, Prompt, check_request, to_request
-from llmring.providers.capabilities import Capabilities
 from llmring.providers.endpoint import Endpoint, endpoint
 from llmring.providers.estimate import context_problem
 from llmring.providers.files import FileInfo, Files

@@ -10,8 +10,8 @@ from typing import Literal, Self
 import trio
 
 from llmring.chat import ChatChunk, ChatResponse, Completion
+from llmring.codecs.codec import StreamDelta
 from llmring.errors import DeadlineReached, ProviderError, StreamBroken
-from llmring.providers.codec import StreamDelta
 from llmring.providers.exchange import LiveStream
 from llmring.providers.route import Permit
 from llmring.providers.worker import ProviderWorker

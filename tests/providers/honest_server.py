@@ -13,9 +13,9 @@ from functools import partial
 
 import msgspec
 
+from llmring.codecs.codec import LimitUpdate
 from llmring.errors import Dimension
 from llmring.providers.budget import Budget, Limit, Reservation
-from llmring.providers.codec import LimitUpdate
 
 UPLINK_SECONDS = 0.2
 

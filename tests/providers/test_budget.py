@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmring.codecs.codec import LimitUpdate
 from llmring.errors import Dimension
 from llmring.providers.budget import MARGIN_SECONDS, UPWARD_STEP, Budget, Limit, Reservation
-from llmring.providers.codec import LimitUpdate
 
 Levels = dict[Dimension, float]
 

@@ -8,10 +8,10 @@ import pytest
 import trio
 
 from llmring.chat import ChatRequest, Message
+from llmring.codecs.codec import HttpCall, HttpReply, LocalFile, NextCall, StoredFile
 from llmring.errors import InvalidRequest, ServerFault, Unsupported
 from llmring.parts import DocumentPart, ImagePart, Inline, ProviderFile, RegisteredFile, TextPart
 from llmring.prompt_parts import REGISTERED_PREFIX
-from llmring.providers.codec import HttpCall, HttpReply, LocalFile, NextCall, StoredFile
 from llmring.providers.files import Files, Place, needs_files
 
 

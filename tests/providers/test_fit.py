@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmring.chat import Cache, ChatRequest, Effort, Message, NativeTurn
+from llmring.codecs.capabilities import Capabilities, Control, Model, Reasoning
 from llmring.errors import Unsupported
 from llmring.prompts import to_messages
-from llmring.providers.capabilities import Capabilities, Control, Model, Reasoning
 from llmring.providers.fit import (
     EFFORTS,
     OPTIONAL,

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from llmring.codecs.capabilities import Capabilities
 from llmring.lockfile_providers import Kind
-from llmring.providers.capabilities import Capabilities
 from llmring.providers.overlay import Published, capabilities, row_of
 
 

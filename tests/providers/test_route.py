@@ -8,6 +8,7 @@ import trio
 import trio.testing
 
 from llmring.chat import ChatRequest, Message, Usage
+from llmring.codecs.codec import LimitUpdate
 from llmring.errors import (
     AuthFailed,
     BadRequest,
@@ -22,7 +23,6 @@ from llmring.errors import (
 from llmring.lockfile import Kind
 from llmring.providers.breaker import State
 from llmring.providers.budget import Budget, Limit
-from llmring.providers.codec import LimitUpdate
 from llmring.providers.known import regime
 from llmring.providers.line import Waiter
 from llmring.providers.readiness import READY, Busy, Shut

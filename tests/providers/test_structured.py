@@ -17,9 +17,9 @@ from llmring.chat import (
     Tool,
     ToolCall,
 )
+from llmring.codecs.capabilities import Capabilities, SchemaSupport
 from llmring.errors import InvalidRequest
 from llmring.prompts import to_messages
-from llmring.providers.capabilities import Capabilities, SchemaSupport
 from llmring.providers.structured import (
     ANSWER_TOOL,
     ask,

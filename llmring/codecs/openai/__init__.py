@@ -1,0 +1,1 @@
+"""OpenAI's formats: chat completions, in every server's dialect, and Responses."""

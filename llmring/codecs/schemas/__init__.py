@@ -1,0 +1,1 @@
+"""JSON schemas as each provider takes them."""
