@@ -130,7 +130,7 @@ async def _attached(router: Router, request: ChatRequest, files: tuple[Path, ...
         yield msgspec.structs.replace(request, files=tuple(ids))
     finally:
         for file_id in ids:
-            await _forget(router, file_id)
+            await _forget(router, file_id)  # noqa: ASYNC102 - shields itself
 
 
 async def _forget(router: Router, file_id: str) -> None:

@@ -205,16 +205,21 @@ def _budget(tokens: int, capabilities: Capabilities, changes: dict[str, Any]) ->
 
 def effort_of(tokens: int) -> Effort:
     """The effort whose budget is nearest to `tokens` from above."""
-    return next((effort for effort in EFFORTS if tokens <= EFFORT_TOKENS[effort]), "max")
+    most: Effort = "max"
+    return next((effort for effort in EFFORTS if tokens <= EFFORT_TOKENS[effort]), most)
 
 
 def nearest_effort(wanted: Effort, taken: Sequence[Effort]) -> Effort:
     """`wanted`, or the nearest that is taken; of two equally near, the lesser. Never "none" for more than none."""
-    candidates = [effort for effort in taken if effort != "none"] if wanted != "none" else list(taken)
+    candidates: list[Effort] = [effort for effort in taken if effort != "none" or wanted == "none"]
     if wanted in candidates or not candidates:
         return wanted
     place = EFFORTS.index(wanted)
-    return min(candidates, key=lambda effort: (abs(EFFORTS.index(effort) - place), EFFORTS.index(effort)))
+
+    def distance(effort: Effort) -> tuple[int, int]:
+        return abs(EFFORTS.index(effort) - place), EFFORTS.index(effort)
+
+    return min(candidates, key=distance)
 
 
 def _bound(request: ChatRequest, capabilities: Capabilities, changes: dict[str, Any], active: bool) -> Iterator[Note]:

@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from typing import BinaryIO, Protocol
 
 import httpx2
+import trio
 
 from llmring import __version__
 from llmring.codecs.codec import FileBody, HttpCall
@@ -126,8 +127,8 @@ class HttpxConnection:
 
 
 async def _pieces(file: BinaryIO) -> AsyncGenerator[bytes]:
-    """A local file in pieces of 64 KiB, as httpx2 reads those of a form."""
-    while piece := file.read(2**16):
+    """A local file in pieces of 1 MiB, read in a thread."""
+    while piece := await trio.to_thread.run_sync(file.read, 2**20):
         yield piece
 
 

@@ -27,7 +27,7 @@ from llmring.errors import InvalidRequest
 Fit = Callable[[JSONObject], FittedSchema]
 
 
-def is_valid(schema: JSONObject, value: object) -> bool:
+def is_valid(schema: JSONObject, value: Any) -> bool:
     """What the published rules of JSON schema say."""
     return bool(Draft202012Validator(schema, registry=Registry()).is_valid(value))
 

@@ -76,7 +76,7 @@ def sources(placed: ChatRequest) -> list[object]:
     return [part.source for part in placed.messages[-1].parts if not isinstance(part, TextPart)]
 
 
-async def test_nothing_is_read_before_it_is_needed(pdf: Path) -> None:
+def test_nothing_is_read_before_it_is_needed(pdf: Path) -> None:
     files = Files()
     file_id = files.register(pdf)
     assert file_id.startswith(REGISTERED_PREFIX)

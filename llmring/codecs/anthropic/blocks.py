@@ -222,8 +222,7 @@ def _tool_result(message: Message) -> Block:
         result["content"] = content
     if message.is_error:
         result["is_error"] = True
-    for ttl in sorted({ttl for ttl in marks if ttl is not None}, reverse=True):
-        _marked([result], ttl)
+    _marked([result], "1h" if "1h" in marks else "5m" if "5m" in marks else None)
     return result
 
 
