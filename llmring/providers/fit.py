@@ -205,8 +205,10 @@ def _budget(tokens: int, capabilities: Capabilities, changes: dict[str, Any]) ->
 
 def effort_of(tokens: int) -> Effort:
     """The effort whose budget is nearest to `tokens` from above."""
-    most: Effort = "max"
-    return next((effort for effort in EFFORTS if tokens <= EFFORT_TOKENS[effort]), most)
+    for effort in EFFORTS:
+        if tokens <= EFFORT_TOKENS[effort]:
+            return effort
+    return "max"
 
 
 def nearest_effort(wanted: Effort, taken: Sequence[Effort]) -> Effort:
