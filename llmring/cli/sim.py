@@ -11,8 +11,8 @@ from llmring.errors import ConfigError
 @click.command(
     epilog="""\b
     Prints one line of JSON when it listens: {"url": "http://127.0.0.1:8080", "pid": 4711}
-    OpenAI's protocol is at /<provider>/v1/chat/completions, Anthropic's at /<provider>/v1/messages,
-    what it counted at /__stats. The model's name asks for faults: gpt-sim+cut, fault-hang.
+    Under /<provider> it speaks OpenAI's formats (base URL ending in /v1), Anthropic's, Gemini's and
+    Ollama's. What it counted is at /__stats. The model's name asks for faults: gpt-sim+cut, fault-hang.
     """
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
@@ -22,7 +22,7 @@ from llmring.errors import ConfigError
 )
 @click.option("--watch-stdin", is_flag=True, help="End when standard input ends.")
 def command(host: str, port: int, config: Path | None, watch_stdin: bool) -> int:
-    """Play OpenAI and Anthropic on a local port, with rate limits and scripted faults."""
+    """Play OpenAI, Anthropic, Gemini and Ollama on a local port, with rate limits and scripted faults."""
     try:
         from llmring.sim.server import announce, serve
     except ModuleNotFoundError as error:
