@@ -15,6 +15,9 @@ from llmring.providers.google import GoogleCodec
 from llmring.providers.google_embeddings import GoogleEmbeddings
 from llmring.providers.google_files import GoogleFiles
 from llmring.providers.google_models import GoogleModels
+from llmring.providers.ollama import OllamaCodec
+from llmring.providers.ollama_embeddings import OllamaEmbeddings
+from llmring.providers.ollama_models import OllamaModels
 from llmring.providers.openai import OpenAICodec
 from llmring.providers.openai_dialect import Dialect
 from llmring.providers.openai_embeddings import OpenAIEmbeddings
@@ -73,6 +76,7 @@ WIRES: Mapping[Kind, Wire] = {
     "openai-compatible": _compatible(openai_dialect.COMPATIBLE),
     "anthropic": Wire(chat=AnthropicCodec(), models=AnthropicModels(), files=AnthropicFiles(), json_mode=False),
     "google": Wire(chat=GoogleCodec(), embeddings=GoogleEmbeddings(), models=GoogleModels(), files=GoogleFiles()),
+    "ollama": Wire(chat=OllamaCodec(), embeddings=OllamaEmbeddings(), models=OllamaModels()),
     "azure": _compatible(openai_dialect.AZURE, OpenAIEmbeddings()),
     "groq": _compatible(openai_dialect.GROQ),
     "mistral": _compatible(openai_dialect.MISTRAL, _MISTRAL_EMBEDDINGS),
