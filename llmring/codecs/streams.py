@@ -149,10 +149,31 @@ class StreamReader(FrameReader[Event]):
 
 
 class LineReader(FrameReader[bytes]):
-    """A reader of newline-delimited JSON, where a whole reply is a stream of one line."""
+    """A reader of newline-delimited JSON.
+
+    Where a server does not stream, a whole reply is a stream of one line. That line may lack its end, which would hold
+    its text back for good; so the first line ends with its object at the latest.
+    """
 
     def __init__(self, answer: Answer[bytes], request_id: str | None) -> None:
         super().__init__(answer, LineDecoder(), request_id)
+        self._first: ObjectBuffer | None = ObjectBuffer()
+        self._fed = 0
+
+    def feed(self, data: bytes) -> list[StreamDelta]:
+        if self._first is not None:
+            data = self._end_first(self._first, data)
+        return super().feed(data)
+
+    def _end_first(self, first: "ObjectBuffer", data: bytes) -> bytes:
+        """The same bytes, with a line end behind the first object."""
+        if first.feed(data):
+            at = len(first.take()) - self._fed
+            data = data[:at] + b"\n" + data[at:]
+        if b"\n" in data:
+            self._first = None
+        self._fed += len(data)
+        return data
 
 
 def _form_of(data: bytes) -> _Form:

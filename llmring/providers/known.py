@@ -207,12 +207,21 @@ _GOOGLE = (
     Row(r"gemini-", "always", "taken", _MINIMAL_TO_HIGH, _EFFORT, "native"),
 )
 
+_THINK: tuple[Effort, ...] = ("none", *_LOW_TO_HIGH, "max")
+
+# Ollama takes words alone; its cloud takes no schemas.
+_OLLAMA = (
+    Row(r".*[:-]cloud$", efforts=_THINK, controls=_EFFORT, schema="prompt"),
+    Row(r"", efforts=_THINK, controls=_EFFORT),
+)
+
 OVERLAY: Mapping[Kind, tuple[Row, ...]] = {
     "openai": _OPENAI,
     "openai-responses": _OPENAI,
     "azure": _OPENAI,
     "anthropic": _ANTHROPIC,
     "google": _GOOGLE,
+    "ollama": _OLLAMA,
 }
 """What the registry's flags get wrong: it says of gpt-5.5 that it does not reason, of o3 that it takes a temperature.
 

@@ -15,11 +15,12 @@ from llmring.codecs.anthropic.codec import AnthropicCodec
 from llmring.codecs.capabilities import Model
 from llmring.codecs.codec import Codec, HttpReply
 from llmring.codecs.google.codec import GoogleCodec
+from llmring.codecs.ollama.codec import OllamaCodec
 from llmring.codecs.openai.chat import OpenAICodec
 from llmring.codecs.openai.dialect import AZURE, COMPATIBLE, DEEPSEEK, GROQ, MISTRAL, OPENAI, OPENROUTER
 from llmring.errors import InvalidRequest
 from llmring.refs import ModelRef
-from tests.codecs import rebuild_chat, rebuild_generate, rebuild_messages
+from tests.codecs import rebuild_chat, rebuild_generate, rebuild_messages, rebuild_ollama
 from tests.codecs.payloads import SPLITS, body_of, read_stream
 from tests.codecs.rebuilding import NotOurs
 
@@ -27,7 +28,12 @@ RECORDED = Path(__file__).parents[2].parent / "shared" / "recorded"
 if not RECORDED.is_dir():
     pytest.skip(f"no recorded exchanges at {RECORDED}", allow_module_level=True)
 
-CODECS: dict[str, Codec] = {"chat": OpenAICodec(), "messages": AnthropicCodec(), "generate": GoogleCodec()}
+CODECS: dict[str, Codec] = {
+    "chat": OpenAICodec(),
+    "messages": AnthropicCodec(),
+    "generate": GoogleCodec(),
+    "ollama-chat": OllamaCodec(),
+}
 
 # Chat completions is spoken in dialects.
 DIALECTS = {
@@ -50,6 +56,7 @@ ERRORS = {
     "google/error_429_retry_info": "RateLimited",
     "groq/error_400_tool_use_failed": "BadReply",
     "mistral/error_401_detail": "AuthFailed",
+    "ollama/error_404_model": "ModelGone",
     "ollama/v1_cloud_error_401": "AuthFailed",
     "openai/error_400_max_tokens": "Unsupported",
     "openai/error_404_model": "ModelGone",
@@ -122,7 +129,8 @@ def check(got: Completion, exchange: Exchange) -> None:
     assert got.content == summary["text"]
     finish: str = summary["finish"] or summary["blocked"]
     assert got.raw_finish_reason == finish
-    assert got.finish_reason == ("tool_calls" if finish == "STOP" and got.tool_calls else FINISHES[finish])
+    calls_win = finish in ("STOP", "stop") and got.tool_calls
+    assert got.finish_reason == ("tool_calls" if calls_win else FINISHES[finish])
     assert got.served_model == summary["model"]
     assert [(c.name, msgspec.json.decode(c.arguments)) for c in got.tool_calls] == [
         (c["name"], to_object(c["arguments"])) for c in summary["tool_calls"]
@@ -136,8 +144,9 @@ def check(got: Completion, exchange: Exchange) -> None:
         assert [block["type"] for block in got.native] in ([], summary["blocks"])
         assert got.native or set(summary["blocks"]) <= {"text", "tool_use"}
         assert sum(bool(b.get("signature") or b.get("data")) for b in got.native) == summary["signatures"]
-    if exchange.api == "generate":
+    if exchange.api in ("generate", "ollama-chat"):
         assert (got.reasoning or "") == summary["thinking"]
+    if exchange.api == "generate":
         assert sum("thoughtSignature" in part for part in got.native) == summary["signatures"]
     if "refusal" in summary:
         assert (got.refusal or "") == summary["refusal"]
@@ -159,6 +168,9 @@ def check_usage(got: Usage, sent: dict[str, Any]) -> None:
         assert got.output_tokens == sent["candidatesTokenCount"]
         assert got.reasoning_tokens == sent.get("thoughtsTokenCount", 0)
         assert sent.get("totalTokenCount", got.total_tokens) == got.total_tokens
+        return
+    if "eval_count" in sent:
+        assert got == Usage(input_tokens=sent.get("prompt_eval_count", 0), output_tokens=sent["eval_count"])
         return
     if "prompt_tokens" not in sent:
         assert got.input_tokens == sent["input_tokens"]
@@ -211,11 +223,13 @@ REBUILD: dict[str, Callable[[Body], tuple[Codec, ChatRequest]]] = {
     "chat": rebuild_chat.rebuild,
     "messages": rebuild_messages.rebuild,
     "generate": rebuild_generate.rebuild,
+    "ollama-chat": rebuild_ollama.rebuild,
 }
 PLAIN: dict[str, Callable[[Body], Body]] = {
     "chat": rebuild_chat.plain,
     "messages": rebuild_messages.plain,
     "generate": rebuild_generate.plain,
+    "ollama-chat": rebuild_ollama.plain,
 }
 
 
@@ -260,6 +274,11 @@ def test_an_answer_of_anthropics_is_given_back_as_it_came(exchange: Exchange) ->
     else:
         kept = [{name: block[name] for name in block if name != "caller"} for block in blocks]
         assert sent[1]["content"] == kept
+
+
+@pytest.mark.skip(reason="of Ollama's older /api/generate, which takes no messages: no codec speaks it")
+def test_ollama_generate_stream() -> None:
+    """The one recording of a chat that is left out."""
 
 
 def test_most_requests_can_be_rebuilt() -> None:

@@ -80,7 +80,7 @@ def test_google(name: str, reasoning: str, controls: set[str], schema_with_tools
     assert ("minimal" in found.efforts) == ("flash" in name and "3." not in name and "2." not in name)
 
 
-@pytest.mark.parametrize("kind", ["openai-compatible", "openrouter", "vllm", "ollama"])
+@pytest.mark.parametrize("kind", ["openai-compatible", "openrouter", "vllm"])
 def test_a_gateway_has_rules_of_its_own(kind: Kind) -> None:
     assert row_of(kind, "gpt-5") is None
     assert capabilities(kind, "gpt-5", None) == Capabilities()
@@ -112,3 +112,14 @@ def test_limits_that_are_swapped_are_not_enforced() -> None:
     assert (
         capabilities("openai", "o3", Published(max_input_tokens=128, max_output_tokens=272)).max_output_tokens is None
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "schema"),
+    [("qwen3:4b", "native"), ("gpt-5", "native"), ("gpt-oss:120b-cloud", "prompt"), ("glm-5:cloud", "prompt")],
+)
+def test_ollama_is_asked_to_think_by_a_word(name: str, schema: str) -> None:
+    found = capabilities("ollama", name, None)
+    assert (found.reasoning, found.schema) == ("unknown", schema)
+    assert set(found.controls) == {"effort"}
+    assert found.efforts == ("none", "low", "medium", "high", "max")
