@@ -280,8 +280,6 @@ async def test_a_parameter_that_is_refused_is_left_out() -> None:
     async with simulated() as (router, simulator):
         for name, model in MODELS.items():
             provider = model.partition(":")[0]
-            if name == "ollama":  # names no parameter but thinking
-                continue
             wire = "topP" if name == "google" else "top_p"
             await add_fault(simulator, provider, Fault(kind="unsupported_parameter", parameters=(wire,), count=1))
             response = await router.chat(model, "hi", top_p=0.97, timeout=20)

@@ -38,8 +38,6 @@ _ABOUT_ONE = tuple(
         rf"(?:'(?P<place>[\w.]{{1,99}})' : )?property {_QUOTED} is unsupported",
         # Gemini: "Unknown name "x" at 'generation_config': Cannot find field."
         rf"Unknown name {_QUOTED}(?: at '(?P<place>[\w.\[\]]{{1,99}})')?",
-        # Ollama: '"llama3.3" does not support x', and nothing else.
-        rf"^\"[^\"\n]{{1,200}}\" does not support (?P<name>{_NAME})$",
         # All: "x is not supported with this model", '"thinking.type.enabled" is not supported for this model'.
         rf"{_QUOTED} {_NOT_BY_MODEL}",
         rf"{_FIRST}(?P<name>[a-z](?:[\w.]{{0,99}}\w)?) {_NOT_BY_MODEL}",

@@ -50,7 +50,6 @@ NAMED = [
     ("body.seed: Extra inputs are not permitted; body.n: Extra inputs are not permitted", "seed"),
     ("logprobs is not supported with this model", "logprobs"),
     # Ollama.
-    ('"llama3.3" does not support top_p', "top_p"),
     # Quoted by a gateway, as JSON in JSON.
     ('Provider returned error\n{"message":"\\"top_k\\" is not supported with this model"}', "top_k"),
 ]
