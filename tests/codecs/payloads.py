@@ -25,7 +25,7 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load(provider: str) -> list[Payload]:
-    return [_load(folder) for folder in sorted((FOLDERS / provider).iterdir())]
+    return [_load(folder) for folder in sorted((FOLDERS / provider).glob("*/"))]
 
 
 def _load(folder: Path) -> Payload:
