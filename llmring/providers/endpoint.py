@@ -5,7 +5,8 @@ import msgspec
 from llmring.errors import ConfigError, Dimension, UnknownProvider
 from llmring.lockfile_providers import Kind, ProviderSettings
 from llmring.providers.budget import Limit
-from llmring.providers.known import DEFAULT_MAX_IN_FLIGHT, PROVIDERS, Known, regime
+from llmring.providers.estimate import Counting
+from llmring.providers.known import BY_CHARACTERS, DEFAULT_MAX_IN_FLIGHT, PROVIDERS, Known, family, regime
 from llmring.providers.regime import Regime
 from llmring.providers.wires import Wire, wire
 
@@ -22,6 +23,10 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str]
     wire: Wire
     needs_key: bool = True
+
+    def counting(self, model: str) -> Counting:
+        """How a model's input is counted here."""
+        return Counting(model=model, family=family(self.kind), by_characters=self.kind in BY_CHARACTERS)
 
     @property
     def regime(self) -> Regime:

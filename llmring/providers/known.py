@@ -10,6 +10,7 @@ import msgspec
 from llmring.chat import Effort
 from llmring.codecs.capabilities import Control, Reasoning, Sampling, SchemaSupport
 from llmring.lockfile_providers import Kind
+from llmring.providers.images import Family
 from llmring.providers.regime import Regime, Rule
 
 DEFAULT_MAX_IN_FLIGHT = 64
@@ -39,6 +40,23 @@ REGIMES: Mapping[Kind, Regime] = {
 
 def regime(kind: Kind) -> Regime:
     return REGIMES.get(kind, _TOTAL)
+
+
+BY_CHARACTERS: frozenset[Kind] = frozenset({"openai", "openai-responses"})
+"""Whose limits count a quarter of the characters as tokens."""
+
+FAMILIES: Mapping[Kind, Family] = {
+    "openai": "openai",
+    "openai-responses": "openai",
+    "azure": "openai",
+    "anthropic": "anthropic",
+    "google": "google",
+}
+"""Whose rule images and documents are counted by."""
+
+
+def family(kind: Kind) -> Family:
+    return FAMILIES.get(kind, "other")
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from llmring.codecs.codec import LimitUpdate
 from llmring.errors import Dimension, ProviderError, RateLimited
 from llmring.providers.breaker import Breaker, State
 from llmring.providers.budget import Budget, Reservation
-from llmring.providers.estimate import CHARACTERS_PER_TOKEN, OutputEstimate, estimate
+from llmring.providers.estimate import Counting, OutputEstimate, estimate
 from llmring.providers.line import Line
 from llmring.providers.pace import Means, Pace, pace
 from llmring.providers.readiness import READY, Busy, Readiness, Shut
@@ -94,8 +94,10 @@ class Route:
         changed: Callable[[], None],
         now: float,
         capabilities: Capabilities = Capabilities(),  # noqa: B008 - immutable
+        counting: Counting = Counting(),  # noqa: B008 - immutable
     ) -> None:
         self.ref = ref
+        self.counting = counting
         self.model = Model(name=ref.model, capabilities=capabilities)
         self.credential = credential
         self.changed = changed
@@ -130,14 +132,14 @@ class Route:
 
     def charge(self, request: ChatRequest) -> Charge:
         """What `request` is expected to take out of this route's limits."""
-        expected = estimate(request, self._output)
+        expected = estimate(request, self._output, self.counting)
         certain = msgspec.structs.replace(expected, output_tokens=0.0, max_output_tokens=float(request.max_tokens or 0))
         least = charge(self._regime, certain)
         return self.credential.budget.fit(self.budget.fit(charge(self._regime, expected), least), least)
 
     def charge_texts(self, texts: Sequence[str]) -> Charge:
         """What vectors for `texts` are expected to take out of this route's limits."""
-        tokens = float(sum(len(text) for text in texts) / CHARACTERS_PER_TOKEN)
+        tokens = float(sum(map(self.counting.text, texts)))
         needed = charge(self._regime, Estimate(input_tokens=tokens, output_tokens=0.0, max_output_tokens=0.0))
         return self.credential.budget.fit(self.budget.fit(needed, needed), needed)
 

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Protocol
 
 CHARACTERS_PER_TOKEN = 4
@@ -52,6 +53,11 @@ def load() -> bool:
         vocabulary.count("x")
     _loaded = vocabularies
     return True
+
+
+def is_loaded() -> bool:
+    """Whether `load` has done its work, or there is nothing to load."""
+    return bool(_loaded) or find_spec("rs_bpe") is None
 
 
 def vocabulary_of(model: str) -> str | None:

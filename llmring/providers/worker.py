@@ -77,6 +77,7 @@ class ProviderWorker:
                 self._wake,
                 trio.current_time(),
                 self._capabilities(ref),
+                self.endpoint.counting(model),
             )
             self._routes[model] = route
         return route

@@ -25,6 +25,7 @@ from llmring.providers.estimate import context_problem
 from llmring.providers.files import FileInfo, Files
 from llmring.providers.overlay import Published, capabilities
 from llmring.providers.structured import check_schema
+from llmring.providers.tokens import is_loaded, load
 from llmring.providers.transport import Connect, HttpxConnect
 from llmring.providers.worker import ProviderWorker
 from llmring.refs import ModelRef
@@ -217,7 +218,7 @@ class Router:
         """
         request = self._request(model, prompt, options)
         first = self.dispatcher.routes(request.model, profile)[0]
-        return context_problem(request, first.model.capabilities)
+        return context_problem(request, first.model.capabilities, first.counting)
 
     def _request(self, model: str | ChatRequest, prompt: Prompt | None, options: ChatOptions) -> ChatRequest:
         if isinstance(model, ChatRequest):
@@ -292,6 +293,7 @@ async def open_router(
             dispatcher = Dispatcher(lockfile, profile if profile is not None else settings.profile, hire, jitter)
             router = Router(dispatcher, catalog, files, calls, nursery, timeout)
             nursery.start_soon(dispatcher.watch)
+            nursery.start_soon(_load_vocabularies)
             try:
                 yield router
             except Exception as error:  # noqa: BLE001 - carried past the nursery, which would wrap it in a group
@@ -306,6 +308,12 @@ async def open_router(
         raise _first(group) from group
     if raised is not None:
         raise raised
+
+
+async def _load_vocabularies() -> None:
+    """Have text counted exactly, where the extra `tokens` is installed; until then a token is four characters."""
+    if not is_loaded():
+        await trio.to_thread.run_sync(load, abandon_on_cancel=True)
 
 
 def _check(request: ChatRequest) -> None:

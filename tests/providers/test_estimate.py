@@ -1,11 +1,24 @@
 """Estimates: a quarter of the characters in, a running mean out, never more than the caller's own bound."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmring.chat import ChatRequest, Message, Tool, ToolCall
-from llmring.providers.estimate import COLD_OUTPUT_TOKENS, OutputEstimate, estimate, input_tokens
+from llmring.chat import ChatRequest, JSONSchema, Message, Tool, ToolCall
+from llmring.codecs.capabilities import Capabilities
+from llmring.lockfile_providers import Kind, ProviderSettings
+from llmring.parts import AudioPart, DocumentPart, ImagePart, Inline, Link, RegisteredFile
+from llmring.providers.endpoint import endpoint
+from llmring.providers.estimate import (
+    COLD_OUTPUT_TOKENS,
+    Counting,
+    OutputEstimate,
+    context_problem,
+    estimate,
+    input_tokens,
+)
+from llmring.providers.images import document_tokens, image_tokens
 
 
 def request(*contents: str, max_tokens: int | None = None, tools: tuple[Tool, ...] = ()) -> ChatRequest:
@@ -76,3 +89,56 @@ def test_it_stays_within_what_was_seen_and_its_spread(answers: list[int]) -> Non
 def test_output_is_expected_within_the_callers_bound(max_tokens: int | None, expected: float, bound: float) -> None:
     about = estimate(request("abcd", max_tokens=max_tokens), OutputEstimate())
     assert (about.input_tokens, about.output_tokens, about.max_output_tokens) == (1.0, expected, bound)
+
+
+# What is not text.
+
+SIZED = Counting(model="claude-x", family="anthropic", by_characters=False)
+
+
+def test_images_documents_and_sound_are_input_too() -> None:
+    image = ImagePart(source=Link(url="https://example.com/a.png"))
+    paper = DocumentPart(source=Link(url="https://example.com/a.pdf"))
+    sound = AudioPart(source=Inline(media_type="audio/mpeg", data="A" * (16_000 * 60 * 4 // 3)))
+    asked = ChatRequest(model="a", messages=(Message(role="user", content=(image, paper, sound)),))
+    parts = image_tokens(image, "anthropic") + document_tokens(paper, "anthropic") + 60 * 32
+    assert input_tokens(asked, SIZED) == parts + 4
+
+
+def test_registered_files_are_input_too() -> None:
+    plain = request("abcd")
+    asked = msgspec.structs.replace(plain, files=("llmring-file-1", "llmring-file-2"))
+    paper = document_tokens(DocumentPart(source=RegisteredFile(id="x")), "anthropic")
+    assert input_tokens(asked, SIZED) == input_tokens(plain, SIZED) + 2 * paper
+
+
+def test_a_schema_is_input_too() -> None:
+    schema = {"type": "object", "properties": {"name": {"type": "string"}}}
+    asked = msgspec.structs.replace(request("abcd"), response_format=JSONSchema(schema=schema))
+    assert input_tokens(asked, SIZED) > input_tokens(request("abcd"), SIZED) + 10
+
+
+@pytest.mark.parametrize(
+    ("kind", "by_characters", "family"),
+    [
+        ("openai", True, "openai"),
+        ("azure", False, "openai"),
+        ("anthropic", False, "anthropic"),
+        ("vllm", False, "other"),
+    ],
+)
+def test_each_provider_counts_in_its_own_way(kind: Kind, by_characters: bool, family: str) -> None:
+    counting = endpoint("p", ProviderSettings(name="p", kind=kind, base_url="http://127.0.0.1")).counting("m")
+    assert (counting.by_characters, counting.family, counting.model) == (by_characters, family, "m")
+
+
+@pytest.mark.parametrize(
+    ("max_tokens", "problem"),
+    [(None, "Estimated input tokens (6) exceeds model input limit (5)"), (9, "Estimated input tokens (6)")],
+)
+def test_what_does_not_fit_is_told_with_numbers(max_tokens: int | None, problem: str) -> None:
+    capabilities = Capabilities(max_input_tokens=5, max_output_tokens=8)
+    found = context_problem(request("abcdefgh", max_tokens=max_tokens), capabilities, SIZED)
+    assert found is not None
+    assert found.startswith(problem)
+    assert context_problem(request("abcd"), capabilities, SIZED) is None
