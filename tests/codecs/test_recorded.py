@@ -18,9 +18,10 @@ from llmring.codecs.google.codec import GoogleCodec
 from llmring.codecs.ollama.codec import OllamaCodec
 from llmring.codecs.openai.chat import OpenAICodec
 from llmring.codecs.openai.dialect import AZURE, COMPATIBLE, DEEPSEEK, GROQ, MISTRAL, OPENAI, OPENROUTER
+from llmring.codecs.openai.responses import ResponsesCodec
 from llmring.errors import InvalidRequest
 from llmring.refs import ModelRef
-from tests.codecs import rebuild_chat, rebuild_generate, rebuild_messages, rebuild_ollama
+from tests.codecs import rebuild_chat, rebuild_generate, rebuild_messages, rebuild_ollama, rebuild_responses
 from tests.codecs.payloads import SPLITS, body_of, read_stream
 from tests.codecs.rebuilding import NotOurs
 
@@ -31,6 +32,7 @@ if not RECORDED.is_dir():
 CODECS: dict[str, Codec] = {
     "chat": OpenAICodec(),
     "messages": AnthropicCodec(),
+    "responses": ResponsesCodec(),
     "generate": GoogleCodec(),
     "ollama-chat": OllamaCodec(),
 }
@@ -60,6 +62,9 @@ ERRORS = {
     "ollama/v1_cloud_error_401": "AuthFailed",
     "openai/error_400_max_tokens": "Unsupported",
     "openai/error_404_model": "ModelGone",
+    "openai/responses_error_400_context": "ContextTooLong",
+    "openai/responses_error_401": "AuthFailed",
+    "openai/responses_error_429_insufficient_quota": "QuotaExhausted",
     "openrouter/error_401_int_code": "AuthFailed",
 }
 
@@ -72,6 +77,7 @@ FINISHES = {
     "max_tokens": "length",
     "tool_use": "tool_calls",
     "refusal": "content_filter",
+    "completed": "stop",
     "STOP": "stop",
     "MAX_TOKENS": "length",
     "MODEL_ARMOR": "content_filter",
@@ -129,16 +135,18 @@ def check(got: Completion, exchange: Exchange) -> None:
     assert got.content == summary["text"]
     finish: str = summary["finish"] or summary["blocked"]
     assert got.raw_finish_reason == finish
-    calls_win = finish in ("STOP", "stop") and got.tool_calls
+    calls_win = finish in ("STOP", "completed", "stop") and got.tool_calls
     assert got.finish_reason == ("tool_calls" if calls_win else FINISHES[finish])
     assert got.served_model == summary["model"]
     assert [(c.name, msgspec.json.decode(c.arguments)) for c in got.tool_calls] == [
-        (c["name"], to_object(c["arguments"])) for c in summary["tool_calls"]
+        (c["name"], c["input"] if "input" in c else to_object(c["arguments"])) for c in summary["tool_calls"]
     ]
     if exchange.api == "chat":
         assert (got.reasoning or "") == summary["thinking"]
         assert len(got.choices or [got]) == summary["choices"]
     assert all(c["id"] in (None, mine.id) for mine, c in zip(got.tool_calls, summary["tool_calls"], strict=True))
+    if exchange.api == "responses":
+        assert (got.reasoning or "") == summary["thinking"]
     if exchange.api == "messages":
         assert (got.reasoning or "") == summary["thinking"]
         assert [block["type"] for block in got.native] in ([], summary["blocks"])
@@ -171,6 +179,12 @@ def check_usage(got: Usage, sent: dict[str, Any]) -> None:
         return
     if "eval_count" in sent:
         assert got == Usage(input_tokens=sent.get("prompt_eval_count", 0), output_tokens=sent["eval_count"])
+        return
+    if "input_tokens_details" in sent:
+        assert (got.total_input_tokens, got.total_output_tokens) == (sent["input_tokens"], sent["output_tokens"])
+        assert got.cache_read_tokens == sent["input_tokens_details"]["cached_tokens"]
+        assert got.cache_write_tokens == sent["input_tokens_details"].get("cache_write_tokens", 0)
+        assert got.reasoning_tokens == sent["output_tokens_details"]["reasoning_tokens"]
         return
     if "prompt_tokens" not in sent:
         assert got.input_tokens == sent["input_tokens"]
@@ -222,12 +236,14 @@ Body = dict[str, Any]
 REBUILD: dict[str, Callable[[Body], tuple[Codec, ChatRequest]]] = {
     "chat": rebuild_chat.rebuild,
     "messages": rebuild_messages.rebuild,
+    "responses": rebuild_responses.rebuild,
     "generate": rebuild_generate.rebuild,
     "ollama-chat": rebuild_ollama.rebuild,
 }
 PLAIN: dict[str, Callable[[Body], Body]] = {
     "chat": rebuild_chat.plain,
     "messages": rebuild_messages.plain,
+    "responses": rebuild_responses.plain,
     "generate": rebuild_generate.plain,
     "ollama-chat": rebuild_ollama.plain,
 }
