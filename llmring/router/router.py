@@ -214,7 +214,7 @@ class Router:
     ) -> str | None:
         """What speaks against sending this to the first model of the alias, with numbers; None when nothing does.
 
-        Counted offline, so an estimate: see docs/tokens.md.
+        Counted offline: exact for the text of OpenAI's models with the extra `tokens`, an estimate otherwise.
         """
         request = self._request(model, prompt, options)
         first = self.dispatcher.routes(request.model, profile)[0]

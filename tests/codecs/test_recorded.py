@@ -298,4 +298,4 @@ def test_ollama_generate_stream() -> None:
 
 
 def test_most_requests_can_be_rebuilt() -> None:
-    assert len(REBUILT) >= 30
+    assert len(REBUILT) >= 90
