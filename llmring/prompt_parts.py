@@ -131,15 +131,20 @@ def _to_part(item: object, number: int) -> Part:
         given = msgspec.convert(item, _PartIn)
         return _READERS[type(given)](given)
     except msgspec.ValidationError as error:
-        raise InvalidRequest(f"part {number}: {_without_value(error)}") from None
+        raise InvalidRequest(f"part {number}: {_told(error, item)}") from None
     except InvalidRequest as error:
         raise InvalidRequest(f"part {number}: {error}") from None
 
 
-def _without_value(error: msgspec.ValidationError) -> str:
-    """msgspec quotes an unknown tag; cut short, for it may be anything."""
+def _told(error: msgspec.ValidationError, item: object) -> str:
+    """What is wrong with a part, cut short, for it may be anything; an unknown type with those that are known."""
+    if isinstance(item, Mapping) and item.get("type") not in _TYPES:
+        return f"unknown type {str(item.get('type'))[:40]!r}: expected one of {', '.join(_TYPES)}"
     text = str(error)
     return text if len(text) <= 200 else text[:197] + "..."
+
+
+_TYPES = ("text", "image_url", "image", "input_audio", "audio", "file", "document")
 
 
 def _text(given: _TextIn) -> Part:

@@ -187,6 +187,10 @@ def check_request(request: ChatRequest) -> None:
         raise InvalidRequest("the request holds no messages")
     for number, message in enumerate(request.messages, 1):
         _check_message(message, number)
+    for name, kinds in _KINDS.items():
+        value = getattr(request, name)
+        if value is not None and (not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)):
+            raise InvalidRequest(f"{name} must be {_KIND_NAMES[kinds]}, not {type(value).__name__}")
     for name, least in _LEAST.items():
         value = getattr(request, name)
         if value is not None and value < least:
@@ -202,6 +206,36 @@ def check_request(request: ChatRequest) -> None:
         if not file_id.startswith(REGISTERED_PREFIX):
             raise InvalidRequest(f"files are ids of register_file, which begin with {REGISTERED_PREFIX!r}")
 
+
+_Kinds = tuple[type, ...]
+_NUMBER: _Kinds = (int, float)
+_WHOLE: _Kinds = (int,)
+_FLAG: _Kinds = (bool,)
+_TEXT: _Kinds = (str,)
+_KIND_NAMES: Mapping[_Kinds, str] = {
+    _NUMBER: "a number",
+    _WHOLE: "a whole number",
+    _FLAG: "True or False",
+    _TEXT: "text",
+}
+_KINDS: Mapping[str, _Kinds] = {
+    "temperature": _NUMBER,
+    "top_p": _NUMBER,
+    "top_k": _WHOLE,
+    "max_tokens": _WHOLE,
+    "seed": _WHOLE,
+    "presence_penalty": _NUMBER,
+    "frequency_penalty": _NUMBER,
+    "logprobs": _FLAG,
+    "top_logprobs": _WHOLE,
+    "n": _WHOLE,
+    "parallel_tool_calls": _FLAG,
+    "reasoning_tokens": _WHOLE,
+    "show_reasoning": _FLAG,
+    "service_tier": _TEXT,
+    "user": _TEXT,
+    "timeout": _NUMBER,
+}
 
 _LEAST: Mapping[str, int] = {"max_tokens": 1, "top_k": 0, "top_logprobs": 0, "n": 1, "reasoning_tokens": 0}
 

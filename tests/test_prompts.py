@@ -18,7 +18,7 @@ from llmring.chat import (
     Usage,
 )
 from llmring.errors import InvalidRequest
-from llmring.parts import TextPart
+from llmring.parts import ImagePart, Link, TextPart
 from llmring.prompt_tools import to_tool_choice, to_tools
 from llmring.prompts import check_request, to_messages
 
@@ -167,6 +167,18 @@ def test_a_request_that_somebody_could_take_passes(good: ChatRequest) -> None:
         (request(USER, timeout=0), "timeout must be a positive number of seconds, not 0"),
         (request(USER, timeout=float("nan")), "timeout must be a positive number of seconds, not nan"),
         (request(USER, tool_choice=NamedTool(name="add")), "names 'add', which is not among the tools"),
+        (request(USER, temperature="hot"), "temperature must be a number, not str"),
+        (request(USER, temperature=True), "temperature must be a number, not bool"),
+        (request(USER, max_tokens=1.5), "max_tokens must be a whole number, not float"),
+        (request(USER, logprobs=1), "logprobs must be True or False, not int"),
+        (request(USER, user=5), "user must be text, not int"),
+        (request(USER, n=0), "n must be at least 1, not 0"),
+        (request(USER, reasoning_effort="hard"), "reasoning_effort is one of none, minimal, low"),
+        (request(USER, files=("a.pdf",)), "files are ids of register_file"),
+        (
+            request(Message(role="system", content=(ImagePart(source=Link(url="https://x/a.png")),))),
+            "message 1: a system message holds text only",
+        ),
     ],
 )
 def test_a_request_that_nobody_would_take_is_refused(bad: ChatRequest, reason: str) -> None:

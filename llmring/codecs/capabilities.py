@@ -29,7 +29,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
 
     `reasoning_allowance` is what to add to an answer's bound for reasoning when the caller named no budget, and
     `least_reasoning_tokens` the smallest budget that it takes. `responses`: at OpenAI it is asked by Responses, not by
-    chat completions.
+    chat completions. `object_roots`: a schema must describe an object.
     """
 
     reasoning: Reasoning = "unknown"
@@ -39,6 +39,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     schema: SchemaSupport = "native"
     schema_with_tools: bool = True
     json_mode: bool = True
+    object_roots: bool = False
     refused: frozenset[str] = frozenset()
     max_input_tokens: int | None = None
     max_output_tokens: int | None = None

@@ -43,7 +43,8 @@ def endpoint(name: str, settings: ProviderSettings | None) -> Endpoint:
     base_url = given.base_url or (known.base_url if known else None)
     if kind is None or base_url is None:
         missing = "kind" if kind is None else "base_url"
-        raise ConfigError(f"[providers.{name}] in the lockfile needs {missing}: {name!r} is not a provider we know")
+        why = "everybody has one of their own" if known is not None else f"{name!r} is not a provider we know"
+        raise ConfigError(f"[providers.{name}] in the lockfile needs {missing}: {why}")
     return Endpoint(
         name=name,
         kind=kind,

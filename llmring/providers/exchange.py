@@ -103,8 +103,9 @@ class Exchange:
         """The request as this model takes it, on the wire."""
         route, parameters = self.permit.route, self.codec.parameters
         self._request = request
-        way = structured.support(request, route.model.capabilities, parameters)
-        asked = structured.ask(request, way)
+        capabilities = route.model.capabilities
+        way = structured.support(request, capabilities, parameters)
+        asked = structured.ask(request, way, object_roots=capabilities.object_roots)
         fitted = fit(asked, route.ref, route.model, parameters, self.codec.format, stream=stream)
         call = self.codec.encode(fitted.request, route.model, stream=stream)
         self._notes = (*fitted.notes, *call.notes)

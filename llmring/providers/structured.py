@@ -35,11 +35,14 @@ def support(request: ChatRequest, capabilities: Capabilities, parameters: frozen
     return capabilities.schema
 
 
-def ask(request: ChatRequest, way: SchemaSupport) -> ChatRequest:
-    """The request as it asks for its response format in this way."""
+def ask(request: ChatRequest, way: SchemaSupport, *, object_roots: bool = False) -> ChatRequest:
+    """The request as it asks for its response format in this way. Tools' arguments are objects always."""
     wanted = request.response_format
     if wanted is None:
         return request
+    if isinstance(wanted, JSONSchema) and (way == "tool" or (way == "native" and object_roots)):
+        wanted = wrapped(wanted)
+        request = msgspec.structs.replace(request, response_format=wanted)
     match way:
         case "native":
             return _naming_json(request) if isinstance(wanted, JSONMode) else request
@@ -80,6 +83,29 @@ def _instructed(request: ChatRequest, wanted: JSONMode | JSONSchema, mode: JSONM
     return msgspec.structs.replace(request, messages=messages, response_format=mode)
 
 
+WRAPPER = "answer"
+
+
+def wrapped(wanted: JSONSchema) -> JSONSchema:
+    """The schema of an object that holds what `wanted` describes, where that is no object itself.
+
+    Definitions stay at the root, where references look for them; a schema that refers to its own root stays as it is.
+    """
+    schema = wanted.schema
+    if schema.get("type") == "object" or "properties" in schema or '"#"' in msgspec.json.encode(schema).decode():
+        return wanted
+    definitions = {name: schema[name] for name in ("$defs", "definitions") if name in schema}
+    inner = {name: value for name, value in schema.items() if name not in definitions}
+    root = {"type": "object", "properties": {WRAPPER: inner}, "required": [WRAPPER], "additionalProperties": False}
+    return msgspec.structs.replace(wanted, schema=root | definitions)
+
+
+def _unwrapped(value: Any, wanted: JSONSchema) -> Any:
+    """What a wrapper holds; `value` itself where it is none."""
+    is_wrapper = isinstance(value, dict) and value.keys() == {WRAPPER} and wrapped(wanted) is not wanted
+    return value[WRAPPER] if is_wrapper else value
+
+
 def read(completion: Completion, request: ChatRequest) -> Completion:
     """An answer to `request` with its JSON value, or with a note that says why there is none."""
     wanted = request.response_format
@@ -94,6 +120,9 @@ def read(completion: Completion, request: ChatRequest) -> Completion:
         why = "the answer is not JSON" + (", for it was cut short" if completion.finish_reason == "length" else "")
         return _invalid(completion, why)
     if isinstance(wanted, JSONSchema):
+        inner = _unwrapped(value, wanted)
+        if inner is not value:
+            value, completion = inner, msgspec.structs.replace(completion, content=_text_of(inner))
         problem = next(problems(value, wanted), None)
         if problem is not None:
             # OpenAI's strict schemas make null of what is left out.
@@ -101,6 +130,10 @@ def read(completion: Completion, request: ChatRequest) -> Completion:
             if next(problems(value, wanted), None) is not None:
                 return _invalid(completion, f"the answer does not fit the schema: {problem}")
     return msgspec.structs.replace(completion, parsed=value)
+
+
+def _text_of(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _invalid(completion: Completion, why: str) -> Completion:

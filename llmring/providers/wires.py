@@ -40,6 +40,7 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
     files: FilesCodec | None = None
     schema: SchemaSupport = "native"
     json_mode: bool = True
+    object_roots: bool = False
 
     def codec(self, capabilities: Capabilities) -> Codec:
         """The codec for a model's chat calls."""
@@ -48,7 +49,9 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
     def bounded(self, capabilities: Capabilities) -> Capabilities:
         """A model's capabilities behind this server."""
         schema = capabilities.schema if self.schema == "native" else self.schema
-        return msgspec.structs.replace(capabilities, schema=schema, json_mode=self.json_mode)
+        return msgspec.structs.replace(
+            capabilities, schema=schema, json_mode=self.json_mode, object_roots=self.object_roots
+        )
 
 
 # Nothing is known of how much a server takes at once: what the smallest of them do.
@@ -64,6 +67,7 @@ def _compatible(dialect: Dialect, embeddings: EmbeddingsCodec | None = _EMBEDDIN
         models=OpenAIModels(),
         schema=schema,
         json_mode=dialect.json_mode,
+        object_roots=dialect.strict_schemas,
     )
 
 
@@ -74,8 +78,9 @@ WIRES: Mapping[Kind, Wire] = {
         embeddings=OpenAIEmbeddings(),
         models=OpenAIModels(),
         files=OpenAIFiles(),
+        object_roots=True,
     ),
-    "openai-responses": Wire(chat=ResponsesCodec(), embeddings=_EMBEDDINGS, models=OpenAIModels()),
+    "openai-responses": Wire(chat=ResponsesCodec(), embeddings=_EMBEDDINGS, models=OpenAIModels(), object_roots=True),
     "openai-compatible": _compatible(openai_dialect.COMPATIBLE),
     "anthropic": Wire(chat=AnthropicCodec(), models=AnthropicModels(), files=AnthropicFiles(), json_mode=False),
     "google": Wire(chat=GoogleCodec(), embeddings=GoogleEmbeddings(), models=GoogleModels(), files=GoogleFiles()),

@@ -147,6 +147,35 @@ def test_nulls_that_stand_for_what_was_left_out_are_taken_away() -> None:
     assert got.notes == ()
 
 
+LIST = JSONSchema(schema={"type": "array", "items": {"$ref": "#/$defs/word"}, "$defs": {"word": {"type": "string"}}})
+
+
+def test_what_is_no_object_is_asked_for_in_one_and_taken_out_again() -> None:
+    asked = ask(request(LIST), "native", object_roots=True)
+    assert isinstance(asked.response_format, JSONSchema)
+    assert asked.response_format.schema == {
+        "type": "object",
+        "properties": {"answer": {"type": "array", "items": {"$ref": "#/$defs/word"}}},
+        "required": ["answer"],
+        "additionalProperties": False,
+        "$defs": {"word": {"type": "string"}},
+    }
+    got = read(completion('{"answer": ["a", "b"]}'), request(LIST))
+    assert (got.parsed, got.content, got.notes) == (["a", "b"], '["a","b"]', ())
+    assert ask(request(LIST), "tool").tools[0].parameters == asked.response_format.schema
+    assert ask(request(LIST), "native").response_format is LIST
+    assert ask(request(), "native", object_roots=True).response_format == WANTED
+
+
+def test_a_list_that_came_without_its_object_is_taken_as_it_is() -> None:
+    assert read(completion('["a"]'), request(LIST)).parsed == ["a"]
+
+
+def test_an_object_with_that_very_name_is_no_wrapper() -> None:
+    own = JSONSchema(schema={"type": "object", "properties": {"answer": {"type": "string"}}})
+    assert read(completion('{"answer": "a"}'), request(own)).parsed == {"answer": "a"}
+
+
 def test_a_note_never_quotes_the_answer() -> None:
     got = read(completion('{"name":"Ada","secret":"hunter2"}'), request())
     assert is_invalid(got)
