@@ -15,6 +15,9 @@ from llmring.errors import ConfigError, LockfileMissing
 LOCKFILE_VARIABLE = "LLMRING_LOCKFILE_PATH"
 PROFILE_VARIABLE = "LLMRING_PROFILE"
 LOCKFILE_NAME = "llmring.lock"
+BASE_URL_VARIABLES: Mapping[str, str] = {"ollama": "OLLAMA_BASE_URL"}
+"""By provider, the variable that says where it is, where the lockfile does not."""
+
 BUNDLED_LOCKFILE = Path(__file__).parent / LOCKFILE_NAME
 """The lockfile of last resort: one alias, `advisor`."""
 
@@ -59,6 +62,15 @@ def _named(path: Path, directory: Path, who: str) -> Path:
     if path.is_dir():
         raise LockfileMissing(path, f"is a directory, not a file (named by {who})")
     return path
+
+
+def read_base_url(provider: str, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Where `provider` is, by the environment; None where that does not say. Raises ConfigError for what is no URL."""
+    variable = BASE_URL_VARIABLES.get(provider)
+    value = environ.get(variable, "").strip().rstrip("/") if variable is not None else ""
+    if value and not value.startswith(("http://", "https://")):
+        raise ConfigError(f"{variable} must be an http or https URL, such as 'http://localhost:11434'")
+    return value or None
 
 
 def read_key(variables: Sequence[str], environ: Mapping[str, str] = os.environ) -> str | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from llmring.config import BUNDLED_LOCKFILE, Settings, find_lockfile, read_key, read_settings
+from llmring.config import BUNDLED_LOCKFILE, Settings, find_lockfile, read_base_url, read_key, read_settings
 from llmring.errors import ConfigError, LockfileMissing
 from llmring.lockfile import read_lockfile
 from llmring.registry.store import read_bundled
@@ -115,6 +115,23 @@ def test_a_key_that_no_header_can_carry_is_refused_by_the_name_of_its_variable(v
     assert "OPENAI_API_KEY holds a character that no key has" in str(caught.value)
     assert "sk-" not in str(caught.value)
     assert "sk-" not in repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("provider", "value", "url"),
+    [
+        ("ollama", "http://gpu:11434/", "http://gpu:11434"),
+        ("ollama", " ", None),
+        ("openai", "http://gpu:11434", None),
+    ],
+)
+def test_the_environment_may_say_where_a_provider_is(provider: str, value: str, url: str | None) -> None:
+    assert read_base_url(provider, {"OLLAMA_BASE_URL": value}) == url
+
+
+def test_what_is_no_url_is_refused_by_the_name_of_its_variable() -> None:
+    with pytest.raises(ConfigError, match="OLLAMA_BASE_URL must be an http or https URL"):
+        read_base_url("ollama", {"OLLAMA_BASE_URL": "gpu:11434"})
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -33,22 +33,25 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         return regime(self.kind)
 
 
-def endpoint(name: str, settings: ProviderSettings | None) -> Endpoint:
-    """What is known of provider `name`, under what the lockfile says of it. Raises UnknownProvider or ConfigError."""
+def endpoint(name: str, settings: ProviderSettings | None, base_url: str | None = None) -> Endpoint:
+    """What is known of provider `name`, under `base_url`, under what the lockfile says of it.
+
+    Raises UnknownProvider or ConfigError.
+    """
     known = PROVIDERS.get(name)
     if known is None and settings is None:
         raise UnknownProvider(name, sorted(PROVIDERS), where="; for another one write a [providers.<name>] table")
     given = settings if settings is not None else ProviderSettings(name=name)
     kind = given.kind or (known.kind if known else None)
-    base_url = given.base_url or (known.base_url if known else None)
-    if kind is None or base_url is None:
+    address = given.base_url or base_url or (known.base_url if known else None)
+    if kind is None or address is None:
         missing = "kind" if kind is None else "base_url"
         why = "everybody has one of their own" if known is not None else f"{name!r} is not a provider we know"
         raise ConfigError(f"[providers.{name}] in the lockfile needs {missing}: {why}")
     return Endpoint(
         name=name,
         kind=kind,
-        base_url=base_url,
+        base_url=address,
         key_variables=_key_variables(given, known),
         limits=_limits(given),
         max_in_flight=given.max_in_flight or DEFAULT_MAX_IN_FLIGHT,

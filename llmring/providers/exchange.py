@@ -4,7 +4,7 @@ Runs in the caller's task. However it ends (answer, error, time out, cancel), th
 of it, and the connection goes back or is thrown away.
 """
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ import trio
 
 from llmring.chat import ChatRequest, Completion, NativeTurn, Note, Usage
 from llmring.codecs.codec import Codec, HttpCall, HttpReply, StreamDecoder, StreamDelta
-from llmring.errors import AttemptTimeout, BadReply, DeadlineReached, ProviderError
+from llmring.errors import AttemptTimeout, BadReply, DeadlineReached, ProviderError, Unsupported
 from llmring.providers import structured
 from llmring.providers.fit import fit
 from llmring.providers.route import Outcome, Permit
@@ -109,6 +109,8 @@ class Exchange:
         fitted = fit(asked, route.ref, route.model, parameters, self.codec.format, stream=stream)
         call = self.codec.encode(fitted.request, route.model, stream=stream)
         self._notes = (*fitted.notes, *call.notes)
+        if request.strict_params:
+            _check_strictly(call.notes)
         return call
 
     def decode(self, reply: HttpReply) -> Completion:
@@ -264,6 +266,13 @@ class LiveStream:
         if not self._closed:
             self._closed = True
             await self._exchange.left(self.partial().usage)
+
+
+def _check_strictly(notes: Iterable[Note]) -> None:
+    """Under strict_params, what the format cannot carry is refused. Raises Unsupported."""
+    for note in notes:
+        if note.action == "dropped":
+            raise Unsupported(f"strict_params is set: {note}")
 
 
 def _joined(deltas: list[StreamDelta]) -> StreamDelta:

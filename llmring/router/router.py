@@ -16,7 +16,7 @@ import trio
 
 from llmring.chat import ChatRequest, ChatResponse, Completion, EmbedResponse, JSONSchema, LiveModel
 from llmring.codecs.capabilities import Capabilities
-from llmring.config import find_lockfile, read_key, read_settings
+from llmring.config import find_lockfile, read_base_url, read_key, read_settings
 from llmring.errors import InvalidRequest
 from llmring.lockfile import Lockfile, ProviderSettings, read_lockfile
 from llmring.prompts import ChatOptions, Prompt, check_request, to_request
@@ -284,7 +284,7 @@ async def open_router(
         async with trio.open_nursery() as nursery:
 
             def hire(name: str, provider: ProviderSettings | None) -> ProviderWorker:
-                about = endpoint(name, provider)
+                about = endpoint(name, provider, read_base_url(name))
                 key = read_key(about.key_variables) if keys is None else read_key(about.key_variables, keys)
                 worker = ProviderWorker(about, key, connect, jitter, partial(_capabilities, catalog, about), files)
                 nursery.start_soon(worker.run)

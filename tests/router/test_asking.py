@@ -143,6 +143,15 @@ async def test_with_strict_params_nothing_is_sent_that_the_format_cannot_say() -
     assert provider.calls == []
 
 
+async def test_with_strict_params_what_a_codec_would_drop_is_refused_too() -> None:
+    async with world({"second": [answer("hi")]}) as (router, provider):
+        loose = await router.chat("anthropic:second", "hello", stop=["x", " "])
+        with pytest.raises(AllModelsFailed, match="strict_params is set: stop dropped"):
+            await router.chat("anthropic:second", "hello", stop=["x", " "], strict_params=True)
+    assert loose.content == "hi"
+    assert len(provider.calls) == 1
+
+
 @pytest.mark.parametrize("parameter", ["messages", "model", "top_p", "no_such_thing"])
 async def test_what_cannot_be_left_out_moves_on_to_the_next_model(parameter: str) -> None:
     async with world({"first": [refused(parameter)], "second": [answer("hi")]}) as (router, provider):
