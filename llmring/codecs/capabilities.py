@@ -3,6 +3,7 @@
 What is not known is allowed: a provider's own refusal is better than a wrong guess of ours, and is learned from.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -21,6 +22,18 @@ the prompt; the prompt alone."""
 
 Control = Literal["effort", "budget"]
 """How reasoning is asked for: by a word, or by a number of tokens."""
+
+
+EFFORT_TOKENS: Mapping[Effort, int] = {
+    "none": 0,
+    "minimal": 1024,
+    "low": 2048,
+    "medium": 8192,
+    "high": 16_384,
+    "xhigh": 24_576,
+    "max": 32_768,
+}
+"""The budget that stands for an effort where a model takes only budgets, and the other way round."""
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +59,14 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_allowance: int = 2000
     least_reasoning_tokens: int = 0
     responses: bool = False
+
+    def allowance(self, effort: Effort | None, tokens: int | None) -> int:
+        """How many tokens the model may use for reasoning: the caller's budget, or what stands for the effort."""
+        if tokens:
+            return max(tokens, self.least_reasoning_tokens)
+        if effort is not None:
+            return max(EFFORT_TOKENS[effort], self.reasoning_allowance)
+        return self.reasoning_allowance
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from llmring.chat import ChatRequest, Effort, Message, Note
-from llmring.codecs.capabilities import Capabilities, Control, Model
+from llmring.codecs.capabilities import EFFORT_TOKENS, Capabilities, Control, Model
 from llmring.errors import Unsupported
 from llmring.refs import ModelRef
 
@@ -46,17 +46,6 @@ HINTS = frozenset({"cache", "user", "show_reasoning"})
 """Dropped without a note: the answer is the same."""
 
 EFFORTS: tuple[Effort, ...] = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-
-EFFORT_TOKENS: Mapping[Effort, int] = {
-    "none": 0,
-    "minimal": 1024,
-    "low": 2048,
-    "medium": 8192,
-    "high": 16_384,
-    "xhigh": 24_576,
-    "max": 32_768,
-}
-"""The budget that stands for an effort where a model takes only budgets, and the other way round."""
 
 _ABSENT = ChatRequest(model="", messages=())
 
@@ -233,17 +222,8 @@ def _bound(request: ChatRequest, capabilities: Capabilities, changes: dict[str, 
     if most is not None and bound > most:
         yield Note(parameter="max_tokens", action="changed", why=f"the model gives at most {most} tokens")
     if active:
-        bound += allowance(request, capabilities)
+        bound += capabilities.allowance(request.reasoning_effort, request.reasoning_tokens)
     changes["max_tokens"] = bound if most is None else min(bound, most)
-
-
-def allowance(request: ChatRequest, capabilities: Capabilities) -> int:
-    """How many tokens a model that reasons may use for it: the caller's budget, or what stands for the effort."""
-    if request.reasoning_tokens:
-        return max(request.reasoning_tokens, capabilities.least_reasoning_tokens)
-    if request.reasoning_effort is not None:
-        return max(EFFORT_TOKENS[request.reasoning_effort], capabilities.reasoning_allowance)
-    return capabilities.reasoning_allowance
 
 
 # What a provider's refusal teaches.

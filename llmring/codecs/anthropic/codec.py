@@ -176,7 +176,8 @@ class _Spelling:
             return request.max_tokens
         bound = DEFAULT_MAX_TOKENS
         if self._asks_to_reason or self._reasons_by_itself:
-            bound += max(request.reasoning_tokens or capabilities.reasoning_allowance, LEAST_BUDGET_TOKENS)
+            allowed = capabilities.allowance(request.reasoning_effort, request.reasoning_tokens)
+            bound += max(allowed, LEAST_BUDGET_TOKENS)
         return min(bound, capabilities.max_output_tokens or bound)
 
     def _thinking(self, messages: Blocks, max_tokens: int) -> Block | None:
