@@ -13,7 +13,7 @@ import trio
 from llmring.chat import ChatRequest, Completion, Embeddings, LiveModel
 from llmring.codecs.capabilities import Capabilities
 from llmring.codecs.codec import EmbeddingsCodec, HttpCall, HttpReply, LocalFile, StoredFile
-from llmring.errors import BadReply, MissingKey, Unsupported
+from llmring.errors import BadReply, MissingKey, ProviderError, Unsupported
 from llmring.parts import ProviderFile
 from llmring.providers.budget import Budget
 from llmring.providers.endpoint import Endpoint
@@ -160,8 +160,13 @@ class ProviderWorker:
     async def _delete(self, file: ProviderFile) -> None:
         codec = self.endpoint.wire.files
         assert codec is not None, "asked for only where there are files"
-        with time_limit(DELETE_SECONDS, "answer"):
-            await self._call(codec.delete(file))
+        try:
+            with time_limit(DELETE_SECONDS, "answer"):
+                await self._call(codec.delete(file))
+        except ProviderError as error:
+            # Gone already, by its time or by other hands: that is what was asked for.
+            if error.status != 404:
+                raise
 
     async def _with_files(self, request: ChatRequest, form: str) -> ChatRequest:
         """The request with its registered files brought here."""
