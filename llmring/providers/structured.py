@@ -85,6 +85,9 @@ def _instructed(request: ChatRequest, wanted: JSONMode | JSONSchema, mode: JSONM
 
 WRAPPER = "answer"
 
+MOST_LEVELS = 64
+"""An answer that is nested deeper is not checked, but called invalid: checking is recursive."""
+
 
 def wrapped(wanted: JSONSchema) -> JSONSchema:
     """The schema of an object that holds what `wanted` describes, where that is no object itself.
@@ -199,11 +202,34 @@ def problems(value: object, wanted: JSONSchema) -> Iterator[str]:
     from jsonschema.exceptions import UnknownType
     from referencing.exceptions import Unresolvable
 
+    if _depth(value) > MOST_LEVELS:
+        yield f"nested more than {MOST_LEVELS} levels deep"
+        return
     try:
         for error in _validator(msgspec.json.encode(wanted.schema)).iter_errors(value):
             yield f"{error.json_path}: {error.validator} {_shown(error.validator_value)}"
     except (Unresolvable, UnknownType, RecursionError) as error:
         yield f"the schema cannot be followed: {type(error).__name__}"
+    except BaseException as error:
+        # A schema that stands for itself recurses until the Rust below jsonschema (rpds) gives up, and what that
+        # raises is no Exception and has no name to import.
+        if type(error).__name__ != "PanicException":
+            raise
+        yield "the schema cannot be followed: it stands for itself"
+
+
+def _depth(value: object) -> int:
+    """How deep lists and objects are nested, counted to one more than MOST_LEVELS."""
+    level, inner = 0, [value]
+    while inner and level <= MOST_LEVELS:
+        inner = [
+            item
+            for outer in inner
+            if isinstance(outer, dict | list)
+            for item in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        level += 1
+    return level
 
 
 def _shown(rule: object) -> str:

@@ -223,6 +223,25 @@ def test_a_reference_to_elsewhere_is_never_fetched() -> None:
     assert list(problems({}, remote)) == ["the schema cannot be followed: _WrappedReferencingError"]
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "#"},
+        {"anyOf": [{"$ref": "#"}, {"type": "string"}]},
+        {"properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"allOf": [{"$ref": "#/$defs/a"}]}}},
+    ],
+)
+def test_a_schema_that_stands_for_itself_is_no_crash(schema: JSONObject) -> None:
+    found = list(problems({"a": 1}, JSONSchema(schema=schema)))
+    assert [problem.startswith("the schema cannot be followed") for problem in found] == [True]
+
+
+def test_an_answer_that_is_nested_without_end_is_no_crash() -> None:
+    tree = JSONSchema(schema={"type": "array", "items": {"$ref": "#"}})
+    assert list(problems([[[]]], tree)) == []
+    assert read(completion("[" * 500 + "]" * 500), request(tree)).parsed is None
+
+
 def test_asking_again_gives_the_answer_back_with_what_is_wrong() -> None:
     got = read(completion("Ada"), request())
     again = asked_again(request(), got)
