@@ -128,12 +128,24 @@ def _to_part(item: object, number: int) -> Part:
     if isinstance(item, TextPart | ImagePart | DocumentPart | AudioPart):
         return item
     try:
+        if _is_ours(item):
+            ours: Part = msgspec.convert(item, Part)
+            return ours
         given = msgspec.convert(item, _PartIn)
         return _READERS[type(given)](given)
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"part {number}: {_told(error, item)}") from None
     except InvalidRequest as error:
         raise InvalidRequest(f"part {number}: {error}") from None
+
+
+_OUR_SOURCES = frozenset({"inline", "link", "registered", "provider"})
+
+
+def _is_ours(item: object) -> bool:
+    """Whether a dictionary is a part of ours, written as JSON and read again."""
+    source = item.get("source") if isinstance(item, Mapping) else None
+    return isinstance(source, Mapping) and source.get("type") in _OUR_SOURCES
 
 
 def _told(error: msgspec.ValidationError, item: object) -> str:

@@ -4,11 +4,12 @@ from base64 import b64encode
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmring.chat import Cache, JSONMode, JSONSchema
+from llmring.chat import Cache, JSONMode, JSONSchema, Message, NativeTurn, ToolCall
 from llmring.errors import InvalidRequest
 from llmring.parts import (
     AudioPart,
@@ -24,6 +25,7 @@ from llmring.parts import (
 from llmring.prompt_formats import to_cache, to_response_format
 from llmring.prompt_parts import to_content
 from llmring.prompts import to_messages
+from llmring.refs import ModelRef
 
 PNG = Inline(media_type="image/png", data="AAEC")
 PDF = Inline(media_type="application/pdf", data="AAEC")
@@ -76,6 +78,25 @@ PDF = Inline(media_type="application/pdf", data="AAEC")
 def test_each_spelling_of_a_part_is_read(spelled: Any, part: Part) -> None:
     assert to_content([spelled]) == (part,)
     assert to_content([part]) == (part,)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Message(role="user", content=(TextPart(text="a", cache="1h"), ImagePart(source=PNG, detail="low"))),
+        Message(role="user", content=(DocumentPart(source=RegisteredFile(id="llmring-file-1"), name="a"),)),
+        Message(role="user", content=(AudioPart(source=Link(url="https://x/a.mp3")),)),
+        Message(role="user", content=(DocumentPart(source=ProviderFile(id="f", uri="u", media_type="m")),)),
+        Message(
+            role="assistant",
+            tool_calls=(ToolCall(id="c", name="f", arguments="{}"),),
+            native=NativeTurn(origin=ModelRef("openai", "m:1"), format="openai-responses", items=({"type": "x"},)),
+        ),
+        Message(role="tool", tool_call_id="c", content="r", is_error=True, cache="5m"),
+    ],
+)
+def test_a_conversation_that_was_written_as_json_is_read_again(message: Message) -> None:
+    assert to_messages([msgspec.json.decode(msgspec.json.encode(message))]) == (message,)
 
 
 @pytest.mark.parametrize(
