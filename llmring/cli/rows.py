@@ -108,6 +108,8 @@ class Rows:
             return InvalidRequest(f"line {number}: {error}"), mark
         except (InvalidRequest, UnicodeDecodeError) as error:
             return InvalidRequest(f"line {number}: {error}"), mark
+        except RecursionError:
+            return InvalidRequest(f"line {number}: nested too deeply"), mark
 
     def _request(self, given: _RowIn) -> ChatRequest:
         if (given.prompt is None) == (given.messages is None):

@@ -4,6 +4,7 @@ Runs in the caller's task. However it ends (answer, error, time out, cancel), th
 of it, and the connection goes back or is thrown away.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -13,7 +14,7 @@ import trio
 
 from llmring.chat import ChatRequest, Completion, NativeTurn, Note, Usage
 from llmring.codecs.codec import Codec, HttpCall, HttpReply, StreamDecoder, StreamDelta
-from llmring.errors import AttemptTimeout, BadReply, DeadlineReached, ProviderError, Unsupported
+from llmring.errors import AttemptTimeout, BadReply, DeadlineReached, ProviderError, TransportBroken, Unsupported
 from llmring.providers import structured
 from llmring.providers.fit import fit
 from llmring.providers.route import Outcome, Permit
@@ -151,8 +152,10 @@ class Exchange:
         self.permit.settle(self._outcome(error, seen), now, seen)
         if isinstance(error, ProviderError):
             error.model = self.permit.route.ref
-            error.sent = error.sent and self._sent
-            if self._sent:
+            # The upload of a file is answered too, before the request itself is sent.
+            answered = self._sent or error.status is not None
+            error.sent = error.sent and answered
+            if answered:
                 self.permit.route.failed(self.permit, error, now)
         await self._close(clean=self._refused and self._read_to_end)
 
@@ -195,7 +198,7 @@ class LiveStream:
         self._with_files = with_files
         self._decoder: StreamDecoder
         self._held: list[StreamDelta] = []
-        self._given = 0
+        self._given = ""
         self._closed = False
         self.completion: Completion | None = None
 
@@ -213,33 +216,40 @@ class LiveStream:
             raise
 
     async def _hold_back(self) -> None:
+        """Never gives up waiting for bytes half-way: a body whose reading was cancelled cannot be read on."""
         pieces = size = 0
-        until = trio.current_time() + BETWEEN_SECONDS
+        until = math.inf
         while not self._held and self.completion is None:
-            data = None
-            with trio.move_on_at(until):
-                data = await self._exchange.receive()
-            if data is None or pieces == HELD_BACK_PIECES or size > HELD_BACK_BYTES:
-                return
+            data = await self._exchange.receive()
             if pieces == 0:
                 until = trio.current_time() + HELD_BACK_SECONDS
             pieces, size = pieces + 1, size + len(data)
             self._take(data)
+            if pieces == HELD_BACK_PIECES or size > HELD_BACK_BYTES or trio.current_time() >= until:
+                return
 
     def _take(self, data: bytes) -> None:
         if data:
             for delta in self._decoder.feed(data):
                 self._held.append(delta)
-                self._given += len(delta.content)
+                self._given += delta.content
             return
-        self.completion = self._exchange.finish(self._decoder.close())
-        # What does not come as text (a tool's arguments that are the answer), or only with the end.
-        rest = self.completion.content[self._given :]
-        if rest:
-            self._held.append(StreamDelta(content=rest))
+        read = self._decoder.close()
+        self.completion = self._exchange.finish(read)
+        content = self.completion.content
+        if content.startswith(self._given):
+            # What comes only with the end.
+            content = content[len(self._given) :]
+        elif len(self.completion.tool_calls) == len(read.tool_calls):
+            content = ""
+        # Else the answer was a tool's arguments, which do not come as text.
+        if content:
+            self._held.append(StreamDelta(content=content))
 
     async def receive(self) -> StreamDelta | None:
         """The next text; None at the end, when `completion` is whole. Raises a ProviderError when the stream breaks."""
+        if self._closed and self.completion is None:
+            raise TransportBroken("the stream was closed before its end")
         try:
             while not self._held and self.completion is None:
                 with time_limit(BETWEEN_SECONDS, "next piece of the stream"):
@@ -268,10 +278,14 @@ class LiveStream:
             await self._exchange.left(self.partial().usage)
 
 
+_CONTENT = frozenset({"messages", "response_format", "tools"})
+"""What formats spell differently without doing anything else than was asked."""
+
+
 def _check_strictly(notes: Iterable[Note]) -> None:
     """Under strict_params, what the format cannot carry is refused. Raises Unsupported."""
     for note in notes:
-        if note.action == "dropped":
+        if note.action == "dropped" or (note.action == "changed" and note.parameter not in _CONTENT):
             raise Unsupported(f"strict_params is set: {note}")
 
 

@@ -126,12 +126,12 @@ class Files:
         for name, copy in list(file.copies.items()):
             try:
                 await copy.place.delete(copy.stored.file)
-                del file.copies[name]
+                file.copies.pop(name, None)
             except ProviderError as error:
                 failed = failed or error
         if failed is not None:
             raise failed
-        del self._files[file_id]
+        self._files.pop(file_id, None)
         return True
 
     async def put(self, request: ChatRequest, place: Place) -> ChatRequest:

@@ -47,7 +47,7 @@ HINTS = frozenset({"cache", "user", "show_reasoning"})
 
 EFFORTS: tuple[Effort, ...] = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
-_ABSENT = ChatRequest(model="", messages=())
+ABSENT = ChatRequest(model="", messages=())
 
 
 class Fitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,11 +72,12 @@ def fit(
     """
     capabilities = model.capabilities
     changes: dict[str, Any] = {}
-    notes = [*_reason(request, capabilities, changes)]
-    active = reasons(request, capabilities)
+    notes = [*_reason(request, capabilities, parameters, changes)]
+    # What is not asked for after all costs nothing.
+    active = reasons(msgspec.structs.replace(request, **changes), capabilities)
     for name, why in _not_taken(request, capabilities, parameters, active):
         if _is_set(request, changes, name):
-            changes[name] = getattr(_ABSENT, name)
+            changes[name] = getattr(ABSENT, name)
             if name not in HINTS:
                 notes.append(Note(parameter=name, action="dropped", why=why))
     if stream and (request.n or 1) > 1 and "n" not in changes:
@@ -110,7 +111,7 @@ def without_native(request: ChatRequest) -> ChatRequest:
 
 def _is_set(request: ChatRequest, changes: Mapping[str, Any], name: str) -> bool:
     value = changes.get(name, getattr(request, name))
-    return bool(value != getattr(_ABSENT, name))
+    return bool(value != getattr(ABSENT, name))
 
 
 def _not_taken(
@@ -155,7 +156,9 @@ def _asked(request: ChatRequest) -> tuple[bool, bool]:
     return asked, not asked and (effort == "none" or tokens == 0)
 
 
-def _reason(request: ChatRequest, capabilities: Capabilities, changes: dict[str, Any]) -> Iterator[Note]:
+def _reason(
+    request: ChatRequest, capabilities: Capabilities, parameters: frozenset[str], changes: dict[str, Any]
+) -> Iterator[Note]:
     """Spell the reasoning that is asked for as the model takes it: by a word or by a budget."""
     asked, off = _asked(request)
     if not asked and not off:
@@ -164,7 +167,8 @@ def _reason(request: ChatRequest, capabilities: Capabilities, changes: dict[str,
     if off and capabilities.reasoning in ("never", "optional") and "none" not in capabilities.efforts:
         return
     effort, tokens = request.reasoning_effort, request.reasoning_tokens
-    controls = capabilities.controls - {_CONTROLS[name] for name in capabilities.refused & _CONTROLS.keys()}
+    taken = (parameters & _CONTROLS.keys()) - capabilities.refused
+    controls = capabilities.controls & {_CONTROLS[name] for name in taken}
     if capabilities.reasoning == "never" or not controls:
         yield Note(parameter="reasoning_effort", action="dropped", why="the model takes no such parameter")
     elif "effort" in controls and (effort is not None or "budget" not in controls):
@@ -293,6 +297,6 @@ def can_go_without(request: ChatRequest, name: str) -> bool:
         return any(message.native is not None for message in request.messages)
     if name in ("stream_options", "include"):
         return True
-    return bool(getattr(request, name) != getattr(_ABSENT, name)) or (
+    return bool(getattr(request, name) != getattr(ABSENT, name)) or (
         name == "reasoning_tokens" and request.reasoning_effort is not None
     )

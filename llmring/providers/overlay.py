@@ -61,7 +61,6 @@ def _published(published: Published) -> Capabilities:
     return Capabilities(
         sampling="taken" if "temperature" in can else "refused",
         schema="native" if "json_schema" in can else "json" if "json" in can else "prompt",
-        refused=frozenset() if "tool_choice" in can else frozenset({"tool_choice"}),
         max_input_tokens=most_in,
         max_output_tokens=plausible,
         reasoning_allowance=published.reasoning_tokens or Capabilities().reasoning_allowance,

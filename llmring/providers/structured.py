@@ -8,11 +8,12 @@ not fit is still the answer: it was paid for, and a note says what is wrong with
 import json
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import takewhile
 from typing import Any
 
 import msgspec
 
-from llmring.chat import ChatRequest, Completion, JSONMode, JSONSchema, Message, NamedTool, Note, Tool
+from llmring.chat import ChatRequest, Completion, JSONMode, JSONSchema, Message, NamedTool, Note, Tool, ToolChoice
 from llmring.codecs.capabilities import Capabilities, SchemaSupport
 from llmring.codecs.schemas.dialects import without_added_nulls
 from llmring.errors import InvalidRequest
@@ -67,9 +68,16 @@ def _with_tool(request: ChatRequest, wanted: JSONSchema) -> ChatRequest:
     return msgspec.structs.replace(
         request,
         tools=(*request.tools, tool),
-        tool_choice="required" if request.tools else NamedTool(name=ANSWER_TOOL),
+        tool_choice=_choice(request),
         response_format=None,
     )
+
+
+def _choice(request: ChatRequest) -> ToolChoice:
+    """The caller's own tools may be called first, unless the caller forbade that."""
+    if isinstance(request.tool_choice, NamedTool):
+        return request.tool_choice
+    return "required" if request.tools and request.tool_choice != "none" else NamedTool(name=ANSWER_TOOL)
 
 
 def _instructed(request: ChatRequest, wanted: JSONMode | JSONSchema, mode: JSONMode | None) -> ChatRequest:
@@ -77,7 +85,7 @@ def _instructed(request: ChatRequest, wanted: JSONMode | JSONSchema, mode: JSONM
     if isinstance(wanted, JSONSchema):
         schema = msgspec.json.encode(wanted.schema).decode()
         text = f"{_IN_JSON} It must fit this JSON schema:\n{schema}"
-    first = sum(1 for message in request.messages if message.role == "system")
+    first = len(list(takewhile(lambda message: message.role == "system", request.messages)))
     system = Message(role="system", content=text)
     messages = (*request.messages[:first], system, *request.messages[first:])
     return msgspec.structs.replace(request, messages=messages, response_format=mode)
@@ -129,10 +137,18 @@ def read(completion: Completion, request: ChatRequest) -> Completion:
         problem = next(problems(value, wanted), None)
         if problem is not None:
             # OpenAI's strict schemas make null of what is left out.
-            value = without_added_nulls(value, wanted.schema)
+            value = _without_nulls(value, wanted)
             if next(problems(value, wanted), None) is not None:
                 return _invalid(completion, f"the answer does not fit the schema: {problem}")
     return msgspec.structs.replace(completion, parsed=value)
+
+
+def _without_nulls(value: Any, wanted: JSONSchema) -> Any:
+    try:
+        return without_added_nulls(value, wanted.schema)
+    except InvalidRequest:
+        # A schema that could not be made strict: no nulls were added.
+        return value
 
 
 def _text_of(value: Any) -> str:
@@ -178,7 +194,7 @@ def check_schema(wanted: JSONSchema) -> None:
 
     try:
         _validator(msgspec.json.encode(wanted.schema))
-    except (exceptions.SchemaError, RecursionError) as error:
+    except Exception as error:  # noqa: BLE001 - a schema may be anything, and then anything is raised
         where = f" at {error.json_path}" if isinstance(error, exceptions.SchemaError) else ""
         raise InvalidRequest(f"response_format: the schema is not valid JSON schema{where}") from None
 
@@ -199,23 +215,20 @@ def _validator(schema: bytes) -> Any:
 def problems(value: object, wanted: JSONSchema) -> Iterator[str]:
     """What in `value` does not fit, place and rule, without quoting the value. Never raises for a schema that was
     checked."""
-    from jsonschema.exceptions import UnknownType
-    from referencing.exceptions import Unresolvable
-
     if _depth(value) > MOST_LEVELS:
         yield f"nested more than {MOST_LEVELS} levels deep"
         return
     try:
         for error in _validator(msgspec.json.encode(wanted.schema)).iter_errors(value):
             yield f"{error.json_path}: {error.validator} {_shown(error.validator_value)}"
-    except (Unresolvable, UnknownType, RecursionError) as error:
+    except Exception as error:  # noqa: BLE001 - jsonschema raises nearly anything for what it cannot make sense of
         yield f"the schema cannot be followed: {type(error).__name__}"
-    except BaseException as error:
+    except BaseException as error:  # noqa: ASYNC103 - of all but one
         # A schema that stands for itself recurses until the Rust below jsonschema (rpds) gives up, and what that
         # raises is no Exception and has no name to import.
         if type(error).__name__ != "PanicException":
             raise
-        yield "the schema cannot be followed: it stands for itself"
+        yield "the schema cannot be followed: it stands for itself"  # noqa: ASYNC104
 
 
 def _depth(value: object) -> int:

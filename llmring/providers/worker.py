@@ -13,7 +13,7 @@ import trio
 from llmring.chat import ChatRequest, Completion, Embeddings, LiveModel
 from llmring.codecs.capabilities import Capabilities
 from llmring.codecs.codec import EmbeddingsCodec, HttpCall, HttpReply, LocalFile, StoredFile
-from llmring.errors import BadReply, MissingKey, ProviderError, Unsupported
+from llmring.errors import BadReply, ConfigError, MissingKey, ProviderError, Unsupported
 from llmring.parts import ProviderFile
 from llmring.providers.budget import Budget
 from llmring.providers.endpoint import Endpoint
@@ -263,7 +263,12 @@ class ProviderWorker:
         return heads
 
     def _exchange(self, permit: Permit) -> Exchange:
-        connection = self._connection()
+        try:
+            connection = self._connection()
+        except OSError as error:
+            # Certificates that cannot be read.
+            permit.settle("not_sent", trio.current_time())
+            raise ConfigError(f"{self.endpoint.name}: no connection can be made: {error}") from error
         codec = self.endpoint.wire.codec(permit.route.model.capabilities)
         return Exchange(permit, codec, connection, self._give_back)
 

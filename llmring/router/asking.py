@@ -7,7 +7,7 @@ import msgspec
 import trio
 
 from llmring.chat import Completion, Note, Usage
-from llmring.errors import AllModelsFailed, ProviderError
+from llmring.errors import AllModelsFailed, ConfigError, ProviderError
 from llmring.providers.route import Permit
 from llmring.providers.structured import asked_again, is_invalid
 from llmring.providers.worker import ProviderWorker
@@ -30,12 +30,14 @@ async def _attempt(worker: ProviderWorker, permit: Permit, journey: Journey) -> 
 async def _ask_again(dispatcher: Dispatcher, journey: Journey, first: Completion) -> Completion:
     """The corrected answer, or the first one as it is when none can be had."""
     again = msgspec.structs.replace(asked_again(journey.request, first), model=str(journey.route.ref))
-    second = dispatcher.journey(again, journey.profile, journey.plan.deadline, patient=journey.plan.patient)
+    try:
+        second = dispatcher.journey(again, journey.profile, journey.plan.deadline, patient=journey.plan.patient)
+    except ConfigError:
+        # The lockfile was edited meanwhile, and no longer knows the model.
+        return first
     try:
         completion = await dispatcher.go(second, _attempt)
-    except (ProviderError, AllModelsFailed) as error:
-        if isinstance(error, ProviderError):
-            error.__traceback__ = None
+    except (ProviderError, AllModelsFailed):
         journey.plan.attempts += second.plan.attempts
         return first
     journey.plan.attempts += second.plan.attempts

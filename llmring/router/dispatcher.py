@@ -14,11 +14,11 @@ from typing import TypeVar
 import msgspec
 import trio
 
-from llmring.chat import ChatRequest
+from llmring.chat import ChatRequest, Note
 from llmring.errors import ConfigError, ContextTooLong, ProviderError, Unsupported
 from llmring.lockfile import Lockfile, ProviderSettings, read_lockfile
 from llmring.providers.endpoint import endpoint
-from llmring.providers.fit import can_go_without, field_of, without_native
+from llmring.providers.fit import ABSENT, can_go_without, field_of, without_native
 from llmring.providers.line import Waiter
 from llmring.providers.regime import Charge
 from llmring.providers.route import Permit, Route
@@ -49,6 +49,8 @@ class Journey(msgspec.Struct, kw_only=True):
     index: int = 0
     waited_seconds: float = 0.0
     sent_at: float = 0.0
+    left_out: frozenset[str] = frozenset()
+    notes: list[Note] = []
 
     @property
     def route(self) -> Route:
@@ -158,6 +160,7 @@ class Dispatcher:
             asked_at = trio.current_time()
             permit = await self._permit(journey)
             journey.sent_at = trio.current_time()
+            journey.left_out = journey.route.model.capabilities.refused
             journey.waited_seconds = journey.sent_at - asked_at
             try:
                 result = await send(journey.workers[journey.index], permit, journey)
@@ -181,17 +184,24 @@ class Dispatcher:
         if field == "native":
             # Of this conversation, not of the model: the next one's may be whole.
             journey.request = without_native(journey.request)
-        elif not journey.route.refuse(field):
+        elif error.code == "unsupported_value" and field in ABSENT.__struct_fields__:
+            # A word that the model does not know, not a parameter.
+            journey.request = msgspec.structs.replace(journey.request, **{field: getattr(ABSENT, field)})
+            journey.notes.append(Note(parameter=field, action="dropped", why="the model does not take this value"))
+        elif field in journey.left_out:
             return False
+        else:
+            # Of those under way together, all may be refused: each is asked again, whoever was the first to learn.
+            journey.route.refuse(field)
         now = trio.current_time()
+        _forget_frames(error)
         journey.plan.note(journey.index, error, journey.waited_seconds, now - journey.sent_at)
         return True
 
     def failed(self, journey: Journey, error: ProviderError) -> None:
         """The newest attempt has failed in a way that fails over."""
         now = trio.current_time()
-        # Attempts outlive the call, in answers and reports; a traceback would keep its frames alive, prompt and all.
-        error.__traceback__ = None
+        _forget_frames(error)
         journey.plan.failed(journey.index, error, journey.waited_seconds, now - journey.sent_at, now)
         if isinstance(error, ContextTooLong):
             journey.plan.rule_out(_no_larger(journey), "its context window is no larger")
@@ -257,6 +267,12 @@ class Dispatcher:
                 self._retired[name].retire()
         self.lockfile = lockfile
         self._table.clear()
+
+
+def _forget_frames(error: ProviderError) -> None:
+    """Attempts outlive the call, in answers and reports; a traceback would keep its frames alive, prompt and key and
+    all, and so would the network's own error behind it."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
 
 
 def _no_larger(journey: Journey) -> list[int]:

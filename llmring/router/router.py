@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Unpack
 
+import msgspec
 import trio
 
 from llmring.chat import ChatRequest, ChatResponse, Completion, EmbedResponse, JSONSchema, LiveModel
@@ -126,6 +127,9 @@ class Router:
         a function decides for each.
         """
 
+        # Wrong options are the caller's to hear of, now and once.
+        _check(to_request(alias, "x", **options))
+
         async def send(item: Input) -> ChatResponse:
             if isinstance(item, InvalidRequest):
                 raise item
@@ -162,6 +166,8 @@ class Router:
         a call that fails half-way are lost.
         """
         given = check_texts(texts)
+        if timeout is not None and not timeout > 0:
+            raise InvalidRequest(f"timeout must be a positive number of seconds, not {timeout}")
         seconds = timeout if timeout is not None else self._timeout
         deadline = min(trio.current_time() + seconds, trio.current_effective_deadline())
         with self._calls.call():
@@ -248,6 +254,8 @@ class Router:
             return response
 
     def _finish(self, journey: Journey, completion: Completion) -> ChatResponse:
+        if journey.notes:
+            completion = msgspec.structs.replace(completion, notes=(*completion.notes, *journey.notes))
         return answer(completion, journey.route.ref, journey.request.model, journey.plan.attempts, self.catalog)
 
 

@@ -48,6 +48,7 @@ class ChatStream:
         self._journey: Journey
         self._live: LiveStream
         self._shown = ""
+        self._handed_out = False
         self.response: ChatResponse | None = None
 
     async def __aenter__(self) -> Self:
@@ -81,6 +82,7 @@ class ChatStream:
                 return await self._broken(error)
         if delta is not None:
             self._shown += delta.content
+            self._handed_out = True
             return ChatChunk(content=delta.content, reasoning=delta.reasoning, model=self._journey.route.ref)
         assert self._live.completion is not None, "a stream that ends without an error is whole"
         self.response = self._finish(self._journey, self._live.completion)
@@ -108,9 +110,11 @@ class ChatStream:
 
     async def _broken(self, error: ProviderError) -> ChatChunk:
         error.model = self._journey.route.ref
-        if self._on_break == "error" or not error.fails_over:
+        if not error.fails_over or (self._handed_out and self._on_break == "error"):
             raise StreamBroken(error, self._shown) from error
         self._dispatcher.broke(self._journey, error)
         self._live = await self._dispatcher.go(self._journey, self._open)
+        if not self._handed_out:
+            return await anext(self)
         self._shown = ""
         return ChatChunk(model=self._journey.route.ref, restarted=True)

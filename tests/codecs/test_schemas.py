@@ -33,11 +33,11 @@ def is_valid(schema: JSONObject, value: Any) -> bool:
         return bool(Draft202012Validator(schema, registry=Registry()).is_valid(value))
     except RecursionError:
         return assume(False)
-    except BaseException as error:
+    except BaseException as error:  # noqa: ASYNC103 - of all but one
         # Of the Rust below jsonschema, for a schema that stands for itself.
         if type(error).__name__ != "PanicException":
             raise
-        return assume(False)
+        return assume(False)  # noqa: ASYNC104
 
 
 FITS: dict[str, Fit] = {

@@ -250,9 +250,7 @@ def test_whatever_is_asked_only_what_is_taken_is_sent(
     assert (request.max_tokens is None) == (bound is None)
     if bound is not None:
         assert request.max_tokens is not None
-        assert (request.max_tokens > bound) == reasons(
-            ChatRequest(model="a", messages=(), reasoning_effort=effort, reasoning_tokens=tokens), capabilities
-        )
+        assert (request.max_tokens > bound) == reasons(request, capabilities)
 
 
 # Turns of other models.

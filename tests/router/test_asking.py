@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import msgspec
 import pytest
 
 from llmring.chat import JSONObject, Message, NativeTurn
@@ -158,6 +159,30 @@ async def test_what_cannot_be_left_out_moves_on_to_the_next_model(parameter: str
         response = await router.chat("chain", "hello", temperature=0.5)
     assert str(response.model) == "anthropic:second"
     assert [call.model for call in provider.calls] == ["first", "second"]
+
+
+async def test_a_value_that_is_refused_is_left_out_this_once() -> None:
+    wrong = status(400, error={"message": "no", "code": "unsupported_value", "param": "service_tier"})
+    async with world({"first": [wrong, answer("hi")]}) as (router, provider):
+        first = await router.chat("alone", "hello", service_tier="warp")
+        await router.chat("alone", "hello", service_tier="flex")
+    assert [call.body.get("service_tier") for call in provider.calls] == ["warp", None, "flex"]
+    assert [str(note) for note in first.notes] == ["service_tier dropped: the model does not take this value"]
+
+
+async def test_all_who_are_refused_together_are_asked_again(autojump_clock: object) -> None:
+    slow = msgspec.structs.replace(refused("temperature"), after=1.0)
+    async with world({"first": [slow, slow, answer("hi")]}) as (router, provider):
+        rows = await router.map("alone", ["a", "b"], temperature=0.5).to_list()
+    assert [row.response.content for row in rows if row.response] == ["hi", "hi"]
+    assert len(provider.calls) == 4
+
+
+async def test_a_wrong_option_of_a_map_is_told_at_once() -> None:
+    async with world({"first": [answer("hi")]}) as (router, _):
+        with pytest.raises(TypeError, match="no option 'temprature'"):
+            router.map("alone", ["a"], temprature=0.5)  # type: ignore[call-arg]
+        assert (await router.chat("alone", "still here")).content == "hi"
 
 
 async def test_a_model_that_refuses_the_same_again_is_left() -> None:
