@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -245,3 +246,28 @@ async def _all_rows_are_answered(router: Router, model: str) -> None:
     async with router.map(model, (f"row {number}" for number in range(ROWS))) as run:
         answered = [row.index async for row in run if row.ok]
     assert sorted(answered) == list(range(ROWS))
+
+
+async def test_a_stream_that_thinks_in_silence_is_waited_for() -> None:
+    """Longer than a stream is held back for its first text; over a socket, whose reading must not be cancelled."""
+
+    async def think(stream: trio.SocketStream) -> None:
+        data = b""
+        while b'"stream"' not in data:
+            data += await stream.receive_some()
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+        await stream.send_all(head + b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n')
+        await trio.sleep(2.5)
+        await stream.send_all(b'data: {"choices":[{"index":0,"delta":{"content":"b"},"finish_reason":"stop"}]}\n\n')
+        await stream.send_all(b"data: [DONE]\n\n")
+        await stream.aclose()
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, think, 0, host="127.0.0.1"))
+        port = listeners[0].socket.getsockname()[1]
+        text = f'[providers.openai]\nbase_url = "http://127.0.0.1:{port}/v1"\napi_key_env = "SIM_KEY"\n'
+        async with open_router(parse_lockfile(text, Path("x.lock"))) as router:
+            async with router.stream("openai:gpt-4o-mini", "hello") as answer:
+                chunks = [chunk.content async for chunk in answer]
+        nursery.cancel_scope.cancel()
+    assert "".join(chunks) == "b"

@@ -118,3 +118,12 @@ async def test_streams_fail_as_calls_do(autojump_clock: Clock) -> None:
     async with world({"first": [status(500)], "second": [status(500)]}) as (router, _provider):
         with pytest.raises(AllModelsFailed):
             await read_all(router.stream("chain", "hi"), [])
+
+
+async def test_a_stream_that_breaks_before_anything_was_handed_out_moves_on(autojump_clock: Clock) -> None:
+    """Longer ago than a stream is held back for its first text."""
+    script = {"first": [cut("", "", "", each=1.5)], "second": [answer("ok")]}
+    async with world(script) as (router, _), router.stream("chain", "hi") as stream:
+        chunks = [chunk async for chunk in stream]
+    assert "".join(chunk.content for chunk in chunks) == "ok"
+    assert not any(chunk.restarted for chunk in chunks)
