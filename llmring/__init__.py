@@ -16,12 +16,8 @@ if TYPE_CHECKING:
         ChatRequest,
         ChatResponse,
         Choice,
-        Cost,
-        CostBreakdown,
-        EmbedResponse,
         JSONMode,
         JSONSchema,
-        LiveModel,
         Message,
         NamedTool,
         NativeTurn,
@@ -29,9 +25,10 @@ if TYPE_CHECKING:
         TokenLogprob,
         Tool,
         ToolCall,
-        Usage,
     )
+    from llmring.embeddings import EmbedResponse
     from llmring.errors import AllModelsFailed, ConfigError, LLMRingError, ProviderError
+    from llmring.live import LiveModel
     from llmring.parts import AudioPart, DocumentPart, ImagePart, Inline, Link, ProviderFile, RegisteredFile, TextPart
     from llmring.providers.files import FileInfo
     from llmring.refs import ModelRef
@@ -39,6 +36,7 @@ if TYPE_CHECKING:
     from llmring.router.report import Report
     from llmring.router.router import Router, open_router
     from llmring.router.streaming import ChatStream
+    from llmring.usage import Cost, CostBreakdown, Usage
 
 _HOMES = {
     "AllModelsFailed": "llmring.errors",
@@ -50,10 +48,10 @@ _HOMES = {
     "ChatStream": "llmring.router.streaming",
     "Choice": "llmring.chat",
     "ConfigError": "llmring.errors",
-    "Cost": "llmring.chat",
-    "CostBreakdown": "llmring.chat",
+    "Cost": "llmring.usage",
+    "CostBreakdown": "llmring.usage",
     "DocumentPart": "llmring.parts",
-    "EmbedResponse": "llmring.chat",
+    "EmbedResponse": "llmring.embeddings",
     "FileInfo": "llmring.providers.files",
     "ImagePart": "llmring.parts",
     "Inline": "llmring.parts",
@@ -61,7 +59,7 @@ _HOMES = {
     "JSONSchema": "llmring.chat",
     "LLMRingError": "llmring.errors",
     "Link": "llmring.parts",
-    "LiveModel": "llmring.chat",
+    "LiveModel": "llmring.live",
     "MapRun": "llmring.router.batch",
     "Message": "llmring.chat",
     "ModelRef": "llmring.refs",
@@ -78,7 +76,7 @@ _HOMES = {
     "TokenLogprob": "llmring.chat",
     "Tool": "llmring.chat",
     "ToolCall": "llmring.chat",
-    "Usage": "llmring.chat",
+    "Usage": "llmring.usage",
     "open_router": "llmring.router.router",
 }
 

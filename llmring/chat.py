@@ -3,8 +3,6 @@
 Values only. Every provider's codec translates to and from these; nothing here knows a provider.
 """
 
-from datetime import datetime
-from decimal import Decimal
 from typing import Any, Literal
 
 import msgspec
@@ -12,6 +10,7 @@ import msgspec
 from llmring.errors import Attempt
 from llmring.parts import CacheTTL, Part, TextPart
 from llmring.refs import ModelRef
+from llmring.usage import Cost, Usage
 
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "pause", "error", "other"]
@@ -167,78 +166,6 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     extra_params: JSONObject = {}
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens of one answer, in disjoint counters: each token is in exactly one of them, so each is billed once.
-
-    `input_tokens` are the uncached ones, `output_tokens` those outside of reasoning. The providers' own totals, which
-    overlap in different ways, are the properties.
-    """
-
-    input_tokens: int = 0
-    cache_read_tokens: int = 0
-    cache_write_5m_tokens: int = 0
-    cache_write_1h_tokens: int = 0
-    cache_write_other_tokens: int = 0
-    output_tokens: int = 0
-    reasoning_tokens: int = 0
-
-    @property
-    def cache_write_tokens(self) -> int:
-        return self.cache_write_5m_tokens + self.cache_write_1h_tokens + self.cache_write_other_tokens
-
-    @property
-    def total_input_tokens(self) -> int:
-        return self.input_tokens + self.cache_read_tokens + self.cache_write_tokens
-
-    @property
-    def total_output_tokens(self) -> int:
-        return self.output_tokens + self.reasoning_tokens
-
-    @property
-    def total_tokens(self) -> int:
-        return self.total_input_tokens + self.total_output_tokens
-
-    def __add__(self, other: "Usage") -> "Usage":
-        counters = zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True)
-        return Usage(**dict(zip(self.__struct_fields__, (a + b for a, b in counters), strict=True)))
-
-
-class CostBreakdown(msgspec.Struct, frozen=True, kw_only=True):
-    """Dollars by kind of token. `long_context_input` is the part of `input` billed at the long-context rate."""
-
-    input: Decimal = Decimal(0)
-    cache_read: Decimal = Decimal(0)
-    cache_write_5m: Decimal = Decimal(0)
-    cache_write_1h: Decimal = Decimal(0)
-    cache_write_other: Decimal = Decimal(0)
-    output: Decimal = Decimal(0)
-    reasoning: Decimal = Decimal(0)
-    long_context_input: Decimal = Decimal(0)
-
-    @property
-    def total(self) -> Decimal:
-        return (
-            self.input
-            + self.cache_read
-            + self.cache_write_5m
-            + self.cache_write_1h
-            + self.cache_write_other
-            + self.output
-            + self.reasoning
-        )
-
-
-CostStatus = Literal["priced", "no_usage", "model_not_in_registry", "no_pricing_in_registry"]
-
-
-class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """What an answer cost in dollars. `usd` and `breakdown` are None unless `status` is "priced": unknown, not free."""
-
-    status: CostStatus
-    usd: Decimal | None = None
-    breakdown: CostBreakdown | None = None
-
-
 class TokenLogprob(msgspec.Struct, frozen=True, kw_only=True):
     """The natural logarithm of a token's probability, and those of the likeliest tokens in its place."""
 
@@ -275,6 +202,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     """What a codec reads from one provider's answer, before the router adds what only it knows.
 
     `served_model` is the model's name as the provider gives it, `raw_finish_reason` its own word for why it ended.
+    `usage` is of this answer alone; `earlier` are those of answers that were had before it and could not be used.
     `native` is the turn in the provider's own spelling when ours loses something of it, and empty otherwise. A codec
     leaves `turn`, `parsed` and `notes` alone: they are added when it is known who was asked, and for what.
     """
@@ -289,6 +217,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     logprobs: tuple[TokenLogprob, ...] = ()
     choices: tuple[Choice, ...] = ()
     usage: Usage | None = None
+    earlier: tuple[Usage, ...] = ()
     service_tier: str | None = None
     served_model: str | None = None
     response_id: str | None = None
@@ -356,39 +285,3 @@ class ChatChunk(msgspec.Struct, frozen=True, kw_only=True):
     cost: Cost | None = None
     notes: tuple[Note, ...] = ()
     restarted: bool = False
-
-
-class Embeddings(msgspec.Struct, frozen=True, kw_only=True):
-    """Vectors in the order of their texts, as a codec reads them from one reply."""
-
-    vectors: tuple[tuple[float, ...], ...]
-    usage: Usage | None = None
-    served_model: str | None = None
-    request_id: str | None = None
-
-
-class EmbedResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """One vector for each text, in order, all of the one model `model`.
-
-    `usage` is the sum over the requests that were made, None when the provider told none of it. `attempts` lists every
-    try and skip on the way.
-    """
-
-    vectors: tuple[tuple[float, ...], ...]
-    model: ModelRef
-    alias: str
-    usage: Usage | None = None
-    cost: Cost
-    served_model: str | None = None
-    attempts: tuple[Attempt, ...] = ()
-
-
-class LiveModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A model as its provider lists it now. Limits are in tokens; None where the provider does not say."""
-
-    id: str
-    display_name: str | None = None
-    created: datetime | None = None
-    max_input_tokens: int | None = None
-    max_output_tokens: int | None = None
-    capabilities: frozenset[str] = frozenset()

@@ -9,11 +9,12 @@ pricing" (cache multipliers apply on top). Google: https://ai.google.dev/gemini-
 tokens" (gemini-2.5-pro: input 1.25 -> 2.50, cached input 0.125 -> 0.25).
 """
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
 
-from llmring.chat import Cost, CostBreakdown, Usage
+from llmring.usage import Cost, CostBreakdown, Usage
 
 _ZERO = Decimal(0)
 
@@ -68,15 +69,20 @@ def price(usage: Usage, prices: Prices) -> CostBreakdown | None:
     )
 
 
-def cost_of(usage: Usage | None, prices: Prices | None, *, known: bool) -> Cost:
-    """The cost of an answer with the reason when there is none. `known`: the model is in the registry."""
-    if usage is None:
+def cost_of(usages: Sequence[Usage], prices: Prices | None, *, known: bool) -> Cost:
+    """The cost of requests with the reason when there is none. `known`: the model is in the registry.
+
+    Each is priced by itself, for whether a request is long is a matter of that request.
+    """
+    if not usages:
         return Cost(status="no_usage")
     if not known:
         return Cost(status="model_not_in_registry")
-    breakdown = price(usage, prices) if prices is not None else None
-    if breakdown is None:
+    parts = [price(usage, prices) for usage in usages] if prices is not None else [None]
+    priced = [part for part in parts if part is not None]
+    if len(priced) < len(parts):
         return Cost(status="no_pricing_in_registry")
+    breakdown = sum(priced[1:], priced[0])
     return Cost(status="priced", usd=breakdown.total, breakdown=breakdown)
 
 

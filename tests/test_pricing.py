@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmring.chat import Usage
 from llmring.pricing import Prices, cost_of, price
+from llmring.usage import Usage
 
 GPT_4O = Prices(input=D("2.5"), output=D(10), cached_input=D("1.25"))
 SONNET_4_5 = Prices(
@@ -221,13 +221,20 @@ def test_a_long_request_costs_its_short_price_times_the_factor_of_the_tier(
 def test_a_cost_that_is_not_known_says_why_and_is_not_zero(
     usage: Usage | None, prices: Prices | None, known: bool, status: str
 ) -> None:
-    cost = cost_of(usage, prices, known=known)
+    cost = cost_of([] if usage is None else [usage], prices, known=known)
     assert (cost.status, cost.usd, cost.breakdown) == (status, None, None)
 
 
 def test_a_priced_answer_carries_the_total_and_its_parts() -> None:
-    cost = cost_of(Usage(input_tokens=100, cache_read_tokens=900, output_tokens=500), GPT_4O, known=True)
+    cost = cost_of([Usage(input_tokens=100, cache_read_tokens=900, output_tokens=500)], GPT_4O, known=True)
     assert cost.status == "priced"
     assert cost.usd == D("0.006375")
     assert cost.breakdown is not None
     assert cost.breakdown.total == cost.usd
+
+
+def test_requests_are_priced_each_by_itself() -> None:
+    """Together they would be above the threshold, though neither is."""
+    prices = Prices(input=D(1), output=D(1), input_long_context=D(2), long_context_threshold_tokens=1000)
+    cost = cost_of([Usage(input_tokens=600), Usage(input_tokens=600)], prices, known=True)
+    assert cost.usd == D("0.0012")

@@ -8,19 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmring.chat import (
-    ChatRequest,
-    CostBreakdown,
-    Message,
-    NamedTool,
-    Tool,
-    ToolCall,
-    Usage,
-)
+from llmring.chat import ChatRequest, Message, NamedTool, Tool, ToolCall
 from llmring.errors import InvalidRequest
 from llmring.parts import ImagePart, Link, TextPart
 from llmring.prompt_tools import to_tool_choice, to_tools
 from llmring.prompts import check_request, to_messages
+from llmring.usage import CostBreakdown, Usage
 
 USER = Message(role="user", content="hi")
 CALL = ToolCall(id="c1", name="add", arguments='{"a":1}')

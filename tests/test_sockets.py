@@ -266,8 +266,8 @@ async def test_a_stream_that_thinks_in_silence_is_waited_for() -> None:
         listeners = await nursery.start(partial(trio.serve_tcp, think, 0, host="127.0.0.1"))
         port = listeners[0].socket.getsockname()[1]
         text = f'[providers.openai]\nbase_url = "http://127.0.0.1:{port}/v1"\napi_key_env = "SIM_KEY"\n'
-        async with open_router(parse_lockfile(text, Path("x.lock"))) as router:
-            async with router.stream("openai:gpt-4o-mini", "hello") as answer:
-                chunks = [chunk.content async for chunk in answer]
+        lockfile = parse_lockfile(text, Path("x.lock"))
+        async with open_router(lockfile) as router, router.stream("openai:gpt-4o-mini", "hello") as answer:
+            chunks = [chunk.content async for chunk in answer]
         nursery.cancel_scope.cancel()
     assert "".join(chunks) == "b"

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from llmring.chat import ChatResponse, Cost, Note, ToolCall, Usage
+from llmring.chat import ChatResponse, Note, ToolCall
 from llmring.errors import AllModelsFailed, Attempt, LLMRingError
+from llmring.usage import Cost, Usage
 
 
 def answer_json(response: ChatResponse) -> dict[str, Any]:

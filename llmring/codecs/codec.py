@@ -12,9 +12,11 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from llmring.chat import ChatRequest, Completion, Embeddings, LiveModel, Note
+from llmring.chat import ChatRequest, Completion, Note
 from llmring.codecs.capabilities import Model
+from llmring.embeddings import Embeddings
 from llmring.errors import Dimension, ProviderError
+from llmring.live import LiveModel
 from llmring.parts import ProviderFile
 
 

@@ -8,6 +8,7 @@ from llmring.providers.budget import Limit
 from llmring.providers.estimate import Counting
 from llmring.providers.known import BY_CHARACTERS, DEFAULT_MAX_IN_FLIGHT, PROVIDERS, Known, family, regime
 from llmring.providers.regime import Regime
+from llmring.providers.tokens import vocabulary_of
 from llmring.providers.wires import Wire, wire
 
 
@@ -26,7 +27,9 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     def counting(self, model: str) -> Counting:
         """How a model's input is counted here."""
-        return Counting(model=model, family=family(self.kind), by_characters=self.kind in BY_CHARACTERS)
+        return Counting(
+            vocabulary=vocabulary_of(model), family=family(self.kind), by_characters=self.kind in BY_CHARACTERS
+        )
 
     @property
     def regime(self) -> Regime:

@@ -34,15 +34,15 @@ _CONFIDENT_AFTER = 20
 
 
 class Counting(msgspec.Struct, frozen=True, kw_only=True):
-    """How a model's input is counted: its name, whose rule its images follow, and whether text counts by characters
-    whatever the vocabulary."""
+    """How a model's input is counted: in which vocabulary, by whose rule its images, and whether text counts by
+    characters whatever the vocabulary."""
 
-    model: str = ""
+    vocabulary: str | None = None
     family: Family = "other"
     by_characters: bool = True
 
     def text(self, text: str) -> float:
-        return len(text) / CHARACTERS_PER_TOKEN if self.by_characters else count_tokens(text, self.model)
+        return len(text) / CHARACTERS_PER_TOKEN if self.by_characters else count_tokens(text, self.vocabulary)
 
 
 def input_tokens(request: ChatRequest, counting: Counting = Counting()) -> float:  # noqa: B008 - immutable
@@ -126,12 +126,12 @@ class OutputEstimate:
         self._count += 1
 
 
-def estimate(request: ChatRequest, output: OutputEstimate, counting: Counting = Counting()) -> Estimate:  # noqa: B008
-    """What `request` is expected to use; the output never more than the caller's `max_tokens`."""
+def estimate(request: ChatRequest, output: OutputEstimate, counted_tokens: float) -> Estimate:
+    """What `request`, of so many tokens, is expected to use; the output never more than the caller's `max_tokens`."""
     bound = float(request.max_tokens) if request.max_tokens is not None else math.inf
     expected = min(output.tokens, bound)
     return Estimate(
-        input_tokens=input_tokens(request, counting),
+        input_tokens=counted_tokens,
         output_tokens=expected,
         max_output_tokens=bound if math.isfinite(bound) else expected,
     )

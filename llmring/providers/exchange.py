@@ -12,13 +12,14 @@ from typing import Any, Protocol
 import msgspec
 import trio
 
-from llmring.chat import ChatRequest, Completion, NativeTurn, Note, Usage
+from llmring.chat import ChatRequest, Completion, NativeTurn, Note
 from llmring.codecs.codec import Codec, HttpCall, HttpReply, StreamDecoder, StreamDelta
 from llmring.errors import AttemptTimeout, BadReply, DeadlineReached, ProviderError, TransportBroken, Unsupported
 from llmring.providers import structured
 from llmring.providers.fit import fit
 from llmring.providers.route import Outcome, Permit
 from llmring.providers.transport import Connection, Reply
+from llmring.usage import Usage
 
 MOST_BODY_BYTES = 64 * 2**20
 
@@ -28,8 +29,9 @@ HELD_BACK_SECONDS = 2.0
 """A stream is held back until its first text, or until this much has come without any: till then a failure moves on to
 the next route unnoticed."""
 
-BETWEEN_SECONDS = 30.0
-"""The longest silence inside a stream; any byte ends it, a keep-alive comment too."""
+BETWEEN_SECONDS = 120.0
+"""The longest silence inside a stream that has shown text; any byte ends it, a keep-alive comment too. Before that, a
+model may be loading or reasoning, and the attempt's own bound holds."""
 
 CLOSE_SECONDS = 1.0
 """For giving a connection back: shielded, so that a cancelled request leaves nothing open."""
@@ -200,10 +202,12 @@ class LiveStream:
         self._held: list[StreamDelta] = []
         self._given = ""
         self._closed = False
+        self._text_by = math.inf
         self.completion: Completion | None = None
 
     async def begin(self, request: ChatRequest, seconds: float) -> None:
         """Send, and read until there is text to show. Raises a ProviderError; then everything is closed already."""
+        self._text_by = trio.current_time() + seconds
         try:
             with time_limit(seconds, "first text"):
                 placed = await self._with_files(request, self._exchange.codec.format)
@@ -252,7 +256,8 @@ class LiveStream:
             raise TransportBroken("the stream was closed before its end")
         try:
             while not self._held and self.completion is None:
-                with time_limit(BETWEEN_SECONDS, "next piece of the stream"):
+                now = trio.current_time()
+                with time_limit(max(BETWEEN_SECONDS, self._text_by - now), "next piece of the stream"):
                     data = await self._exchange.receive()
                 self._take(data)
         except BaseException as error:
@@ -261,6 +266,7 @@ class LiveStream:
             raise
         if self._held:
             held, self._held = self._held, []
+            self._text_by = -math.inf
             return held[0] if len(held) == 1 else _joined(held)
         if not self._closed and self.completion is not None:
             self._closed = True

@@ -49,9 +49,11 @@ class FileInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider as files are brought to it: its name, its wire format, and how it takes and deletes files."""
+    """A provider as files are brought to it: its name, whose account is used there (opaque), its wire format, and how
+    it takes and deletes files."""
 
     name: str
+    account: str
     format: str
     codec: FilesCodec | None
     upload: Callable[[LocalFile], Awaitable[StoredFile]]
@@ -81,6 +83,7 @@ class _File:
         self.path = path
         self.media_type = media_type
         self.copies: dict[str, _Copy] = {}
+        """By account: a file of one cannot be used with another's key."""
         self.version: _Version | None = None
         self.locks: dict[str, trio.Lock] = {}
 
@@ -93,7 +96,10 @@ class Files:
 
     def register(self, path: Path) -> str:
         """Give a file an id. Reads nothing of it yet. Raises FileNotFoundError, IsADirectoryError."""
-        path = path.expanduser().absolute()
+        try:
+            path = path.expanduser().absolute()
+        except RuntimeError as error:
+            raise FileNotFoundError(f"{path}: {error}") from None
         if path.is_dir():
             raise IsADirectoryError(f"{path} is a directory, not a file")
         path.stat()
@@ -109,7 +115,7 @@ class Files:
                 path=file.path,
                 media_type=file.media_type,
                 size=file.path.stat().st_size if file.path.exists() else 0,
-                providers=tuple(sorted(file.copies)),
+                providers=tuple(sorted({copy.place.name for copy in file.copies.values()})),
             )
             for file in self._files.values()
         )
@@ -123,16 +129,23 @@ class Files:
         if file is None:
             return False
         failed: ProviderError | None = None
-        for name, copy in list(file.copies.items()):
+        for account, copy in list(file.copies.items()):
             try:
                 await copy.place.delete(copy.stored.file)
-                file.copies.pop(name, None)
+                file.copies.pop(account, None)
             except ProviderError as error:
                 failed = failed or error
         if failed is not None:
             raise failed
         self._files.pop(file_id, None)
         return True
+
+    def lost(self, account: str, told: str) -> None:
+        """Forget the copies that a provider's error names: who is told that one is gone uploads it again next time."""
+        for file in self._files.values():
+            copy = file.copies.get(account)
+            if copy is not None and copy.stored.file.id.rpartition("/")[2] in told:
+                del file.copies[account]
 
     async def put(self, request: ChatRequest, place: Place) -> ChatRequest:
         """The request with its files where `place` finds them. Raises InvalidRequest, ProviderError."""
@@ -167,9 +180,9 @@ class Files:
 
     async def _copy_at(self, file: _File, place: Place, most_bytes: int) -> ProviderFile:
         """The provider's copy; whoever comes first uploads it, the others wait for that."""
-        async with file.locks.setdefault(place.name, trio.Lock()):
+        async with file.locks.setdefault(place.account, trio.Lock()):
             version = await _look(file)
-            old = file.copies.get(place.name)
+            old = file.copies.get(place.account)
             if old is not None and old.is_good(version):
                 return old.stored.file
             size = version.stamp[1]
@@ -179,7 +192,7 @@ class Files:
                 )
             local = LocalFile(path=file.path, name=file.path.name, media_type=file.media_type, size=size)
             stored = await place.upload(local)
-            file.copies[place.name] = _Copy(stored=stored, digest=version.digest, place=place)
+            file.copies[place.account] = _Copy(stored=stored, digest=version.digest, place=place)
             if old is not None:
                 await _delete_old(old)
             return stored.file
@@ -241,10 +254,14 @@ async def _inline(file: _File, media_type: str) -> Inline:
             raise Unsupported(
                 f"file {file.path} has {size} bytes; a request can hold files of at most {MOST_INLINE_BYTES}"
             )
-        data = await trio.to_thread.run_sync(file.path.read_bytes)
+        data = await trio.to_thread.run_sync(_base64, file.path)
     except OSError as error:
         raise InvalidRequest(f"file {file.path}: {str(error.strerror).lower()}") from None
-    return Inline(media_type=media_type, data=b64encode(data).decode())
+    return Inline(media_type=media_type, data=data)
+
+
+def _base64(path: Path) -> str:
+    return b64encode(path.read_bytes()).decode()
 
 
 async def _delete_old(old: _Copy) -> None:

@@ -45,6 +45,12 @@ OPTIONAL = (
 HINTS = frozenset({"cache", "user", "show_reasoning"})
 """Dropped without a note: the answer is the same."""
 
+USUAL_TEMPERATURE = 1.0
+"""What models that take no temperature have: leaving it out changes nothing."""
+
+ROUNDED = 1.025
+"""A model's bound may be a rounded one, by registries that write 4,000 for 4,096 and 64,000 for 65,536."""
+
 EFFORTS: tuple[Effort, ...] = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 ABSENT = ChatRequest(model="", messages=())
@@ -78,7 +84,7 @@ def fit(
     for name, why in _not_taken(request, capabilities, parameters, active):
         if _is_set(request, changes, name):
             changes[name] = getattr(ABSENT, name)
-            if name not in HINTS:
+            if name not in HINTS and not (name == "temperature" and request.temperature == USUAL_TEMPERATURE):
                 notes.append(Note(parameter=name, action="dropped", why=why))
     if stream and (request.n or 1) > 1 and "n" not in changes:
         changes["n"] = None
@@ -120,6 +126,8 @@ def _not_taken(
     """The fields that cannot be sent, and why."""
     no_sampling = capabilities.sampling == "refused" or (capabilities.sampling == "taken without reasoning" and active)
     for name in OPTIONAL:
+        if getattr(request, name) == getattr(ABSENT, name):
+            continue
         if name not in parameters:
             yield name, "the provider's format has no such parameter"
         elif name in capabilities.refused:
@@ -223,6 +231,8 @@ def _bound(request: ChatRequest, capabilities: Capabilities, changes: dict[str, 
     if bound is None:
         return
     most = capabilities.max_output_tokens
+    if most is not None and bound <= most * ROUNDED:
+        most = max(most, bound)
     if most is not None and bound > most:
         yield Note(parameter="max_tokens", action="changed", why=f"the model gives at most {most} tokens")
     if active:

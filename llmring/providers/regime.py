@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from llmring.chat import Usage
 from llmring.errors import Dimension
+from llmring.usage import Usage
 
 Charge = Mapping[Dimension, float]
 """What one request takes out of each dimension."""

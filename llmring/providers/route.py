@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from llmring.chat import ChatRequest, Usage
+from llmring.chat import ChatRequest
 from llmring.codecs.capabilities import Capabilities, Model
 from llmring.codecs.codec import LimitUpdate
 from llmring.errors import Dimension, ProviderError, RateLimited
@@ -24,6 +24,7 @@ from llmring.providers.pace import Means, Pace, pace
 from llmring.providers.readiness import READY, Busy, Readiness, Shut
 from llmring.providers.regime import Charge, Estimate, Regime, at_least, charge, settled
 from llmring.refs import ModelRef
+from llmring.usage import Usage
 
 _LOG = logging.getLogger("llmring")
 
@@ -130,9 +131,9 @@ class Route:
         self.model = msgspec.structs.replace(self.model, capabilities=learned)
         return True
 
-    def charge(self, request: ChatRequest) -> Charge:
-        """What `request` is expected to take out of this route's limits."""
-        expected = estimate(request, self._output, self.counting)
+    def charge(self, request: ChatRequest, counted_tokens: float) -> Charge:
+        """What `request`, whose input counts so many tokens here, is expected to take out of this route's limits."""
+        expected = estimate(request, self._output, counted_tokens)
         certain = msgspec.structs.replace(expected, output_tokens=0.0, max_output_tokens=float(request.max_tokens or 0))
         least = charge(self._regime, certain)
         return self.credential.budget.fit(self.budget.fit(charge(self._regime, expected), least), least)

@@ -4,16 +4,19 @@ A request is sent from its caller's own task (`attempt`, `open_stream`); only th
 worker's one task (`run`), which sleeps until the exact moment when the next in line can go.
 """
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from copy import copy
 
 import trio
 
-from llmring.chat import ChatRequest, Completion, Embeddings, LiveModel
+from llmring.chat import ChatRequest, Completion
 from llmring.codecs.capabilities import Capabilities
 from llmring.codecs.codec import EmbeddingsCodec, HttpCall, HttpReply, LocalFile, StoredFile
+from llmring.embeddings import Embeddings
 from llmring.errors import BadReply, ConfigError, MissingKey, ProviderError, Unsupported
+from llmring.live import LiveModel
 from llmring.parts import ProviderFile
 from llmring.providers.budget import Budget
 from llmring.providers.endpoint import Endpoint
@@ -59,6 +62,8 @@ class ProviderWorker:
             self.credential.missing = str(self.missing_key)
         auth = endpoint.wire.chat.auth(key) if key is not None else ()
         self._headers = {**endpoint.headers, **dict(auth)}
+        account = repr((endpoint.name, endpoint.base_url, sorted(self._headers.items())))
+        self._account = hashlib.sha256(account.encode()).hexdigest()
         self._connect = connect
         self._idle: list[Connection] = []
         self._routes: dict[str, Route] = {}
@@ -92,6 +97,7 @@ class ProviderWorker:
                 body = await exchange.read()
             completion = exchange.decode(HttpReply(status=reply.status, headers=reply.headers, body=body))
         except BaseException as error:
+            self._hear(error, request)
             await exchange.failed(error)  # noqa: ASYNC102 - shields itself
             raise
         await exchange.succeeded(completion.usage)
@@ -100,7 +106,11 @@ class ProviderWorker:
     async def open_stream(self, permit: Permit, request: ChatRequest, seconds: float) -> LiveStream:
         """Send, and read to the first text within `seconds`. Raises a ProviderError. The caller closes the stream."""
         stream = LiveStream(self._exchange(permit), self._with_files)
-        await stream.begin(request, seconds)
+        try:
+            await stream.begin(request, seconds)
+        except ProviderError as error:
+            self._hear(error, request)
+            raise
         return stream
 
     async def embed(self, permit: Permit, texts: Sequence[str], dimensions: int | None, seconds: float) -> Embeddings:
@@ -174,12 +184,18 @@ class ProviderWorker:
             return request
         place = Place(
             name=self.endpoint.name,
+            account=self._account,
             format=form,
             codec=self.endpoint.wire.files,
             upload=self._upload,
             delete=self._delete,
         )
         return await self._files.put(request, place)
+
+    def _hear(self, error: BaseException, request: ChatRequest) -> None:
+        """A copy that was deleted at the provider, by its time or by other hands, is brought again next time."""
+        if isinstance(error, ProviderError) and needs_files(request):
+            self._files.lost(self._account, error.message)
 
     async def _call(self, call: HttpCall) -> HttpReply:
         """A call beside the chat: it takes nothing out of the limits. Raises a ProviderError."""
@@ -278,3 +294,5 @@ class ProviderWorker:
     def _give_back(self, connection: Connection, clean: bool) -> None:
         if clean:
             self._idle.append(connection)
+            if self._retired:
+                self._wake()

@@ -2,22 +2,24 @@
 
 from collections.abc import Sequence
 
-from llmring.chat import ChatResponse, Completion, Cost, Usage
+from llmring.chat import ChatResponse, Completion
 from llmring.errors import Attempt
 from llmring.pricing import cost_of
 from llmring.refs import ModelRef
 from llmring.registry.catalog import Catalog
+from llmring.usage import Cost, Usage, total
 
 
-def cost(catalog: Catalog, model: ModelRef, usage: Usage | None) -> Cost:
-    """The price of `usage` at `model`, by the catalog."""
-    return cost_of(usage, catalog.prices(model), known=catalog.get(model) is not None)
+def cost(catalog: Catalog, model: ModelRef, usages: Sequence[Usage]) -> Cost:
+    """The price of `usages` at `model`, each of one request, by the catalog."""
+    return cost_of(usages, catalog.prices(model), known=catalog.get(model) is not None)
 
 
 def answer(
     completion: Completion, model: ModelRef, alias: str, attempts: Sequence[Attempt], catalog: Catalog
 ) -> ChatResponse:
     """One whole answer."""
+    usages = completion.earlier if completion.usage is None else (*completion.earlier, completion.usage)
     return ChatResponse(
         content=completion.content,
         model=model,
@@ -33,8 +35,8 @@ def answer(
         choices=completion.choices,
         notes=completion.notes,
         service_tier=completion.service_tier,
-        usage=completion.usage,
-        cost=cost(catalog, model, completion.usage),
+        usage=total(usages),
+        cost=cost(catalog, model, usages),
         served_model=completion.served_model,
         response_id=completion.response_id,
         request_id=completion.request_id,

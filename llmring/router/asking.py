@@ -6,7 +6,7 @@ The model that answered is given its answer back with what is wrong about it. Bo
 import msgspec
 import trio
 
-from llmring.chat import Completion, Note, Usage
+from llmring.chat import Completion, Note
 from llmring.errors import AllModelsFailed, ConfigError, ProviderError
 from llmring.providers.route import Permit
 from llmring.providers.structured import asked_again, is_invalid
@@ -43,5 +43,5 @@ async def _ask_again(dispatcher: Dispatcher, journey: Journey, first: Completion
     journey.plan.attempts += second.plan.attempts
     why = next(note.why for note in first.notes if note.action == "invalid")
     note = Note(parameter="response_format", action="changed", why=f"asked twice, for at first {why}")
-    usage = first.usage if completion.usage is None else (first.usage or Usage()) + completion.usage
-    return msgspec.structs.replace(completion, usage=usage, notes=(*completion.notes, note))
+    earlier = (first.usage,) if first.usage is not None else ()
+    return msgspec.structs.replace(completion, earlier=earlier, notes=(*completion.notes, note))

@@ -18,6 +18,7 @@ from llmring.chat import ChatRequest, Note
 from llmring.errors import ConfigError, ContextTooLong, ProviderError, Unsupported
 from llmring.lockfile import Lockfile, ProviderSettings, read_lockfile
 from llmring.providers.endpoint import endpoint
+from llmring.providers.estimate import Counting, input_tokens
 from llmring.providers.fit import ABSENT, can_go_without, field_of, without_native
 from llmring.providers.line import Waiter
 from llmring.providers.regime import Charge
@@ -106,7 +107,16 @@ class Dispatcher:
 
     def journey(self, request: ChatRequest, profile: str | None, deadline: float, *, patient: bool = False) -> Journey:
         """Begin a request's way. `deadline` is on the trio clock."""
-        return self._begin(request, profile, deadline, lambda route, _: route.charge(request), patient=patient)
+        counted: dict[Counting, float] = {}
+
+        def charge(route: Route, _: ProviderWorker) -> Charge:
+            # Once for all routes that count alike: a long conversation takes milliseconds.
+            tokens = counted.get(route.counting)
+            if tokens is None:
+                tokens = counted[route.counting] = input_tokens(request, route.counting)
+            return route.charge(request, tokens)
+
+        return self._begin(request, profile, deadline, charge, patient=patient)
 
     def embedding(
         self,
@@ -166,6 +176,9 @@ class Dispatcher:
                 result = await send(journey.workers[journey.index], permit, journey)
             except ProviderError as error:
                 if not error.fails_over:
+                    took = trio.current_time() - journey.sent_at
+                    # A copy: the one that is raised collects frames.
+                    journey.plan.note(journey.index, copy(error), journey.waited_seconds, took)
                     raise
                 if not self._learned(journey, error):
                     self.failed(journey, error)

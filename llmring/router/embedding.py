@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 import trio
 
-from llmring.chat import Embeddings, Usage
 from llmring.codecs.codec import EmbeddingsCodec
+from llmring.embeddings import Embeddings
 from llmring.errors import Attempt, InvalidRequest, LLMRingError, Unsupported
 from llmring.providers.route import Permit
 from llmring.providers.worker import ProviderWorker
 from llmring.refs import ModelRef
 from llmring.router.dispatcher import Dispatcher, Journey
+from llmring.usage import Usage
 
 CHARACTERS_PER_TOKEN = 4
 AT_ONCE = 16
@@ -26,7 +27,8 @@ class Embedded(msgspec.Struct, frozen=True, kw_only=True):
 
     vectors: tuple[tuple[float, ...], ...]
     model: ModelRef
-    usage: Usage | None
+    usages: tuple[Usage, ...]
+    """Of each request; empty when the provider left one out."""
     served_model: str | None
     attempts: tuple[Attempt, ...]
 
@@ -69,18 +71,27 @@ async def embed(
 ) -> Embedded:
     """Embed `texts` at the first model of `alias` that answers. Raises what `Dispatcher.go` raises."""
 
+    divided: dict[tuple[int, int], list[tuple[str, ...]]] = {}
+
+    def parts_at(worker: ProviderWorker) -> list[tuple[str, ...]]:
+        codec = worker.embeddings()
+        bounds = (codec.most_texts, codec.most_tokens)
+        if bounds not in divided:
+            divided[bounds] = batches(texts, codec)
+        return divided[bounds]
+
     async def send_first(worker: ProviderWorker, permit: Permit, journey: Journey) -> Embeddings:
-        return await _send(worker, permit, journey, first_part(worker), dimensions)
+        return await _send(worker, permit, journey, parts_at(worker)[0], dimensions)
 
     def first_part(worker: ProviderWorker) -> tuple[str, ...]:
         try:
-            return batches(texts, worker.embeddings())[0]
+            return parts_at(worker)[0]
         except Unsupported:
             return ()
 
     journey = dispatcher.embedding(alias, profile, deadline, first_part)
     first = await dispatcher.go(journey, send_first)
-    parts = batches(texts, journey.workers[journey.index].embeddings())
+    parts = parts_at(journey.workers[journey.index])
     ref = journey.route.ref
     read: list[Embeddings] = [first] * len(parts)
     attempts: list[Attempt] = list(journey.plan.attempts)
@@ -95,10 +106,11 @@ async def embed(
         attempts.extend(rest.plan.attempts)
 
     await _all(embed_part, range(1, len(parts)))
+    told = tuple(part.usage for part in read if part.usage is not None)
     return Embedded(
         vectors=tuple(vector for part in read for vector in part.vectors),
         model=ref,
-        usage=_sum([part.usage for part in read]),
+        usages=told if len(told) == len(read) else (),
         served_model=first.served_model,
         attempts=tuple(attempts),
     )
@@ -129,8 +141,3 @@ async def _all(work: Callable[[int], Awaitable[None]], indexes: range) -> None:
             nursery.start_soon(one, index)
     if failed:
         raise failed[0]
-
-
-def _sum(usages: Sequence[Usage | None]) -> Usage | None:
-    told = [usage for usage in usages if usage is not None]
-    return sum(told[1:], told[0]) if len(told) == len(usages) else None

@@ -24,10 +24,8 @@ PAUSE_LEAST_SECONDS = 0.05
 """Before a route is tried again: full jitter over a doubling span, never nothing."""
 
 ATTEMPT_SECONDS = 300.0
-"""The longest one attempt may take for a whole answer."""
-
-FIRST_TEXT_SECONDS = 60.0
-"""The longest one attempt may take to the first text of a stream."""
+"""The longest one attempt may take for a whole answer, or to the first text of a stream. Minutes, for a model may have
+to be loaded, and some reason for long in silence."""
 
 UNTRIED_SECONDS = 10.0
 """Kept back from an attempt for each route that has not been tried."""
@@ -144,7 +142,7 @@ class Plan:
             )
         )
 
-    def attempt_seconds(self, index: int, now: float, most: float = ATTEMPT_SECONDS) -> float:
+    def attempt_seconds(self, index: int, now: float) -> float:
         """How long an attempt on a route may take: what is left, less a share for every route not tried yet."""
         left = max(0.0, self.deadline - now)
         untried = sum(
@@ -152,7 +150,7 @@ class Plan:
             for other in range(len(self._models))
             if other != index and not self._spent[other] and self._failures[other] == 0
         )
-        return min(most, max(left - UNTRIED_SECONDS * untried, left / (untried + 1)))
+        return min(ATTEMPT_SECONDS, max(left - UNTRIED_SECONDS * untried, left / (untried + 1)))
 
     def note_skips(self, readiness: Sequence[Readiness]) -> None:
         """Remember, once a route, why the first ones were passed over."""

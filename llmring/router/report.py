@@ -5,9 +5,10 @@ from decimal import Decimal
 
 import msgspec
 
-from llmring.chat import ChatResponse, Usage
+from llmring.chat import ChatResponse
 from llmring.errors import AllModelsFailed, Attempt, LLMRingError, ProviderError, RateLimited
 from llmring.refs import ModelRef
+from llmring.usage import Usage
 
 
 class ModelReport(msgspec.Struct, kw_only=True):

@@ -15,10 +15,12 @@ from typing import Unpack
 import msgspec
 import trio
 
-from llmring.chat import ChatRequest, ChatResponse, Completion, EmbedResponse, JSONSchema, LiveModel
+from llmring.chat import ChatRequest, ChatResponse, Completion, JSONSchema
 from llmring.codecs.capabilities import Capabilities
 from llmring.config import find_lockfile, read_base_url, read_key, read_settings
+from llmring.embeddings import EmbedResponse
 from llmring.errors import InvalidRequest
+from llmring.live import LiveModel
 from llmring.lockfile import Lockfile, ProviderSettings, read_lockfile
 from llmring.prompts import ChatOptions, Prompt, check_request, to_request
 from llmring.providers.endpoint import Endpoint, endpoint
@@ -40,6 +42,7 @@ from llmring.router.dispatcher import Dispatcher, Journey
 from llmring.router.embedding import check_texts, embed
 from llmring.router.streaming import ChatStream, OnBreak
 from llmring.router.telemetry import chat_span, record_answer
+from llmring.usage import total
 
 TIMEOUT_SECONDS = 600.0
 GRACE_SECONDS = 10.0
@@ -176,8 +179,8 @@ class Router:
             vectors=found.vectors,
             model=found.model,
             alias=model,
-            usage=found.usage,
-            cost=cost(self.catalog, found.model, found.usage),
+            usage=total(found.usages),
+            cost=cost(self.catalog, found.model, found.usages),
             served_model=found.served_model,
             attempts=found.attempts,
         )

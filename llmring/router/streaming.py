@@ -17,7 +17,6 @@ from llmring.providers.route import Permit
 from llmring.providers.worker import ProviderWorker
 from llmring.router.calls import Calls
 from llmring.router.dispatcher import Dispatcher, Journey
-from llmring.router.failover import FIRST_TEXT_SECONDS
 
 OnBreak = Literal["error", "restart"]
 
@@ -97,7 +96,7 @@ class ChatStream:
         )
 
     async def _open(self, worker: ProviderWorker, permit: Permit, journey: Journey) -> LiveStream:
-        seconds = journey.plan.attempt_seconds(journey.index, trio.current_time(), FIRST_TEXT_SECONDS)
+        seconds = journey.plan.attempt_seconds(journey.index, trio.current_time())
         return await worker.open_stream(permit, journey.request, seconds)
 
     async def _receive(self) -> StreamDelta | None:

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmring.chat import LiveModel
 from llmring.codecs.anthropic.files import AnthropicFiles
 from llmring.codecs.anthropic.models import AnthropicModels
 from llmring.codecs.codec import FileBody, HttpReply, LocalFile, ModelPage, StoredFile
 from llmring.errors import BadReply, Overloaded, ProviderError
+from llmring.live import LiveModel
 from llmring.parts import ProviderFile
 
 MODELS = AnthropicModels()

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmring.chat import LiveModel, Usage
 from llmring.codecs.codec import EmbeddingsCodec, HttpCall, HttpReply, ModelPage, ModelsCodec
 from llmring.codecs.google.embeddings import GoogleEmbeddings
 from llmring.codecs.google.models import GoogleModels
 from llmring.errors import BadReply, ProviderError, RateLimited
+from llmring.live import LiveModel
+from llmring.usage import Usage
 from tests.codecs.payloads import body_of
 
 EMBEDDINGS: EmbeddingsCodec = GoogleEmbeddings()

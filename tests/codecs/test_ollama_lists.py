@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmring.chat import Embeddings, LiveModel, Usage
 from llmring.codecs.codec import EmbeddingsCodec, HttpCall, HttpReply, ModelPage, ModelsCodec
 from llmring.codecs.ollama.embeddings import OllamaEmbeddings
 from llmring.codecs.ollama.models import OllamaModels
+from llmring.embeddings import Embeddings
 from llmring.errors import BadReply, ContextTooLong, ProviderError
+from llmring.live import LiveModel
+from llmring.usage import Usage
 from tests.codecs.payloads import body_of
 
 EMBEDDINGS: EmbeddingsCodec = OllamaEmbeddings()

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmring.chat import Message, NativeTurn, Usage
+from llmring.chat import Message, NativeTurn
 from llmring.codecs.codec import Codec, HttpReply
 from llmring.codecs.openai.chat import OpenAICodec
 from llmring.codecs.openai.dialect import DEEPSEEK, GROQ, OPENAI, OPENROUTER, Dialect
 from llmring.errors import ProviderError, TransportBroken
 from llmring.refs import ModelRef
+from llmring.usage import Usage
 from tests.codecs.chat_calls import encode
 from tests.codecs.payloads import (
     Payload,

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmring.chat import Usage
 from llmring.codecs.codec import EmbeddingsCodec, HttpReply
 from llmring.codecs.openai.embeddings import OpenAIEmbeddings
 from llmring.errors import BadReply, ProviderError, QuotaExhausted
+from llmring.usage import Usage
 from tests.codecs.payloads import body_of
 
 CODEC: EmbeddingsCodec = OpenAIEmbeddings()

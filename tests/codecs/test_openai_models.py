@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmring.chat import LiveModel
 from llmring.codecs.codec import HttpCall, HttpReply, ModelPage, ModelsCodec
 from llmring.codecs.openai.models import OpenAIModels
 from llmring.errors import AuthFailed, BadReply, ProviderError
+from llmring.live import LiveModel
 
 CODEC: ModelsCodec = OpenAIModels()
 

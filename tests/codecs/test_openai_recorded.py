@@ -6,12 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from llmring.chat import Usage
 from llmring.codecs.codec import FileBody, HttpReply, LocalFile, StoredFile
 from llmring.codecs.openai.embeddings import OpenAIEmbeddings
 from llmring.codecs.openai.files import OpenAIFiles
 from llmring.codecs.openai.models import OpenAIModels
 from llmring.parts import ProviderFile
+from llmring.usage import Usage
 from tests.codecs.payloads import body_of
 
 RECORDED = Path(__file__).parents[2].parent / "shared" / "recorded"

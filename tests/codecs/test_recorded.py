@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from llmring.chat import ChatRequest, Completion, Message, NativeTurn, Usage
+from llmring.chat import ChatRequest, Completion, Message, NativeTurn
 from llmring.codecs.anthropic.codec import AnthropicCodec
 from llmring.codecs.capabilities import Model
 from llmring.codecs.codec import Codec, HttpReply
@@ -21,6 +21,7 @@ from llmring.codecs.openai.dialect import AZURE, COMPATIBLE, DEEPSEEK, GROQ, MIS
 from llmring.codecs.openai.responses import ResponsesCodec
 from llmring.errors import InvalidRequest
 from llmring.refs import ModelRef
+from llmring.usage import Usage
 from tests.codecs import rebuild_chat, rebuild_generate, rebuild_messages, rebuild_ollama, rebuild_responses
 from tests.codecs.payloads import SPLITS, body_of, read_stream
 from tests.codecs.rebuilding import NotOurs

@@ -87,13 +87,13 @@ def test_it_stays_within_what_was_seen_and_its_spread(answers: list[int]) -> Non
     ("max_tokens", "expected", "bound"), [(None, 256.0, 256.0), (4096, 256.0, 4096.0), (16, 16.0, 16.0)]
 )
 def test_output_is_expected_within_the_callers_bound(max_tokens: int | None, expected: float, bound: float) -> None:
-    about = estimate(request("abcd", max_tokens=max_tokens), OutputEstimate())
+    about = estimate(request("abcd", max_tokens=max_tokens), OutputEstimate(), 1.0)
     assert (about.input_tokens, about.output_tokens, about.max_output_tokens) == (1.0, expected, bound)
 
 
 # What is not text.
 
-SIZED = Counting(model="claude-x", family="anthropic", by_characters=False)
+SIZED = Counting(family="anthropic", by_characters=False)
 
 
 def test_images_documents_and_sound_are_input_too() -> None:
@@ -128,8 +128,8 @@ def test_a_schema_is_input_too() -> None:
     ],
 )
 def test_each_provider_counts_in_its_own_way(kind: Kind, by_characters: bool, family: str) -> None:
-    counting = endpoint("p", ProviderSettings(name="p", kind=kind, base_url="http://127.0.0.1")).counting("m")
-    assert (counting.by_characters, counting.family, counting.model) == (by_characters, family, "m")
+    counting = endpoint("p", ProviderSettings(name="p", kind=kind, base_url="http://127.0.0.1")).counting("gpt-5")
+    assert (counting.by_characters, counting.family, counting.vocabulary) == (by_characters, family, "o200k_base")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import MockClock as Clock
 
 from llmring.chat import ChatRequest, Message
 from llmring.codecs.codec import HttpCall, HttpReply, LocalFile, NextCall, StoredFile
@@ -33,12 +34,16 @@ class Limits:
 class Provider:
     """Takes files and remembers them; an upload takes a second."""
 
-    def __init__(self, name: str = "p", form: str = "anthropic", expires: timedelta | None = None) -> None:
+    def __init__(
+        self, name: str = "p", form: str = "anthropic", account: str = "", expires: timedelta | None = None
+    ) -> None:
         self.uploaded: list[str] = []
         self.deleted: list[str] = []
         self.refuses = False
         self._expires = expires
-        self.place = Place(name=name, format=form, codec=Limits(), upload=self._upload, delete=self._delete)
+        self.place = Place(
+            name=name, account=account or name, format=form, codec=Limits(), upload=self._upload, delete=self._delete
+        )
 
     async def _upload(self, file: LocalFile) -> StoredFile:
         await trio.sleep(1.0)
@@ -238,3 +243,24 @@ async def test_a_file_is_deleted_everywhere_on_request(autojump_clock: object, p
     assert await files.deregister(file_id)
     assert (first.deleted, second.deleted) == (["file-1"], ["file-1"])
     assert not await files.deregister(file_id)
+
+
+async def test_a_file_of_one_account_is_not_shown_to_another(pdf: Path, autojump_clock: Clock) -> None:
+    files, mine, yours = Files(), Provider(account="mine"), Provider(account="yours")
+    asked = request(files.register(pdf))
+    await files.put(asked, mine.place)
+    await files.put(asked, yours.place)
+    assert (mine.uploaded, yours.uploaded) == (["one"], ["one"])
+    assert files.list()[0].providers == ("p",)
+
+
+async def test_a_copy_that_the_provider_calls_gone_is_uploaded_again(pdf: Path, autojump_clock: Clock) -> None:
+    files, provider = Files(), Provider()
+    asked = request(files.register(pdf))
+    await files.put(asked, provider.place)
+    files.lost(provider.place.account, "another file is gone: file-2")
+    await files.put(asked, provider.place)
+    assert len(provider.uploaded) == 1
+    files.lost(provider.place.account, "No such File object: file-1")
+    await files.put(asked, provider.place)
+    assert len(provider.uploaded) == 2

@@ -317,3 +317,13 @@ def test_only_what_is_set_can_be_left_out() -> None:
         for name in ("temperature", "top_p", "max_tokens", "native", "stream_options", "reasoning_tokens")
         if can_go_without(request, name)
     ] == ["temperature", "max_tokens", "stream_options", "reasoning_tokens"]
+
+
+def test_a_temperature_that_changes_nothing_is_left_out_in_silence() -> None:
+    result = fitted(Capabilities(sampling="refused"), temperature=1.0, strict_params=True)
+    assert changed(result) == {"strict_params": True}
+
+
+def test_a_bound_that_the_registry_has_rounded_down_is_not_cut() -> None:
+    assert changed(fitted(Capabilities(max_output_tokens=4000), max_tokens=4096)) == {"max_tokens": 4096}
+    assert changed(fitted(Capabilities(max_output_tokens=4000), max_tokens=4200)) == {"max_tokens": 4000}

@@ -2,11 +2,11 @@
 
 import pytest
 
-from llmring.chat import Usage
 from llmring.errors import Dimension
 from llmring.lockfile import Kind
 from llmring.providers.known import REGIMES, regime
 from llmring.providers.regime import Estimate, Regime, Rule, at_least, charge, settled
+from llmring.usage import Usage
 
 ESTIMATE = Estimate(input_tokens=1000.0, output_tokens=200.0, max_output_tokens=4096.0)
 USAGE = Usage(input_tokens=300, cache_read_tokens=600, cache_write_5m_tokens=50, output_tokens=70, reasoning_tokens=30)

@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.testing
 
-from llmring.chat import ChatRequest, Message, Usage
+from llmring.chat import ChatRequest, Message
 from llmring.codecs.codec import LimitUpdate
 from llmring.errors import (
     AuthFailed,
@@ -23,12 +23,14 @@ from llmring.errors import (
 from llmring.lockfile import Kind
 from llmring.providers.breaker import State
 from llmring.providers.budget import Budget, Limit
+from llmring.providers.estimate import input_tokens
 from llmring.providers.known import regime
 from llmring.providers.line import Waiter
 from llmring.providers.readiness import READY, Busy, Shut
 from llmring.providers.regime import Charge
 from llmring.providers.route import Credential, Outcome, Permit, Route
 from llmring.refs import ModelRef
+from llmring.usage import Usage
 
 REF = ModelRef("acme", "small")
 ONE: Charge = {"requests": 1.0, "day": 1.0, "tokens": 100.0}
@@ -50,6 +52,10 @@ def _nobody() -> None:
 
 def request(text: str = "x" * 400, max_tokens: int | None = None) -> ChatRequest:
     return ChatRequest(model="fast", messages=(Message(role="user", content=text),), max_tokens=max_tokens)
+
+
+def charge_of(tested: Route, asked: ChatRequest) -> Charge:
+    return tested.charge(asked, input_tokens(asked, tested.counting))
 
 
 def fail(tested: Route, error: ProviderError, now: float = 0.0) -> Permit:
@@ -301,17 +307,17 @@ def test_refusals_and_wrong_requests_never_open_the_breaker(error: ProviderError
 
 def test_a_request_takes_its_input_and_the_output_of_answers_like_the_last_ones() -> None:
     tested = route()
-    assert tested.charge(request()) == {"requests": 1.0, "day": 1.0, "tokens": 356.0}
+    assert charge_of(tested, request()) == {"requests": 1.0, "day": 1.0, "tokens": 356.0}
     tested.succeeded(tested.take(ONE, 0.0), Usage(input_tokens=9, output_tokens=20), 0.0)
-    assert tested.charge(request()) == {"requests": 1.0, "day": 1.0, "tokens": 120.0}
-    assert tested.charge(request(max_tokens=5)) == {"requests": 1.0, "day": 1.0, "tokens": 105.0}
+    assert charge_of(tested, request()) == {"requests": 1.0, "day": 1.0, "tokens": 120.0}
+    assert charge_of(tested, request(max_tokens=5)) == {"requests": 1.0, "day": 1.0, "tokens": 105.0}
 
 
 def test_an_answer_longer_than_the_whole_limit_does_not_shut_the_route_for_good() -> None:
     tested = route(kind="anthropic")
     learn(tested, "output", 8000.0)
     tested.succeeded(tested.take(ONE, 0.0), Usage(output_tokens=10_000), 0.0)
-    needed = tested.charge(request())
+    needed = charge_of(tested, request())
     assert needed["output"] == 8000.0
     assert tested.readiness(needed, 0.0) is READY
     tested.take(needed, 0.0)
@@ -320,8 +326,8 @@ def test_an_answer_longer_than_the_whole_limit_does_not_shut_the_route_for_good(
 
 def test_input_larger_than_the_whole_limit_is_impossible_still() -> None:
     tested = route(TOKENS)
-    assert isinstance(tested.readiness(tested.charge(request("x" * 24_004)), 0.0), Shut)
-    assert tested.readiness(tested.charge(request("x" * 24_000)), 0.0) is READY
+    assert isinstance(tested.readiness(charge_of(tested, request("x" * 24_004)), 0.0), Shut)
+    assert tested.readiness(charge_of(tested, request("x" * 24_000)), 0.0) is READY
 
 
 # Permits.

@@ -69,7 +69,7 @@ def test_the_vocabulary_is_known_by_the_models_name(model: str, vocabulary: str 
 @pytest.mark.usefixtures("unloaded")
 @given(st.text())
 def test_until_the_vocabularies_are_loaded_four_characters_are_a_token(text: str) -> None:
-    assert count_tokens(text, "gpt-5") == math.ceil(len(text) / 4)
+    assert count_tokens(text, vocabulary_of("gpt-5")) == math.ceil(len(text) / 4)
 
 
 @pytest.mark.usefixtures("unloaded")
@@ -79,7 +79,7 @@ def test_without_the_extra_nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(tokens, "import_module", missing)
     assert not load()
-    assert count_tokens("abcde", "gpt-5") == 2
+    assert count_tokens("abcde", vocabulary_of("gpt-5")) == 2
 
 
 @pytest.mark.usefixtures("loaded")
@@ -94,9 +94,9 @@ def test_without_the_extra_nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) ->
     ],
 )
 def test_openais_texts_are_counted_exactly(text: str, new: int, old: int) -> None:
-    assert count_tokens(text, "gpt-5") == new
-    assert count_tokens(text, "gpt-4") == old
-    assert count_tokens(text, "claude-opus-4-8") == math.ceil(len(text) / 4)
+    assert count_tokens(text, vocabulary_of("gpt-5")) == new
+    assert count_tokens(text, vocabulary_of("gpt-4")) == old
+    assert count_tokens(text, vocabulary_of("claude-opus-4-8")) == math.ceil(len(text) / 4)
 
 
 @pytest.mark.usefixtures("loaded")
@@ -106,8 +106,8 @@ def test_a_long_text_is_counted_on_samples(kind: str, model: str) -> None:
     unit = KINDS[kind]
     text = (unit * (3_000_000 // len(unit)))[:2_999_999]
     part = text[: EXACT_CHARACTERS // len(unit) * len(unit)]
-    exact = count_tokens(part, model) / len(part) * len(text)
-    assert count_tokens(text, model) == pytest.approx(exact, rel=0.03)
+    exact = count_tokens(part, vocabulary_of(model)) / len(part) * len(text)
+    assert count_tokens(text, vocabulary_of(model)) == pytest.approx(exact, rel=0.03)
 
 
 def test_no_more_than_the_samples_of_a_long_text_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +120,7 @@ def test_no_more_than_the_samples_of_a_long_text_is_read(monkeypatch: pytest.Mon
 
     vocabulary = Vocabulary()
     monkeypatch.setattr(tokens, "_loaded", {"o200k_base": vocabulary})
-    assert count_tokens("x" * 3_000_000, "gpt-4o") == 3_000_000
+    assert count_tokens("x" * 3_000_000, vocabulary_of("gpt-4o")) == 3_000_000
     assert vocabulary.read == EXACT_CHARACTERS
 
 
@@ -129,18 +129,18 @@ def test_every_part_of_a_long_text_counts() -> None:
     dense, sparse = "天地玄黄" * 50_000, "a" * 200_000
     exact = 50_000 * 3 + 2 * 200_000 / 8
     for text in (dense + sparse * 2, sparse + dense + sparse, sparse * 2 + dense):
-        assert count_tokens(text, "gpt-5") == pytest.approx(exact, rel=0.15)
+        assert count_tokens(text, vocabulary_of("gpt-5")) == pytest.approx(exact, rel=0.15)
 
 
 @pytest.mark.usefixtures("loaded")
 @given(st.text(alphabet=st.characters(), max_size=60))
 def test_any_text_has_a_count(text: str) -> None:
     for model in ("gpt-5", "gpt-4"):
-        counted = count_tokens(text, model)
+        counted = count_tokens(text, vocabulary_of(model))
         assert bool(text) <= counted <= len(text.encode("utf-8", "replace"))
 
 
 @pytest.mark.usefixtures("loaded")
 @given(st.characters(categories=["Cs"]))
 def test_half_of_a_surrogate_pair_is_counted_too(character: str) -> None:
-    assert count_tokens(f"a{character}b", "gpt-5") >= 1
+    assert count_tokens(f"a{character}b", vocabulary_of("gpt-5")) >= 1

@@ -321,4 +321,3 @@ def test_tried_routes_get_nothing_kept_back() -> None:
     assert tested.attempt_seconds(1, 20.0) == 70.0
     fail(tested, 1, ModelGone("bye"))
     assert tested.attempt_seconds(2, 20.0) == 80.0
-    assert tested.attempt_seconds(2, 20.0, most=60.0) == 60.0

@@ -2,7 +2,7 @@
 
 from decimal import Decimal as D
 
-from llmring.chat import ChatResponse, Cost, Usage
+from llmring.chat import ChatResponse
 from llmring.errors import (
     AllModelsFailed,
     Attempt,
@@ -15,6 +15,7 @@ from llmring.errors import (
 )
 from llmring.refs import ModelRef
 from llmring.router.report import ModelReport, Report
+from llmring.usage import Cost, Usage
 
 FIRST, SECOND = ModelRef("acme", "first"), ModelRef("zenith", "second")
 

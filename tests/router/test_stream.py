@@ -78,13 +78,13 @@ async def test_a_cut_stream_begins_again_elsewhere_when_asked_to(autojump_clock:
         ]
 
 
-async def test_silence_inside_a_stream_ends_it_after_thirty_seconds(autojump_clock: Clock) -> None:
+async def test_silence_inside_a_stream_ends_it_after_two_minutes(autojump_clock: Clock) -> None:
     async with world({"first": [cut("par", ending="silent")]}) as (router, _provider):
         start = trio.current_time()
         with pytest.raises(StreamBroken) as caught:
             await read_all(router.stream("alone", "hi"), [])
         assert isinstance(caught.value.cause, AttemptTimeout)
-        assert trio.current_time() - start == 30.0
+        assert trio.current_time() - start == 120.0
 
 
 async def test_no_first_text_in_time_moves_on(autojump_clock: Clock) -> None:
@@ -92,7 +92,7 @@ async def test_no_first_text_in_time_moves_on(autojump_clock: Clock) -> None:
         start = trio.current_time()
         async with router.stream("chain", "hi") as stream:
             assert (await anext(stream)).content == "saved"
-        assert trio.current_time() - start == 60.0
+        assert trio.current_time() - start == 300.0
 
 
 async def test_a_timeout_bounds_the_whole_stream(autojump_clock: Clock) -> None:

@@ -9,11 +9,11 @@ from urllib.parse import quote
 
 import msgspec
 
-from llmring.chat import LiveModel
 from llmring.codecs.anthropic.faults import VERSION, classify
 from llmring.codecs.codec import HttpCall, HttpReply, ModelPage
 from llmring.codecs.replies import is_set, read_json, read_time, request_id
 from llmring.errors import BadReply
+from llmring.live import LiveModel
 
 _NAMES: Mapping[str, str] = {"image_input": "vision", "pdf_input": "pdf", "structured_outputs": "json_schema"}
 """Capabilities that the registry has a name for."""

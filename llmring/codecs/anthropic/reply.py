@@ -10,11 +10,12 @@ from typing import Any
 
 import msgspec
 
-from llmring.chat import Completion, FinishReason, JSONObject, ToolCall, Usage
+from llmring.chat import Completion, FinishReason, JSONObject, ToolCall
 from llmring.codecs.anthropic.faults import classify
 from llmring.codecs.codec import HttpReply
 from llmring.codecs.replies import count, is_set, new_tool_call_id, read_json, request_id
 from llmring.errors import BadReply
+from llmring.usage import Usage
 
 FINISH_REASONS: Mapping[str, FinishReason] = {
     "end_turn": "stop",

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from llmring.chat import Completion, JSONObject, ToolCall, Usage
+from llmring.chat import Completion, JSONObject, ToolCall
 from llmring.codecs.anthropic.faults import classify
 from llmring.codecs.anthropic.reply import (
     Block,
@@ -28,6 +28,7 @@ from llmring.codecs.replies import count, is_set, new_tool_call_id, read_json, r
 from llmring.codecs.sse import Event
 from llmring.codecs.streams import CHARACTERS_PER_TOKEN
 from llmring.errors import BadReply
+from llmring.usage import Usage
 
 
 class _Delta(msgspec.Struct):

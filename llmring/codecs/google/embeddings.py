@@ -8,11 +8,13 @@ from urllib.parse import quote
 
 import msgspec
 
-from llmring.chat import Embeddings, JSONObject, Usage
+from llmring.chat import JSONObject
 from llmring.codecs.codec import HttpCall, HttpReply
 from llmring.codecs.google.faults import classify
 from llmring.codecs.replies import count, is_set, read_json, request_id, to_call
+from llmring.embeddings import Embeddings
 from llmring.errors import BadReply
+from llmring.usage import Usage
 
 
 class _Vector(msgspec.Struct):

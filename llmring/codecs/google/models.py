@@ -7,11 +7,11 @@ from urllib.parse import quote
 
 import msgspec
 
-from llmring.chat import LiveModel
 from llmring.codecs.codec import HttpCall, HttpReply, ModelPage
 from llmring.codecs.google.faults import classify
 from llmring.codecs.replies import is_set, read_json, request_id
 from llmring.errors import BadReply
+from llmring.live import LiveModel
 
 
 class _Model(msgspec.Struct, rename="camel"):

@@ -11,11 +11,12 @@ from typing import TypeVar
 
 import msgspec
 
-from llmring.chat import Choice, Completion, FinishReason, JSONObject, TokenLogprob, ToolCall, Usage
+from llmring.chat import Choice, Completion, FinishReason, JSONObject, TokenLogprob, ToolCall
 from llmring.codecs.codec import HttpReply, StreamDelta
 from llmring.codecs.google.faults import classify
 from llmring.codecs.replies import count, is_set, new_tool_call_id, read_json, request_id
 from llmring.errors import BadReply
+from llmring.usage import Usage
 
 T = TypeVar("T")
 

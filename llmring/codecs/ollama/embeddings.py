@@ -7,11 +7,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from llmring.chat import Embeddings, JSONObject, Usage
+from llmring.chat import JSONObject
 from llmring.codecs.codec import HttpCall, HttpReply
 from llmring.codecs.ollama.faults import classify
 from llmring.codecs.replies import count, is_set, read_json, request_id, to_call
+from llmring.embeddings import Embeddings
 from llmring.errors import BadReply
+from llmring.usage import Usage
 
 
 class _Reply(msgspec.Struct):

@@ -5,11 +5,11 @@ Format: https://docs.ollama.com/api/tags. It comes in one page.
 
 import msgspec
 
-from llmring.chat import LiveModel
 from llmring.codecs.codec import HttpCall, HttpReply, ModelPage
 from llmring.codecs.ollama.faults import classify
 from llmring.codecs.replies import is_set, read_json, request_id
 from llmring.errors import BadReply
+from llmring.live import LiveModel
 
 
 class _Model(msgspec.Struct):

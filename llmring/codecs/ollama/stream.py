@@ -5,7 +5,7 @@ Each line is a reply object that brings the next pieces; the last says `done`, w
 
 from collections.abc import Mapping
 
-from llmring.chat import Completion, TokenLogprob, Usage
+from llmring.chat import Completion, TokenLogprob
 from llmring.codecs.codec import HttpReply, StreamDelta
 from llmring.codecs.ollama.faults import classify
 from llmring.codecs.ollama.reply import (
@@ -19,6 +19,7 @@ from llmring.codecs.ollama.reply import (
 )
 from llmring.codecs.replies import is_set, read_json, request_id
 from llmring.codecs.streams import CHARACTERS_PER_TOKEN
+from llmring.usage import Usage
 
 
 class OllamaAnswer:

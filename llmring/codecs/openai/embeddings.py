@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from llmring.chat import Embeddings, Usage
 from llmring.codecs.codec import HttpCall, HttpReply
 from llmring.codecs.openai.faults import classify
 from llmring.codecs.replies import count, is_set, read_json, request_id, to_call
+from llmring.embeddings import Embeddings
 from llmring.errors import BadReply
+from llmring.usage import Usage
 
 
 class _Vector(msgspec.Struct):

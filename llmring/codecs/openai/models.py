@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-from llmring.chat import LiveModel
 from llmring.codecs.codec import HttpCall, HttpReply, ModelPage
 from llmring.codecs.openai.faults import classify
 from llmring.codecs.replies import is_set, read_json, request_id
 from llmring.errors import BadReply
+from llmring.live import LiveModel
 
 
 class _Model(msgspec.Struct):

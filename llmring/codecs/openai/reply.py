@@ -10,13 +10,14 @@ from typing import Any
 
 import msgspec
 
-from llmring.chat import Choice, Completion, FinishReason, JSONObject, TokenLogprob, ToolCall, Usage
+from llmring.chat import Choice, Completion, FinishReason, JSONObject, TokenLogprob, ToolCall
 from llmring.codecs.codec import HttpReply
 from llmring.codecs.openai.dialect import OPENAI, Dialect
 from llmring.codecs.openai.faults import classify
 from llmring.codecs.openai.messages import assistant
 from llmring.codecs.replies import count, is_set, new_tool_call_id, read_json, request_id, to_json_text
 from llmring.errors import BadReply
+from llmring.usage import Usage
 
 # eos: Together. end_turn: servers in front of Claude. model_length: Mistral. insufficient_system_resource: DeepSeek.
 # abort: vLLM. error: OpenRouter, Mistral.

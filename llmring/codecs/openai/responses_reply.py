@@ -9,11 +9,12 @@ from typing import Any
 
 import msgspec
 
-from llmring.chat import Completion, FinishReason, JSONObject, TokenLogprob, ToolCall, Usage
+from llmring.chat import Completion, FinishReason, JSONObject, TokenLogprob, ToolCall
 from llmring.codecs.codec import HttpReply
 from llmring.codecs.openai.faults import classify
 from llmring.codecs.replies import count, is_set, new_tool_call_id, read_json, request_id, to_json_text
 from llmring.errors import BadReply, ProviderError
+from llmring.usage import Usage
 
 INCOMPLETE: Mapping[str, FinishReason] = {
     "max_output_tokens": "length",

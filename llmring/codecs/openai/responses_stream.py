@@ -8,13 +8,14 @@ from collections.abc import Mapping
 
 import msgspec
 
-from llmring.chat import Completion, ToolCall, Usage
+from llmring.chat import Completion, ToolCall
 from llmring.codecs.codec import HttpReply, StreamDelta
 from llmring.codecs.openai.faults import classify
 from llmring.codecs.openai.responses_reply import RESPONSE, Item, Response, read_usage, reported, to_completion
 from llmring.codecs.replies import new_tool_call_id, read_json, request_id
 from llmring.codecs.sse import Event
 from llmring.codecs.streams import CHARACTERS_PER_TOKEN
+from llmring.usage import Usage
 
 
 class _EventIn(msgspec.Struct):

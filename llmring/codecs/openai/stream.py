@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from llmring.chat import Completion, TokenLogprob, ToolCall, Usage
+from llmring.chat import Completion, TokenLogprob, ToolCall
 from llmring.codecs.codec import HttpReply, StreamDelta
 from llmring.codecs.openai.dialect import OPENAI, Dialect
 from llmring.codecs.openai.faults import classify
@@ -33,6 +33,7 @@ from llmring.codecs.openai.reply import (
 from llmring.codecs.replies import new_tool_call_id, read_json, request_id
 from llmring.codecs.sse import Event
 from llmring.codecs.streams import CHARACTERS_PER_TOKEN
+from llmring.usage import Usage
 
 
 class _OpenCall:

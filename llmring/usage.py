@@ -1,0 +1,88 @@
+"""What an answer used and what that cost: tokens in disjoint counters, dollars by kind of token. Values only."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens of one answer, in disjoint counters: each token is in exactly one of them, so each is billed once.
+
+    `input_tokens` are the uncached ones, `output_tokens` those outside of reasoning. The providers' own totals, which
+    overlap in different ways, are the properties.
+    """
+
+    input_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_5m_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    cache_write_other_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    @property
+    def cache_write_tokens(self) -> int:
+        return self.cache_write_5m_tokens + self.cache_write_1h_tokens + self.cache_write_other_tokens
+
+    @property
+    def total_input_tokens(self) -> int:
+        return self.input_tokens + self.cache_read_tokens + self.cache_write_tokens
+
+    @property
+    def total_output_tokens(self) -> int:
+        return self.output_tokens + self.reasoning_tokens
+
+    @property
+    def total_tokens(self) -> int:
+        return self.total_input_tokens + self.total_output_tokens
+
+    def __add__(self, other: "Usage") -> "Usage":
+        counters = zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True)
+        return Usage(**dict(zip(self.__struct_fields__, (a + b for a, b in counters), strict=True)))
+
+
+def total(usages: Sequence[Usage]) -> Usage | None:
+    """The sum; None of none."""
+    return sum(usages[1:], usages[0]) if usages else None
+
+
+class CostBreakdown(msgspec.Struct, frozen=True, kw_only=True):
+    """Dollars by kind of token. `long_context_input` is the part of `input` billed at the long-context rate."""
+
+    input: Decimal = Decimal(0)
+    cache_read: Decimal = Decimal(0)
+    cache_write_5m: Decimal = Decimal(0)
+    cache_write_1h: Decimal = Decimal(0)
+    cache_write_other: Decimal = Decimal(0)
+    output: Decimal = Decimal(0)
+    reasoning: Decimal = Decimal(0)
+    long_context_input: Decimal = Decimal(0)
+
+    def __add__(self, other: "CostBreakdown") -> "CostBreakdown":
+        parts = zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True)
+        return CostBreakdown(**dict(zip(self.__struct_fields__, (a + b for a, b in parts), strict=True)))
+
+    @property
+    def total(self) -> Decimal:
+        return (
+            self.input
+            + self.cache_read
+            + self.cache_write_5m
+            + self.cache_write_1h
+            + self.cache_write_other
+            + self.output
+            + self.reasoning
+        )
+
+
+CostStatus = Literal["priced", "no_usage", "model_not_in_registry", "no_pricing_in_registry"]
+
+
+class Cost(msgspec.Struct, frozen=True, kw_only=True):
+    """What an answer cost in dollars. `usd` and `breakdown` are None unless `status` is "priced": unknown, not free."""
+
+    status: CostStatus
+    usd: Decimal | None = None
+    breakdown: CostBreakdown | None = None
