@@ -129,6 +129,20 @@ class UnknownAlias(_UnknownName):
         return self.name
 
 
+class PackageMissing(UnknownAlias):
+    """An alias of a package that the lockfile extends, whose own lockfile cannot be read. `problem` says why."""
+
+    def __init__(self, alias: str, path: Path, problem: str) -> None:
+        super().__init__(alias)
+        self.args = (alias, path, problem)
+        self.path = path
+        self.problem = problem
+
+    def __str__(self) -> str:
+        package = self.name.partition(":")[0]
+        return f"unknown alias {self.name!r}: package {package!r}, which {self.path} extends: {self.problem}"
+
+
 class UnknownProvider(_UnknownName):
     what = "provider"
 

@@ -1,8 +1,9 @@
 """The lockfile: which models stand behind an alias, and what it says of the providers.
 
-Reads the canonical form, as TOML or, for a name that ends in .json, as JSON. Another form, an unknown key where a key
-means something, a wrong value: LockfileInvalid with the line and what was expected; nothing is read as empty. What is
-understood but not acted on is listed in `Lockfile.notes`. Parsing is pure; `read_lockfile` is the one that reads.
+Reads every form that lockfiles have been written in, as TOML or, for a name that ends in .json, as JSON. An unknown key
+where a key means something, a wrong value: LockfileInvalid with the line and what was expected; nothing is read as
+empty. What is understood but not acted on is listed in `Lockfile.notes`. Parsing is pure; `read_lockfile` is the one
+that reads, the lockfiles of the packages that this one extends included.
 """
 
 import json
@@ -13,15 +14,24 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from llmring.errors import InvalidRequest, LockfileInvalid, LockfileMissing, UnknownAlias, UnknownProfile
-from llmring.lockfile_lines import find_line, find_unclosed
-from llmring.lockfile_profiles import EXPECTED, Binding, Profile, looks_bound, read_profiles
+from llmring.errors import (
+    InvalidRequest,
+    LockfileInvalid,
+    LockfileMissing,
+    PackageMissing,
+    UnknownAlias,
+    UnknownProfile,
+)
+from llmring.lockfile_lines import Address, find_line, find_unclosed
+from llmring.lockfile_packages import check_package, find_package_lockfile
+from llmring.lockfile_profiles import CANONICAL, EXPECTED, Binding, Profile, looks_bound, read_profiles
 from llmring.lockfile_providers import Kind, ProviderSettings, read_providers
-from llmring.lockfile_shape import Problem, as_table, near_key, optional_text, shown, spell
+from llmring.lockfile_shape import Problem, as_table, check_keys, near_key, optional_text, shown, spell
 from llmring.refs import ModelRef, is_model_ref
 
 __all__ = [
     "Binding",
+    "Extended",
     "Kind",
     "Lockfile",
     "Profile",
@@ -30,29 +40,49 @@ __all__ = [
     "read_lockfile",
 ]
 
-_READ = ("version", "default_profile", "profiles", "providers", "extends")
+_READ = ("version", "default_profile", "profiles", "providers", "extends", "aliases", "bindings", "registry_versions")
 # Written by llmring's own tools, without a meaning for routing.
 _IGNORED = ("created_at", "updated_at", "metadata")
-_FOREIGN = ("bindings", "aliases", "alias")
 _VERSION = re.compile(r"1(\.\d+)*")
 _TOML_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
+class Extended(msgspec.Struct, frozen=True, kw_only=True):
+    """A package that a lockfile extends: its lockfile, or why there is none."""
+
+    package: str
+    path: Path | None = None
+    lockfile: "Lockfile | None" = None
+    problem: str | None = None
+
+
 class Lockfile(msgspec.Struct, frozen=True, kw_only=True):
-    """A lockfile as read. `notes`: what it says that has no effect, in sentences for its owner."""
+    """A lockfile as read.
+
+    `forms` are those that its bindings are written in, "canonical" alone for one that needs no upgrade. `packages` are
+    those it extends, `extended` what was found of them. `notes`: what it says that has no effect, in sentences for its
+    owner.
+    """
 
     path: Path
     version: str
     default_profile: str
     profiles: dict[str, Profile]
     providers: dict[str, ProviderSettings]
+    packages: tuple[str, ...] = ()
+    extended: dict[str, Extended] = {}
+    forms: tuple[str, ...] = (CANONICAL,)
     notes: tuple[str, ...] = ()
 
     def binding(self, alias: str, profile: str | None = None) -> Binding:
         """The binding of `alias` in `profile`, by default in `default_profile`; a `provider:model` binds itself.
 
+        `package:alias` is the alias of a package that the lockfile extends: bound anew here, or as that package has it.
         Raises UnknownProfile, UnknownAlias, and InvalidRequest for a text with a colon that is no model reference.
         """
+        package, colon, name = alias.partition(":")
+        if colon and package in self.packages:
+            return self._packaged(package, name, profile)
         if is_model_ref(alias):
             try:
                 return Binding(alias=alias, models=(ModelRef.parse(alias),))
@@ -64,6 +94,27 @@ class Lockfile(msgspec.Struct, frozen=True, kw_only=True):
             raise UnknownAlias(alias, tuple(chosen.bindings), f" in profile {chosen.name!r} of {self.path}")
         return binding
 
+    def _packaged(self, package: str, name: str, profile: str | None) -> Binding:
+        alias = f"{package}:{name}"
+        if profile is not None or self.default_profile in self.profiles:
+            own = self.profile(profile if profile is not None else self.default_profile).bindings.get(alias)
+            if own is not None:
+                return own
+        extended = self.extended.get(package)
+        if extended is None or extended.lockfile is None:
+            why = extended.problem if extended is not None else "its lockfile has not been read"
+            raise PackageMissing(alias, self.path, why or "no lockfile")
+        theirs = extended.lockfile
+        # Theirs of the same name where it binds the alias, else their default: what the package would use itself.
+        chosen = theirs.profiles.get(profile if profile is not None else self.default_profile)
+        if chosen is None or name not in chosen.bindings:
+            chosen = theirs.profile(theirs.default_profile)
+        binding = chosen.bindings.get(name)
+        if binding is None:
+            known = tuple(f"{package}:{other}" for other in chosen.bindings)
+            raise UnknownAlias(alias, known, f" in profile {chosen.name!r} of {theirs.path}")
+        return msgspec.structs.replace(binding, alias=alias)
+
     def profile(self, name: str) -> Profile:
         """The profile called `name`. Raises UnknownProfile."""
         chosen = self.profiles.get(name)
@@ -73,7 +124,29 @@ class Lockfile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_lockfile(path: Path) -> Lockfile:
-    """Read and parse a lockfile. Raises LockfileMissing when it cannot be read, LockfileInvalid when it is wrong."""
+    """Read and parse a lockfile, and those of the packages it extends; what they extend in turn is not read.
+
+    Raises LockfileMissing when it cannot be read, LockfileInvalid when it is wrong. What is wrong with a package's is
+    said in its `Extended`, and by whoever asks for one of its aliases.
+    """
+    lockfile = _read_file(path)
+    if not lockfile.packages:
+        return lockfile
+    extended = {package: _read_extended(package) for package in lockfile.packages}
+    return msgspec.structs.replace(lockfile, extended=extended)
+
+
+def _read_extended(package: str) -> Extended:
+    try:
+        path = find_package_lockfile(package)
+        if path is None:
+            return Extended(package=package, problem="package not installed or has no llmring.lock")
+        return Extended(package=package, path=path, lockfile=_read_file(path))
+    except (LockfileInvalid, LockfileMissing) as error:
+        return Extended(package=package, path=error.path, problem=f"failed to load lockfile - {error}")
+
+
+def _read_file(path: Path) -> Lockfile:
     try:
         data = path.read_bytes()
     except (OSError, ValueError) as error:
@@ -151,19 +224,21 @@ def _read(data: object, path: Path) -> Lockfile:
     version = optional_text(table.get("version"), ("version",))
     if version is not None and not _VERSION.fullmatch(version):
         raise Problem(("version",), f"version must be '1.0' or another 1.x, found {shown(version)}")
-    packages = _packages(table.get("extends"))
-    if packages:
-        notes.append(f"extends.packages ({', '.join(packages)}): aliases of packages are not resolved")
-    profiles = read_profiles(table.get("profiles", {}), packages, notes)
-    default = _default_profile(table.get("default_profile"), profiles)
-    if not any(profile.bindings for profile in profiles.values()):
+    packages = _packages(table.get("extends"), notes)
+    given = optional_text(table.get("default_profile"), ("default_profile",))
+    default = given if given is not None else "default"
+    found = read_profiles(table, default, packages, notes)
+    _check_default_profile(given, found.profiles, notes)
+    if not packages and not any(profile.bindings for profile in found.profiles.values()):
         notes.append("the lockfile binds no alias")
     return Lockfile(
         path=path,
         version=version if version is not None else "1.0",
         default_profile=default,
-        profiles=profiles,
+        profiles=found.profiles,
         providers=read_providers(table.get("providers", {})),
+        packages=packages,
+        forms=found.forms,
         notes=tuple(notes),
     )
 
@@ -173,29 +248,35 @@ def _check_unknown(key: str, value: object) -> None:
     near = near_key(key, _READ, cutoff=0.85)
     if near is not None:
         raise Problem((key,), f"unknown key {shown(key)}: did you mean {near!r}?")
-    if key in _FOREIGN or looks_bound(value):
+    if looks_bound(value):
         raise Problem((key,), f"{spell((key,))!r} is not a form of lockfile that is read: {EXPECTED}")
 
 
-def _packages(value: object) -> tuple[str, ...]:
+def _packages(value: object, notes: list[str]) -> tuple[str, ...]:
     if value is None:
         return ()
-    packages = as_table(value, ("extends",)).get("packages") or []
+    at: Address = ("extends", "packages")
+    table = as_table(value, ("extends",))
+    check_keys(table, ("packages",), ("extends",))
+    packages = table.get("packages")
+    if packages is None:
+        return ()
     if not isinstance(packages, list) or not all(isinstance(name, str) for name in packages):
-        raise Problem(("extends", "packages"), f"extends.packages must be a list of names, found {shown(packages)}")
-    return tuple(packages)
+        raise Problem(at, f"extends.packages must be a list of names, found {shown(packages)}")
+    for number, name in enumerate(packages):
+        try:
+            check_package(name)
+        except ValueError as error:
+            raise Problem((*at, number), f"extends.packages: {error}") from None
+        if name in packages[:number]:
+            notes.append(f"extends.packages: {shown(name)} is listed twice")
+    return tuple(dict.fromkeys(packages))
 
 
-def _default_profile(given: object, profiles: dict[str, Profile]) -> str:
-    """The name of the default profile: it exists, unless no profile does."""
-    text = optional_text(given, ("default_profile",))
-    name = text if text is not None else "default"
-    if profiles and name not in profiles:
-        known = ", ".join(shown(profile) for profile in profiles)
-        if text is None:
-            raise Problem(
-                ("profiles",),
-                f"default_profile is missing and no profile is called 'default': name one of {known}",
-            )
-        raise Problem(("default_profile",), f"default_profile {shown(name)} does not exist: the profiles are {known}")
-    return name
+def _check_default_profile(given: str | None, profiles: dict[str, Profile], notes: list[str]) -> None:
+    """One that is named exists, unless no profile does; where none is named and none is called so, that is noted."""
+    known = ", ".join(shown(profile) for profile in profiles)
+    if profiles and given is not None and given not in profiles:
+        raise Problem(("default_profile",), f"default_profile {shown(given)} does not exist: the profiles are {known}")
+    if profiles and given is None and "default" not in profiles:
+        notes.append(f"there is no default profile: name one of {known} in every call, or set default_profile")

@@ -1,13 +1,18 @@
-"""The [profiles.<name>] tables of a lockfile: which models stand behind which alias. Pure.
+"""The bindings of a lockfile, in every form that they have been written in. Pure.
 
-A key that is not known here is an error: the forms of lockfiles differ in exactly these keys, and a form that is not
-understood must not be read as a profile without aliases.
+    [[profiles.<name>.bindings]]   the canonical form; models = [...], or provider = and model = in one binding
+    [aliases.<profile>]            one line an alias: fast = "provider:model", or a list of them
+    [[bindings]]                   outside of any profile: those of the default one
+
+A key that is not known here is an error: the forms differ in exactly these keys, and a form that is not understood must
+not be read as a profile without aliases.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 
 import msgspec
 
+from llmring.lockfile_constraints import Defaults, Requirements, read_constraints
 from llmring.lockfile_lines import Address
 from llmring.lockfile_shape import Problem, as_table, check_keys, optional_text, shown, spell
 from llmring.refs import ModelRef, check_alias, is_model_ref
@@ -16,102 +21,201 @@ EXPECTED = 'expected [[profiles.<name>.bindings]] with alias = "..." and models 
 
 
 class Binding(msgspec.Struct, frozen=True, kw_only=True):
-    """An alias and its models, the first choice first. Never without a model."""
+    """An alias and its models, the first choice first. Never without a model.
+
+    `alias` is `package:alias` where another package's is bound anew. `defaults` are for its requests, `requirements`
+    for its models; `models_from` are the patterns that the models were taken from ("anthropic:*"); `pins` are digests
+    of what the registry said of a model when it was bound.
+    """
 
     alias: str
     models: tuple[ModelRef, ...]
+    defaults: Defaults = Defaults()
+    requirements: Requirements = Requirements()
+    models_from: tuple[str, ...] = ()
+    pins: Mapping[ModelRef, str] = {}
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """One set of bindings, by alias in the order of the file."""
+    """One set of bindings, by alias in the order of the file. `registry_versions`: what it was last checked against."""
 
     name: str
     bindings: dict[str, Binding]
+    registry_versions: Mapping[str, int] = {}
 
 
-def read_profiles(value: object, packages: Collection[str], notes: list[str]) -> dict[str, Profile]:
-    """Read the `profiles` table; what is understood but not acted on goes to `notes`. Raises Problem.
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """The profiles of a lockfile, and the forms that they are written in."""
 
-    `packages` are those of the lockfile's `extends`: their aliases may be bound as `package:alias`.
+    profiles: dict[str, Profile]
+    forms: tuple[str, ...]
+
+
+CANONICAL = "canonical"
+PROVIDER_AND_MODEL = "provider and model"
+ALIAS_TABLES = "alias tables"
+TOP_LEVEL = "top-level bindings"
+
+
+def read_profiles(table: Mapping[str, object], default: str, packages: Collection[str], notes: list[str]) -> Found:
+    """Read all bindings of a lockfile; what has no effect goes to `notes`. Raises Problem.
+
+    `default` is the name of the default profile; `packages` are those of `extends`, whose aliases may be bound as
+    `package:alias`.
     """
-    tables = as_table(value, ("profiles",), "a table of tables: [profiles.<name>]")
-    return {name: _read_profile(name, table, packages, notes) for name, table in tables.items()}
+    reader = _Reader(packages, notes)
+    tables = as_table(table.get("profiles", {}), ("profiles",), "a table of tables: [profiles.<name>]")
+    for name, value in tables.items():
+        reader.read_profile(name, value)
+    if "aliases" in table:
+        reader.read_aliases(table["aliases"], default)
+    if "bindings" in table:
+        reader.forms.add(TOP_LEVEL)
+        reader.read_bindings(default, table["bindings"], ("bindings",))
+    if "registry_versions" in table:
+        reader.read_versions(default, table["registry_versions"], ("registry_versions",))
+    profiles = {
+        name: Profile(name=name, bindings=bindings, registry_versions=reader.versions.get(name, {}))
+        for name, bindings in reader.profiles.items()
+    }
+    return Found(profiles=profiles, forms=tuple(sorted(reader.forms)) or (CANONICAL,))
 
 
-def _read_profile(name: str, value: object, packages: Collection[str], notes: list[str]) -> Profile:
-    at: Address = ("profiles", name)
-    table = as_table(value, at)
-    known = ("name", "bindings", "registry_versions")
-    for key, unknown in table.items():
-        if key not in known and looks_bound(unknown):
-            raise Problem((*at, key), f"{spell((*at, key))} is not a form of lockfile that is read: {EXPECTED}")
-    check_keys(table, known, at)
-    given = optional_text(table.get("name"), (*at, "name"))
-    if given is not None and given != name:
-        notes.append(f"{spell(at)}: its name is {shown(given)}; the profile is called {shown(name)}, as its table is")
-    if table.get("registry_versions") is not None:
-        as_table(table["registry_versions"], (*at, "registry_versions"))
-    bindings = _read_bindings(name, table.get("bindings", []), packages, notes)
-    return Profile(name=name, bindings=bindings)
+class _Reader:
+    def __init__(self, packages: Collection[str], notes: list[str]) -> None:
+        self.packages = packages
+        self.notes = notes
+        self.forms: set[str] = set()
+        self.profiles: dict[str, dict[str, Binding]] = {}
+        self.versions: dict[str, dict[str, int]] = {}
+        self._places: dict[tuple[str, str], Address] = {}
 
+    def read_profile(self, name: str, value: object) -> None:
+        at: Address = ("profiles", name)
+        table = as_table(value, at)
+        known = ("name", "bindings", "registry_versions")
+        for key, unknown in table.items():
+            if key not in known and looks_bound(unknown):
+                raise Problem((*at, key), f"{spell((*at, key))} is not a form of lockfile that is read: {EXPECTED}")
+        check_keys(table, known, at)
+        given = optional_text(table.get("name"), (*at, "name"))
+        if given is not None and given != name:
+            self.notes.append(
+                f"{spell(at)}: its name is {shown(given)}; the profile is called {shown(name)}, as its table is"
+            )
+        self.profiles.setdefault(name, {})
+        self.read_bindings(name, table.get("bindings", []), (*at, "bindings"))
+        self.read_versions(name, table.get("registry_versions"), (*at, "registry_versions"))
 
-def _read_bindings(profile: str, value: object, packages: Collection[str], notes: list[str]) -> dict[str, Binding]:
-    at: Address = ("profiles", profile, "bindings")
-    if not isinstance(value, list):
-        raise Problem(at, f"{spell(at)} must be a list, found {shown(value)}: {EXPECTED}")
-    bindings: dict[str, Binding] = {}
-    places: dict[str, Address] = {}
-    for number, item in enumerate(value):
-        binding = _read_binding(item, (*at, number), packages, notes)
-        if binding is None:
-            continue
-        place = (*at, number, "alias")
+    def read_bindings(self, profile: str, value: object, at: Address) -> None:
+        if not isinstance(value, list):
+            raise Problem(at, f"{spell(at)} must be a list, found {shown(value)}: {EXPECTED}")
+        for number, item in enumerate(value):
+            place = (*at, number)
+            self._add(profile, self._read_binding(item, place), (*place, "alias"))
+
+    def read_aliases(self, value: object, default: str) -> None:
+        """`[aliases.<profile>]` tables; an alias directly under `[aliases]` is the default profile's."""
+        self.forms.add(ALIAS_TABLES)
+        at: Address = ("aliases",)
+        what = 'a table of tables: [aliases.<profile>] with alias = "provider:model"'
+        for name, item in as_table(value, at, what).items():
+            if isinstance(item, dict):
+                self.profiles.setdefault(name, {})
+                for alias, models in item.items():
+                    self._add_line(name, alias, models, (*at, name, alias))
+            else:
+                self._add_line(default, name, item, (*at, name))
+
+    def _add_line(self, profile: str, alias: str, models: object, at: Address) -> None:
+        if isinstance(models, dict):
+            raise Problem(at, f"{spell(at)} must be 'provider:model' or a list of them, found a table: {EXPECTED}")
+        name = self._check_alias(alias, spell(at), at)
+        self._add(profile, Binding(alias=name, models=self._read_models(models, at, spell(at))), at)
+
+    def read_versions(self, profile: str, value: object, at: Address) -> None:
+        if value is None:
+            return
+        versions = self.versions.setdefault(profile, {})
+        self.profiles.setdefault(profile, {})
+        for provider, version in as_table(value, at).items():
+            if not isinstance(version, int) or isinstance(version, bool) or not 0 <= version < 10**9:
+                address = (*at, provider)
+                raise Problem(address, f"{spell(address)} must be a version of the registry, found {shown(version)}")
+            versions[provider] = version
+
+    def _add(self, profile: str, binding: Binding, place: Address) -> None:
+        bindings = self.profiles.setdefault(profile, {})
         if binding.alias in bindings:
             text = f"alias {binding.alias!r} is bound twice in profile {profile!r}"
-            raise Problem(place, text, first=places[binding.alias])
+            raise Problem(place, text, first=self._places[profile, binding.alias])
         bindings[binding.alias] = binding
-        places[binding.alias] = place
-    return bindings
+        self._places[profile, binding.alias] = place
+
+    def _read_binding(self, value: object, at: Address) -> Binding:
+        table = as_table(value, at, "a table with alias and models")
+        alias = table.get("alias")
+        place = spell(at) + (f" (alias {shown(alias)})" if isinstance(alias, str) else "")
+        check_keys(table, _BINDING_KEYS, at, place)
+        if not isinstance(alias, str):
+            found = f", found {shown(alias)}" if "alias" in table else ""
+            raise Problem((*at, "alias") if found else at, f"{place}: alias must be a string{found}")
+        models = self._models(table, at, place)
+        defaults, requirements = read_constraints(table.get("constraints"), (*at, "constraints"))
+        return Binding(
+            alias=self._check_alias(alias, place, (*at, "alias")),
+            models=models,
+            defaults=defaults,
+            requirements=requirements,
+            models_from=_read_patterns(table.get("models_from"), (*at, "models_from")),
+            pins=_read_pins(table.get("pins"), (*at, "pins")),
+        )
+
+    def _models(self, table: Mapping[str, object], at: Address, place: str) -> tuple[ModelRef, ...]:
+        """Of `models`, or of `provider` and `model`."""
+        if "provider" not in table and "model" not in table:
+            if "models" not in table:
+                raise Problem(at, f"{place}: models is missing: 'provider:model' or a list of them")
+            return self._read_models(table["models"], (*at, "models"), place)
+        for key in ("provider", "model"):
+            if key not in table:
+                raise Problem(at, f"{place}: {key} is missing: models = [...], or both provider and model")
+            optional_text(table[key], (*at, key))
+        if "models" in table:
+            raise Problem((*at, "models"), f"{place}: models beside provider and model: one of them is too many")
+        self.forms.add(PROVIDER_AND_MODEL)
+        return (_read_model(f"{table['provider']}:{table['model']}", (*at, "model"), place),)
+
+    def _check_alias(self, alias: str, place: str, at: Address) -> str:
+        """The alias, or `package:alias` of a package that the lockfile extends."""
+        package, colon, name = alias.partition(":")
+        if colon and package not in self.packages:
+            raise Problem(
+                at,
+                f"{place}: {shown(alias)} is not an alias here: {shown(package)} is not listed in extends.packages",
+            )
+        try:
+            check_alias(name if colon else alias)
+        except ValueError as error:
+            raise Problem(at, f"{place}: {error}") from error
+        return alias
+
+    def _read_models(self, value: object, at: Address, place: str) -> tuple[ModelRef, ...]:
+        items = [value] if isinstance(value, str) else value
+        if not isinstance(items, list):
+            raise Problem(at, f"{place}: models must be 'provider:model' or a list of them, found {shown(value)}")
+        if not items:
+            raise Problem(at, f"{place}: models is empty: name at least one 'provider:model'")
+        models: dict[ModelRef, None] = {}
+        for number, item in enumerate(items):
+            ref = _read_model(item, at if isinstance(value, str) else (*at, number), place)
+            if ref in models:
+                self.notes.append(f"{place}: {ref} is listed twice")
+            models[ref] = None
+        return tuple(models)
 
 
-def _read_binding(value: object, at: Address, packages: Collection[str], notes: list[str]) -> Binding | None:
-    """None for the alias of another package, which is noted."""
-    table = as_table(value, at, "a table with alias and models")
-    alias = table.get("alias")
-    place = spell(at) + (f" (alias {shown(alias)})" if isinstance(alias, str) else "")
-    if "provider" in table and "model" in table:
-        raise Problem(at, f"{place} has provider and model, which is not a form of lockfile that is read: {EXPECTED}")
-    check_keys(table, ("alias", "models", "constraints"), at, place)
-    if not isinstance(alias, str):
-        found = f", found {shown(alias)}" if "alias" in table else ""
-        raise Problem((*at, "alias") if found else at, f"{place}: alias must be a string{found}")
-    if table.get("constraints"):
-        notes.append(f"{place}: constraints are not applied")
-    if "models" not in table:
-        raise Problem(at, f"{place}: models is missing: 'provider:model' or a list of them")
-    models = _read_models(table["models"], (*at, "models"), place, notes)
-    if alias.partition(":")[0] in packages and ":" in alias:
-        notes.append(f"{place}: bindings of a package's aliases are not applied")
-        return None
-    try:
-        return Binding(alias=check_alias(alias), models=models)
-    except ValueError as error:
-        raise Problem((*at, "alias"), f"{place}: {error}") from error
-
-
-def _read_models(value: object, at: Address, place: str, notes: list[str]) -> tuple[ModelRef, ...]:
-    items = [value] if isinstance(value, str) else value
-    if not isinstance(items, list):
-        raise Problem(at, f"{place}: models must be 'provider:model' or a list of them, found {shown(value)}")
-    if not items:
-        raise Problem(at, f"{place}: models is empty: name at least one 'provider:model'")
-    models: dict[ModelRef, None] = {}
-    for number, item in enumerate(items):
-        ref = _read_model(item, at if isinstance(value, str) else (*at, number), place)
-        if ref in models:
-            notes.append(f"{place}: {ref} is listed twice")
-        models[ref] = None
-    return tuple(models)
+_BINDING_KEYS = ("alias", "models", "provider", "model", "constraints", "models_from", "pins")
 
 
 def _read_model(value: object, at: Address, place: str) -> ModelRef:
@@ -120,9 +224,34 @@ def _read_model(value: object, at: Address, place: str) -> ModelRef:
     if "," in value:
         raise Problem(at, f"{place}: several models are a list of strings, not one string with commas: {shown(value)}")
     try:
-        return ModelRef.parse(value)
+        ref = ModelRef.parse(value)
     except ValueError as error:
         raise Problem(at, f"{place}: {error}") from error
+    if "*" in ref.model:
+        raise Problem(at, f"{place}: {shown(value)} is a pattern: `llmring bind` writes the models that it stands for")
+    return ref
+
+
+def _read_patterns(value: object, at: Address) -> tuple[str, ...]:
+    items = [value] if isinstance(value, str) else value if value is not None else []
+    if not isinstance(items, list) or not all(isinstance(item, str) and is_model_ref(item) for item in items):
+        raise Problem(at, f"{spell(at)} must be a list of patterns such as 'anthropic:*', found {shown(value)}")
+    return tuple(items)
+
+
+def _read_pins(value: object, at: Address) -> dict[ModelRef, str]:
+    pins: dict[ModelRef, str] = {}
+    for name, digest in _items(value, at):
+        ref = _read_model(name, (*at, name), spell(at))
+        if not isinstance(digest, str) or not digest:
+            raise Problem((*at, name), f"{spell((*at, name))} must be a digest, found {shown(digest)}")
+        pins[ref] = digest
+    return pins
+
+
+def _items(value: object, at: Address) -> Iterator[tuple[str, object]]:
+    if value is not None:
+        yield from as_table(value, at).items()
 
 
 def looks_bound(value: object) -> bool:

@@ -1,0 +1,66 @@
+"""What a lockfile says, as one number: equal for two that route alike, whatever their form, order, comments and times.
+
+Pure. The same on every machine; a package that is extended and not installed is part of what is said.
+"""
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from llmring.lockfile import Lockfile
+from llmring.lockfile_profiles import Binding, Profile
+
+
+def lock_digest(lockfile: Lockfile) -> str:
+    """SHA-256, in hexadecimal, of the RFC 8785 form of what `lockfile` resolves to. Its path and times are left out."""
+    # On the first use: few processes need it.
+    import rfc8785
+
+    return hashlib.sha256(rfc8785.dumps(_content(lockfile))).hexdigest()
+
+
+def _content(lockfile: Lockfile) -> dict[str, Any]:
+    return {
+        "default_profile": lockfile.default_profile,
+        "profiles": {name: _profile(profile) for name, profile in lockfile.profiles.items()},
+        "providers": {
+            name: {key: value for key, value in msgspec.structs.asdict(settings).items() if value not in (None, {})}
+            for name, settings in lockfile.providers.items()
+        },
+        "extends": {
+            package: _extended(lockfile.extended[package].lockfile if package in lockfile.extended else None)
+            for package in lockfile.packages
+        },
+    }
+
+
+def _extended(lockfile: Lockfile | None) -> dict[str, Any] | None:
+    """Of a package only its bindings count: its providers and what it extends in turn have no effect here."""
+    if lockfile is None:
+        return None
+    profiles = {name: _profile(profile) for name, profile in lockfile.profiles.items()}
+    return {"default_profile": lockfile.default_profile, "profiles": profiles}
+
+
+def _profile(profile: Profile) -> dict[str, Any]:
+    bindings = {alias: _binding(binding) for alias, binding in profile.bindings.items()}
+    return {"bindings": bindings, "registry_versions": dict(profile.registry_versions)}
+
+
+def _binding(binding: Binding) -> dict[str, Any]:
+    content: dict[str, Any] = {"models": [str(ref) for ref in binding.models]}
+    required = binding.requirements
+    constraints = msgspec.to_builtins(binding.defaults) | {
+        "min_context": required.min_context,
+        "max_cost": None if required.max_cost is None else format(required.max_cost.normalize(), "f"),
+        "supports": sorted(required.supports),
+    }
+    given = {name: value for name, value in constraints.items() if value not in (None, [])}
+    if given:
+        content["constraints"] = given
+    if binding.models_from:
+        content["models_from"] = list(binding.models_from)
+    if binding.pins:
+        content["pins"] = {str(ref): digest for ref, digest in binding.pins.items()}
+    return content
