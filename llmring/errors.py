@@ -6,6 +6,7 @@
     |  |- LockfileInvalid             path, line, expected
     |  |- UnknownProfile              profile, known
     |  |- UnknownAlias                alias, known
+    |  |  `- PackageMissing           alias, path, problem
     |  |- UnknownProvider             provider, known
     |  |- InvalidRequest              the request cannot be sent to anybody as it stands
     |  `- MissingKey                  provider, variable

@@ -31,8 +31,12 @@ def answer(
     reasoning: str = "",
     tool_calls: Sequence[ToolCall] = (),
     headers: Mapping[str, str] | None = None,
+    served_model: str | None = None,
 ) -> Step:
-    """A whole answer; a stream hands it out in these pieces. Without pieces and calls, it is "ok"."""
+    """A whole answer; a stream hands it out in these pieces. Without pieces and calls, it is "ok".
+
+    `served_model` is the name that the reply gives; without it, the one that was asked for.
+    """
     return Step(
         pieces=pieces or (() if tool_calls else ("ok",)),
         reasoning=reasoning,
@@ -42,6 +46,7 @@ def answer(
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         headers=dict(headers or {}),
+        served_model=served_model,
     )
 
 
@@ -135,7 +140,7 @@ class ScriptedConnection:
         if step.body is not None:
             return ScriptedReply(self._provider, step, [step.body], None)
         stream = spoken.streams(call.path, body)
-        pieces = spoken.reply(step, model, stream)
+        pieces = spoken.reply(step, step.served_model or model, stream)
         return ScriptedReply(self._provider, step, pieces, spoken.stream_type if stream else None)
 
     async def aclose(self) -> None:

@@ -34,6 +34,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     each: float = 0.0
     ending: Ending = "whole"
     connects: bool = True
+    served_model: str | None = None
 
     @property
     def text(self) -> str:
@@ -119,8 +120,8 @@ def _chat_pieces(step: Step, _: str) -> list[JSON]:
     return [{"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
 
 
-def _chat_end(step: Step, _: str) -> list[JSON]:
-    finish = {"choices": [{"index": 0, "delta": {}, "finish_reason": _chat_finish(step)}]}
+def _chat_end(step: Step, model: str) -> list[JSON]:
+    finish = {"model": model, "choices": [{"index": 0, "delta": {}, "finish_reason": _chat_finish(step)}]}
     return [finish, {"choices": [], "usage": _chat_usage(step)}]
 
 

@@ -16,7 +16,7 @@ import trio
 
 from llmring.chat import ChatRequest, Note
 from llmring.errors import ConfigError, ContextTooLong, ProviderError, Unsupported
-from llmring.lockfile import Lockfile, ProviderSettings, read_lockfile
+from llmring.lockfile import Binding, Lockfile, ProviderSettings, read_lockfile
 from llmring.providers.endpoint import endpoint
 from llmring.providers.estimate import Counting, input_tokens
 from llmring.providers.fit import ABSENT, can_go_without, field_of, without_native
@@ -34,6 +34,13 @@ Hire = Callable[[str, ProviderSettings | None], ProviderWorker]
 """Makes a provider's worker and starts its task."""
 
 
+class _Bound(msgspec.Struct, frozen=True, kw_only=True):
+    """An alias, live."""
+
+    binding: Binding
+    routes: tuple[Route, ...]
+
+
 class Journey(msgspec.Struct, kw_only=True):
     """One request under way: its routes in order and the plan that decides among them.
 
@@ -42,6 +49,7 @@ class Journey(msgspec.Struct, kw_only=True):
 
     request: ChatRequest
     profile: str | None
+    binding: Binding
     routes: tuple[Route, ...]
     workers: tuple[ProviderWorker, ...]
     charges: tuple[Charge, ...]
@@ -76,12 +84,21 @@ class Dispatcher:
         self._hire = hire
         self._random = random
         self._numbers = itertools.count()
-        self._table: dict[tuple[str, str | None], tuple[Route, ...]] = {}
+        self._table: dict[tuple[str, str | None], _Bound] = {}
         if profile is not None:
             lockfile.profile(profile)
 
     def routes(self, alias: str, profile: str | None) -> tuple[Route, ...]:
         """The routes of an alias or `provider:model`, in order. Raises ConfigError: unknown, or not one has a key."""
+        return self._bound(alias, profile).routes
+
+    def completed(self, request: ChatRequest, profile: str | None) -> ChatRequest:
+        """The request with what its binding sets for those that leave it open. Raises ConfigError."""
+        given = self._bound(request.model, profile).binding.defaults.given
+        changes = {name: value for name, value in given.items() if getattr(request, name) == getattr(ABSENT, name)}
+        return msgspec.structs.replace(request, **changes) if changes else request
+
+    def _bound(self, alias: str, profile: str | None) -> _Bound:
         key = (alias, profile if profile is not None else self._profile)
         found = self._table.get(key)
         if found is None:
@@ -90,8 +107,8 @@ class Dispatcher:
             missing = [worker.missing_key for worker in workers if worker.missing_key is not None]
             if len(missing) == len(workers):
                 raise copy(missing[0])
-            found = tuple(worker.route(ref.model) for worker, ref in zip(workers, binding.models, strict=True))
-            self._table[key] = found
+            routes = tuple(worker.route(ref.model) for worker, ref in zip(workers, binding.models, strict=True))
+            found = self._table[key] = _Bound(binding=binding, routes=routes)
         return found
 
     def worker(self, provider: str) -> ProviderWorker:
@@ -144,7 +161,8 @@ class Dispatcher:
         *,
         patient: bool,
     ) -> Journey:
-        routes = self.routes(request.model, profile)
+        bound = self._bound(request.model, profile)
+        routes = bound.routes
         plan = Plan(
             request.model,
             [route.ref for route in routes],
@@ -156,6 +174,7 @@ class Dispatcher:
         return Journey(
             request=request,
             profile=profile,
+            binding=bound.binding,
             routes=routes,
             workers=workers,
             charges=tuple(charge(route, worker) for route, worker in zip(routes, workers, strict=True)),

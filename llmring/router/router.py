@@ -15,7 +15,7 @@ from typing import Unpack
 import msgspec
 import trio
 
-from llmring.chat import ChatRequest, ChatResponse, Completion, JSONSchema
+from llmring.chat import ChatRequest, ChatResponse, Completion, JSONSchema, Note
 from llmring.codecs.capabilities import Capabilities
 from llmring.config import find_lockfile, read_base_url, read_key, read_settings
 from llmring.embeddings import EmbedResponse
@@ -40,6 +40,7 @@ from llmring.router.batch import Input, Inputs, MapRun, OnError, Row
 from llmring.router.calls import Calls
 from llmring.router.dispatcher import Dispatcher, Journey
 from llmring.router.embedding import check_texts, embed
+from llmring.router.served import NAMES_ITS_OWN, is_other
 from llmring.router.streaming import ChatStream, OnBreak
 from llmring.router.telemetry import chat_span, record_answer
 from llmring.usage import total
@@ -85,7 +86,7 @@ class Router:
         """
         request = self._request(model, prompt, options)
         with self._calls.call():
-            return await self._chat(request, profile, self._deadline(request))
+            return await self._chat(request, profile)
 
     def stream(
         self,
@@ -104,10 +105,9 @@ class Router:
         return ChatStream(
             self.dispatcher,
             self._calls,
-            lambda: self.dispatcher.journey(request, profile, self._deadline(request)),
+            lambda: self._journey(request, profile),
             self._finish,
             on_break=on_break,
-            bounded=request.timeout is not None,
         )
 
     def map(
@@ -138,9 +138,8 @@ class Router:
                 raise item
             request = item if isinstance(item, ChatRequest) else to_request(alias, item, **options)
             _check(request)
-            deadline = trio.current_time() + request.timeout if request.timeout is not None else math.inf
             with self._calls.step():
-                return await self._chat(request, profile, deadline, patient=True)
+                return await self._chat(request, profile, patient=True)
 
         return MapRun(
             prompts,
@@ -241,25 +240,39 @@ class Router:
         _check(request)
         return request
 
-    def _deadline(self, request: ChatRequest) -> float:
-        """The earlier of the request's own time limit and the caller's cancel scope, on the trio clock."""
-        seconds = request.timeout if request.timeout is not None else self._timeout
-        return min(trio.current_time() + seconds, trio.current_effective_deadline())
+    def _journey(self, request: ChatRequest, profile: str | None, *, patient: bool = False) -> Journey:
+        """Begin: with what the binding sets for its requests, until the earlier of the request's own time limit and the
+        caller's cancel scope. Work that nobody waits for has only its own."""
+        request = self.dispatcher.completed(request, profile)
+        now = trio.current_time()
+        if patient:
+            deadline = now + request.timeout if request.timeout is not None else math.inf
+        else:
+            seconds = request.timeout if request.timeout is not None else self._timeout
+            deadline = min(now + seconds, trio.current_effective_deadline())
+        return self.dispatcher.journey(request, profile, deadline, patient=patient)
 
-    async def _chat(
-        self, request: ChatRequest, profile: str | None, deadline: float, *, patient: bool = False
-    ) -> ChatResponse:
+    async def _chat(self, request: ChatRequest, profile: str | None, *, patient: bool = False) -> ChatResponse:
         with chat_span(request) as span:
-            journey = self.dispatcher.journey(request, profile, deadline, patient=patient)
+            journey = self._journey(request, profile, patient=patient)
             completion = await ask(self.dispatcher, journey)
             response = self._finish(journey, completion)
             record_answer(span, response)
             return response
 
     def _finish(self, journey: Journey, completion: Completion) -> ChatResponse:
-        if journey.notes:
-            completion = msgspec.structs.replace(completion, notes=(*completion.notes, *journey.notes))
+        flags = self._flags(journey, completion)
+        if journey.notes or flags:
+            completion = msgspec.structs.replace(completion, notes=(*completion.notes, *journey.notes, *flags))
         return answer(completion, journey.route.ref, journey.request.model, journey.plan.attempts, self.catalog)
+
+    def _flags(self, journey: Journey, completion: Completion) -> tuple[Note, ...]:
+        """What its owner should know of who has answered."""
+        kind = journey.workers[journey.index].endpoint.kind
+        served = completion.served_model
+        if served is None or kind not in NAMES_ITS_OWN or not is_other(journey.route.ref.model, served):
+            return ()
+        return (Note(parameter="model", action="changed", why=f"{journey.route.ref} was asked and {served} answered"),)
 
 
 @asynccontextmanager

@@ -36,14 +36,12 @@ class ChatStream:
         finish: Callable[[Journey, Completion], ChatResponse],
         *,
         on_break: OnBreak,
-        bounded: bool,
     ) -> None:
         self._dispatcher = dispatcher
         self._calls = calls
         self._begin = begin
         self._finish = finish
         self._on_break = on_break
-        self._bounded = bounded
         self._journey: Journey
         self._live: LiveStream
         self._shown = ""
@@ -101,7 +99,7 @@ class ChatStream:
 
     async def _receive(self) -> StreamDelta | None:
         """The next text, inside the call's deadline when the caller has set one."""
-        if not self._bounded:
+        if self._journey.request.timeout is None:
             return await self._live.receive()
         with trio.move_on_at(self._journey.plan.deadline):
             return await self._live.receive()

@@ -49,5 +49,7 @@ def record_answer(span: Span, response: ChatResponse) -> None:
     if response.usage is not None:
         span.set_attribute("gen_ai.usage.input_tokens", response.usage.total_input_tokens)
         span.set_attribute("gen_ai.usage.output_tokens", response.usage.total_output_tokens)
+    if any(note.parameter == "model" for note in response.notes):
+        span.set_attribute("llmring.other_model_answered", True)
     if response.cost.usd is not None:
         span.set_attribute("llmring.cost_usd", str(response.cost.usd))
