@@ -402,9 +402,9 @@ class RouterClosed(LLMRingError):
 
 
 class RegistryError(LLMRingError):
-    """The registry's data cannot be read. `path` is the file."""
+    """The registry's data cannot be read. `path` is the file, or says where else it is from, such as a URL."""
 
-    def __init__(self, path: Path, problem: str) -> None:
+    def __init__(self, path: Path | str, problem: str) -> None:
         super().__init__(path, problem)
         self.path = path
         self.problem = problem

@@ -1,46 +1,52 @@
 """Catalogs on disk: the bundled snapshot of the registry, and the form in which it is kept.
 
-Reads files that came with the package, never the network. The form holds facts only, one file a provider and one line
-a model; `scripts/snapshot` writes it.
+Reads files that came with the package, never the network. The form holds facts only, no texts: one file a provider and
+one line a model; `scripts/snapshot` writes it.
 """
 
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from llmring.errors import RegistryError
 from llmring.pricing import Prices
 from llmring.refs import ModelRef
-from llmring.registry.catalog import Catalog, ModelFacts, Source
+from llmring.registry.catalog import CAPABILITIES, Catalog, Json, ModelFacts, Source
+from llmring.registry.published import PublishedList
 
 BUNDLED = Path(__file__).parent / "snapshot"
 
-CAPABILITIES = {
-    "vision": "supports_vision",
-    "pdf": "supports_pdf_input",
-    "tools": "supports_function_calling",
-    "parallel_tools": "supports_parallel_tool_calls",
-    "json": "supports_json_mode",
-    "json_schema": "supports_json_schema",
-    "streaming": "supports_streaming",
-    "temperature": "supports_temperature",
-    "system": "supports_system_message",
-    "reasoning": "is_reasoning_model",
-    "thinking": "supports_thinking",
-    "tool_choice": "supports_tool_choice",
+PRICES = {
+    "input": "input",
+    "output": "output",
+    "cached_input": "cached_input",
+    "cache_read": "cache_read",
+    "cache_write_5m": "cache_write_5m",
+    "cache_write_1h": "cache_write_1h",
+    "input_long": "input_long_context",
+    "output_long": "output_long_context",
+    "output_thinking": "output_thinking",
+    "long_above": "long_context_threshold_tokens",
 }
-"""Our names of capabilities, and the registry's flags that affirm them."""
+"""Columns of a row, and the fields of `Prices` that they hold."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One model in a snapshot file. Prices are in dollars per million tokens, as in `Prices`."""
+    """One model in a snapshot file. Prices are in dollars per million tokens, as in `Prices`.
+
+    `can` and `unsaid`: capabilities that are affirmed, and those on which the registry is silent; `more`: ModelFacts'
+    `fields` without texts.
+    """
 
     name: str
     title: str
     aliases: tuple[str, ...] = ()
+    family: str | None = None
     max_input: int | None = None
     max_output: int | None = None
     input: Decimal | None = None
@@ -49,16 +55,22 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_
     cache_read: Decimal | None = None
     cache_write_5m: Decimal | None = None
     cache_write_1h: Decimal | None = None
+    cache_storage: Decimal | None = None
     input_long: Decimal | None = None
     output_long: Decimal | None = None
     output_thinking: Decimal | None = None
     long_above: int | None = None
     active: bool = True
+    chat: bool = True
+    preview: bool = False
     released: date | None = None
+    added: date | None = None
     deprecated: date | None = None
     endpoint: str | None = None
     can: tuple[str, ...] = ()
+    unsaid: tuple[str, ...] = ()
     reasoning_tokens: int | None = None
+    more: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,8 +78,13 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     provider: str
     version: int
-    published: date
+    published: date | None
     models: tuple[Row, ...]
+
+
+# Fractions are Decimals in `more` too, as they were published.
+_DECODER = msgspec.json.Decoder(Snapshot, float_hook=Decimal)
+_NO_PRICES = Prices()
 
 
 @cache
@@ -93,7 +110,7 @@ def read_snapshots(directory: Path) -> Catalog:
 
 def _read_snapshot(path: Path) -> Snapshot:
     try:
-        snapshot = msgspec.json.decode(path.read_bytes(), type=Snapshot)
+        snapshot = _DECODER.decode(path.read_bytes())
     except OSError as error:
         raise RegistryError(path, str(error.strerror or error).lower()) from error
     except (msgspec.DecodeError, ValueError) as error:
@@ -105,6 +122,14 @@ def _read_snapshot(path: Path) -> Snapshot:
     return snapshot
 
 
+def snapshot_of(published: PublishedList) -> Snapshot:
+    """What is kept of a published list: every fact, no text. The same list gives the same bytes."""
+    rows = sorted((_row(facts) for facts in published.models), key=lambda row: row.name)
+    return Snapshot(
+        provider=published.provider, version=published.version, published=published.published, models=tuple(rows)
+    )
+
+
 def encode_snapshot(snapshot: Snapshot) -> bytes:
     """The bytes of a snapshot file: one line a model, so that a change of a price is a change of a line."""
     encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -113,36 +138,60 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
     return head[:-1] + b',"models":[\n' + rows + b"\n]}\n"
 
 
+def without_texts(fields: Mapping[str, Json]) -> dict[str, Json]:
+    """Of a model's further fields those that state a fact: numbers, flags, and words that stand for one."""
+    return {name: value for name, value in sorted(fields.items()) if name not in _TEXTS and not isinstance(value, dict)}
+
+
+_TEXTS = frozenset({"description", "recommended_use_cases"})
+
+
+def _row(facts: ModelFacts) -> Row:
+    prices = facts.prices if facts.prices is not None else _NO_PRICES
+    return Row(
+        name=facts.ref.model,
+        title=facts.display_name,
+        aliases=facts.model_aliases,
+        family=facts.family,
+        max_input=facts.max_input_tokens,
+        max_output=facts.max_output_tokens,
+        cache_storage=facts.cache_storage_usd,
+        active=facts.is_active,
+        chat=facts.is_chat,
+        preview=facts.is_preview,
+        released=facts.release_date,
+        added=facts.added_date,
+        deprecated=facts.deprecated_date,
+        endpoint=facts.endpoint,
+        can=tuple(name for name in CAPABILITIES if name in facts.capabilities),
+        unsaid=tuple(name for name in CAPABILITIES if name in facts.unstated),
+        reasoning_tokens=facts.recommended_reasoning_tokens,
+        more=without_texts(facts.fields),
+        **{column: getattr(prices, field) for column, field in PRICES.items()},
+    )
+
+
 def _facts(row: Row, source: Source) -> ModelFacts:
+    prices = Prices(**{field: getattr(row, column) for column, field in PRICES.items()})
     return ModelFacts(
         ref=ModelRef(source.provider, row.name),
         display_name=row.title,
         model_aliases=row.aliases,
+        family=row.family,
         max_input_tokens=row.max_input,
         max_output_tokens=row.max_output,
-        prices=_prices(row),
+        prices=prices if prices != _NO_PRICES else None,
+        cache_storage_usd=row.cache_storage,
         is_active=row.active,
+        is_chat=row.chat,
+        is_preview=row.preview,
         release_date=row.released,
+        added_date=row.added,
         deprecated_date=row.deprecated,
         endpoint=row.endpoint,
         capabilities=frozenset(row.can),
+        unstated=frozenset(row.unsaid),
         recommended_reasoning_tokens=row.reasoning_tokens,
+        fields=row.more,
         source=source,
-    )
-
-
-def _prices(row: Row) -> Prices | None:
-    if row.input is None and row.output is None:
-        return None
-    return Prices(
-        input=row.input,
-        output=row.output,
-        cached_input=row.cached_input,
-        cache_read=row.cache_read,
-        cache_write_5m=row.cache_write_5m,
-        cache_write_1h=row.cache_write_1h,
-        input_long_context=row.input_long,
-        output_long_context=row.output_long,
-        output_thinking=row.output_thinking,
-        long_context_threshold_tokens=row.long_above,
     )
