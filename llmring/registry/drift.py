@@ -41,14 +41,18 @@ def drift(
     current: Catalog | Iterable[ModelFacts],
     refs: Collection[ModelRef] | None = None,
 ) -> tuple[Change, ...]:
-    """What changed from `pinned` to `current`, by model in order of their references, then as ModelFacts lists it.
+    """What changed from `pinned` to `current`, in the order of references and then of `Prices` and ModelFacts.
 
-    `refs` None: all models of either. Otherwise only those, which may be aliases: what an alias leads to is compared,
-    and the change carries the alias. A reference that neither knows has not changed.
+    `refs` None: every entry of either, by its own name. Otherwise only those, each as a call would find it: a name, or
+    an alias whose change is what it leads to, before and after. A reference that neither knows has not changed.
     """
     old, new = _catalog(pinned), _catalog(current)
-    chosen = set(refs) if refs is not None else {facts.ref for one in (old, new) for facts in one.standing()}
-    return tuple(change for ref in sorted(chosen) for change in _changes(ref, old.get(ref), new.get(ref)))
+    if refs is not None:
+        pairs = [(ref, old.get(ref), new.get(ref)) for ref in sorted(set(refs))]
+    else:
+        before, after = ({facts.ref: facts for facts in one.standing()} for one in (old, new))
+        pairs = [(ref, before.get(ref), after.get(ref)) for ref in sorted(before.keys() | after.keys())]
+    return tuple(change for ref, was, is_now in pairs for change in _changes(ref, was, is_now))
 
 
 def retiring(models: Iterable[ModelFacts], today: date, days: int) -> tuple[ModelFacts, ...]:

@@ -11,6 +11,8 @@ anthropic version 9, google version 5).
 from datetime import date
 from decimal import Decimal
 
+import msgspec
+
 from llmring.pricing import Prices
 from llmring.refs import ModelRef
 from llmring.registry.anomalies import PLACEHOLDER, is_preview, why_not_chat
@@ -49,6 +51,7 @@ REQUIRED = (
 _DEAREST = Decimal(1_000_000)
 _FINEST = -15
 _LARGEST = 10**12
+_EXPONENT = 30
 _DEEPEST = 30
 _DAY = len("2026-08-18")
 
@@ -134,9 +137,8 @@ class _Reader:
         self.faults: list[Fault] = []
         repeated = entry.repeated if isinstance(entry, Repeated) else ()
         # Known before the name is.
-        self._early: list[tuple[str, FaultKind, str]] = []
-        self._early += [(key, "duplicate", TWICE) for key in repeated]
-        self._early += [(key, "missing_key", "is missing") for key in REQUIRED if key not in entry]
+        self._early = [Fault(field=key, kind="duplicate", what=TWICE) for key in repeated]
+        self._early += [Fault(field=key, kind="missing_key", what="is missing") for key in REQUIRED if key not in entry]
 
     def fault(self, field: str | None, kind: FaultKind, what: str) -> None:
         self.faults.append(Fault(model=self._name, field=field, kind=kind, what=what))
@@ -144,25 +146,21 @@ class _Reader:
     def ref(self, key: str | None, provider: str) -> ModelRef | None:
         """The model's reference; None, with a fault, where there is none."""
         self._name = key
-        given = self.text("model_name")
-        name = given if given is not None else (key or "").removeprefix(f"{provider}:")
-        self._name = name or key
-        for field, kind, what in self._early:
-            self.fault(field, kind, what)
+        name = self._left.pop("model_name", None)
+        if name is None:
+            name = (key or "").removeprefix(f"{provider}:")
+        self._name = name if name and isinstance(name, str) else key
+        self.faults += [msgspec.structs.replace(fault, model=self._name) for fault in self._early]
         said = self.text("provider")
         if said is not None and said != provider:
             self.fault("provider", "wrong_provider", f"is {shown(said)} in the list of {provider}; left out")
             return None
-        if key is not None and key != f"{provider}:{name}":
+        if key is not None and isinstance(name, str) and key != f"{provider}:{name}":
             self.fault(None, "wrong_key", f"stands under {shown(key)}, not under '{provider}:{name}'")
-        try:
-            ref = ModelRef.parse(f"{provider}:{name}")
-        except ValueError:
-            ref = None
-        if ref is None or ref.model != name:
+        if not isinstance(name, str) or not _is_name(name):
             self.fault("model_name", "wrong_value", f"{shown(name)} is no name of a model; left out")
             return None
-        return ref
+        return ModelRef(provider, name)
 
     def text(self, field: str) -> str | None:
         value = self._left.pop(field, None)
@@ -241,7 +239,11 @@ class _Reader:
         kept: dict[str, Json] = {}
         for field, value in self._left.items():
             if not (_is_sound(field) and _is_sound(value)):
-                self.fault(field, "wrong_value", f"{shown(value)} is, or holds, what is no JSON, or is nested too deep")
+                self.fault(
+                    field,
+                    "wrong_value",
+                    f"{shown(value)} cannot be kept: no JSON, too large a number, or nested too deep",
+                )
             elif value is not None:
                 kept[field] = value
         return kept
@@ -269,9 +271,9 @@ def _is_name(name: str) -> bool:
 
 
 def _is_sound(value: Json, depth: int = 0) -> bool:
-    """Whether a value can be written as JSON again: no NaN, no half of a UTF-16 pair, no nesting without end."""
+    """Whether a value can be written as JSON again: no NaN, no half of a UTF-16 pair, nothing without end."""
     if isinstance(value, Decimal):
-        return value.is_finite() and -_DEEPEST <= value.adjusted() <= _DEEPEST
+        return value.is_finite() and abs(value.adjusted()) <= _EXPONENT
     if isinstance(value, str):
         return not any("\ud800" <= c <= "\udfff" for c in value) if not value.isascii() else True
     if not isinstance(value, dict | list):

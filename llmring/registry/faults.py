@@ -60,6 +60,6 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
         return self.kind in ANOMALIES
 
     def __str__(self) -> str:
+        text = ": ".join(part for part in (self.model, self.field, self.what) if part is not None)
         # A name from a hostile list must not speak to the terminal.
-        model = self.model if self.model is None or self.model.isprintable() else ascii(self.model)
-        return ": ".join(part for part in (model, self.field, self.what) if part is not None)
+        return text if text.isprintable() else ascii(text)

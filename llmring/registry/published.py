@@ -119,10 +119,10 @@ def _provider(document: dict[str, Json], place: Path | str) -> str:
     if not isinstance(provider, str):
         raise RegistryError(place, "no registry list: 'provider' is no text")
     try:
-        name = ModelRef.parse(f"{provider}:model").provider
+        is_name = ModelRef.parse(f"{provider}:model").provider == provider
     except ValueError:
-        name = ""
-    if name != provider:
+        is_name = False
+    if not is_name:
         raise RegistryError(place, f"no registry list: {shown(provider)} is no name of a provider")
     return provider
 

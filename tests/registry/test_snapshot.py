@@ -6,19 +6,24 @@ import subprocess
 import sys
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import pytest
 
 from llmring.errors import RegistryError
 from llmring.refs import ModelRef
-from llmring.registry.store import BUNDLED, CAPABILITIES, read_bundled, read_snapshots
+from llmring.registry.published import PublishedList, parse_published
+from llmring.registry.store import (
+    BUNDLED,
+    encode_snapshot,
+    read_bundled,
+    read_snapshots,
+    snapshot_of,
+    without_texts,
+)
+from tests.registry.lists import REGISTRY, ROOT, entry, needs_registry, parse
 
-ROOT = Path(__file__).parents[2]
-REGISTRY = ROOT.parent / "shared" / "registry"
 PROVIDERS = ("anthropic", "google", "openai")
-
-needs_registry = pytest.mark.skipif(not REGISTRY.is_dir(), reason="the registry's files are not on this machine")
 
 
 def test_the_bundled_catalog_has_the_providers_models_with_prices() -> None:
@@ -100,47 +105,48 @@ def test_a_missing_or_unreadable_snapshot_is_a_registry_error(tmp_path: Path) ->
         read_snapshots(tmp_path)
 
 
-def published(provider: str) -> dict[str, Any]:
-    text = (REGISTRY / provider / "models.json").read_text()
-    data: dict[str, Any] = json.loads(text, parse_float=Decimal, parse_int=Decimal)
-    return data
-
-
-PRICE_KEYS = {
-    **{
-        name: f"dollars_per_million_tokens_{name}"
-        for name in ("input", "output", "cached_input", "cache_read", "cache_write_5m", "cache_write_1h")
-    },
-    "input_long_context": "dollars_per_million_tokens_input_long_context",
-    "output_long_context": "dollars_per_million_tokens_output_long_context",
-    "output_thinking": "dollars_per_million_tokens_output_thinking",
-    "long_context_threshold_tokens": "long_context_threshold_tokens",
-}
+def published(provider: str) -> PublishedList:
+    path = REGISTRY / provider / "models.json"
+    return parse_published(path.read_bytes(), path)
 
 
 @needs_registry
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_every_model_is_priced_and_limited_as_in_the_real_registry(provider: str) -> None:
-    models = published(provider)["models"]
-    facts = {facts.ref: facts for facts in read_bundled().models if facts.ref.provider == provider}
-    assert {str(ref) for ref in facts} == models.keys()
-    for ref, kept in facts.items():
-        model = models[str(ref)]
-        assert kept.prices is not None
-        assert {name: getattr(kept.prices, name) for name in PRICE_KEYS} == {
-            name: model.get(key) for name, key in PRICE_KEYS.items()
-        }
-        assert (kept.max_input_tokens or 0) == (model["max_input_tokens"] or 0)
-        assert (kept.max_output_tokens or 0) == (model["max_output_tokens"] or 0)
-        assert kept.is_active == model["is_active"]
-        assert kept.model_aliases == tuple(model["model_aliases"] or ())
-        assert kept.capabilities == {name for name, flag in CAPABILITIES.items() if model.get(flag)}
+def test_a_snapshot_holds_what_a_published_list_says_except_its_texts(provider: str) -> None:
+    kept = {facts.ref: facts for facts in read_bundled().models if facts.ref.provider == provider}
+    said = {
+        facts.ref: msgspec.structs.replace(facts, fields=without_texts(facts.fields))
+        for facts in published(provider).models
+    }
+    assert kept == said
+    assert all("description" not in facts.fields for facts in kept.values())
+
+
+def test_a_snapshot_that_is_written_and_read_is_the_same(tmp_path: Path) -> None:
+    everything = parse(
+        entry(
+            "a",
+            api_endpoint="embeddings",
+            dollars_per_million_tokens_cache_read=0.1,
+            cache_storage_cost_per_million_tokens_per_hour=1,
+            added_date="2026-01-01",
+            temperature_values=[0.1, 1.0],
+            requires_tier=0,
+            model_family="a",
+        ),
+        entry("b-preview", is_active=False, max_input_tokens=None),
+        updated_at=None,
+    )
+    (tmp_path / "openai.json").write_bytes(encode_snapshot(snapshot_of(everything)))
+    catalog = read_snapshots(tmp_path)
+    assert catalog.models == everything.models
+    assert catalog.sources == (everything.source,)
 
 
 @needs_registry
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_every_name_and_alias_of_the_real_registry_is_found_with_its_prices(provider: str) -> None:
-    models = published(provider)["models"]
+    models = json.loads((REGISTRY / provider / "models.json").read_text(), parse_float=Decimal)["models"]
     for model in models.values():
         # An upper-case duplicate is answered by its lower-case entry.
         expected = models.get(f"{provider}:{model['model_name'].lower()}", model)
