@@ -35,19 +35,41 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     return Settings(lockfile_path=Path(path) if path else None, profile=profile or None)
 
 
+class Located(msgspec.Struct, frozen=True, kw_only=True):
+    """A lockfile and what led to it, in words."""
+
+    path: Path
+    found_by: str
+
+
 def find_lockfile(argument: Path | str | None, settings: Settings, directory: Path) -> Path:
     """The lockfile to read: `argument`, LLMRING_LOCKFILE_PATH, `directory`/llmring.lock, the bundled one.
 
     One that was named must exist: LockfileMissing says who named it. A relative path starts at `directory`, `~` is the
     home directory.
     """
+    return locate_lockfile(argument, settings, directory).path
+
+
+def locate_lockfile(
+    argument: Path | str | None, settings: Settings, directory: Path, *, must_exist: bool = True
+) -> Located:
+    """As `find_lockfile`, and by what; with `must_exist` false, where a new one belongs: never the bundled one."""
     if argument is not None:
-        return _named(Path(argument), directory, "the lockfile argument")
+        return _located(Path(argument), directory, "the lockfile argument", must_exist=must_exist)
     if settings.lockfile_path is not None:
-        return _named(settings.lockfile_path, directory, LOCKFILE_VARIABLE)
+        return _located(settings.lockfile_path, directory, LOCKFILE_VARIABLE, must_exist=must_exist)
     local = directory / LOCKFILE_NAME
     # lexists: a broken link or an unreadable file was put there on purpose, and reading it will say what is wrong.
-    return local if os.path.lexists(local) else BUNDLED_LOCKFILE
+    if not must_exist or os.path.lexists(local):
+        return Located(path=local, found_by=f"./{LOCKFILE_NAME}")
+    return Located(path=BUNDLED_LOCKFILE, found_by="the bundled one, for want of another")
+
+
+def _located(path: Path, directory: Path, who: str, *, must_exist: bool) -> Located:
+    return Located(
+        path=_named(path, directory, who) if must_exist else directory / os.path.expanduser(path), found_by=who
+    )
 
 
 def _named(path: Path, directory: Path, who: str) -> Path:

@@ -36,6 +36,7 @@ __all__ = [
     "Lockfile",
     "Profile",
     "ProviderSettings",
+    "Resolution",
     "parse_lockfile",
     "read_lockfile",
 ]
@@ -80,40 +81,46 @@ class Lockfile(msgspec.Struct, frozen=True, kw_only=True):
         `package:alias` is the alias of a package that the lockfile extends: bound anew here, or as that package has it.
         Raises UnknownProfile, UnknownAlias, and InvalidRequest for a text with a colon that is no model reference.
         """
+        return self.resolve(alias, profile).binding
+
+    def resolve(self, alias: str, profile: str | None = None) -> "Resolution":
+        """As `binding`, with where it was found."""
         package, colon, name = alias.partition(":")
         if colon and package in self.packages:
             return self._packaged(package, name, profile)
         if is_model_ref(alias):
             try:
-                return Binding(alias=alias, models=(ModelRef.parse(alias),))
+                return Resolution(binding=Binding(alias=alias, models=(ModelRef.parse(alias),)))
             except ValueError as error:
                 raise InvalidRequest(str(error)) from error
         chosen = self.profile(profile if profile is not None else self.default_profile)
         binding = chosen.bindings.get(alias)
         if binding is None:
             raise UnknownAlias(alias, tuple(chosen.bindings), f" in profile {chosen.name!r} of {self.path}")
-        return binding
+        return Resolution(binding=binding, path=self.path, profile=chosen.name)
 
-    def _packaged(self, package: str, name: str, profile: str | None) -> Binding:
+    def _packaged(self, package: str, name: str, profile: str | None) -> "Resolution":
         alias = f"{package}:{name}"
-        if profile is not None or self.default_profile in self.profiles:
-            own = self.profile(profile if profile is not None else self.default_profile).bindings.get(alias)
+        wanted = profile if profile is not None else self.default_profile
+        if profile is not None or wanted in self.profiles:
+            own = self.profile(wanted).bindings.get(alias)
             if own is not None:
-                return own
+                return Resolution(binding=own, path=self.path, profile=wanted, package=package)
         extended = self.extended.get(package)
         if extended is None or extended.lockfile is None:
             why = extended.problem if extended is not None else "its lockfile has not been read"
             raise PackageMissing(alias, self.path, why or "no lockfile")
         theirs = extended.lockfile
         # Theirs of the same name where it binds the alias, else their default: what the package would use itself.
-        chosen = theirs.profiles.get(profile if profile is not None else self.default_profile)
+        chosen = theirs.profiles.get(wanted)
         if chosen is None or name not in chosen.bindings:
             chosen = theirs.profile(theirs.default_profile)
         binding = chosen.bindings.get(name)
         if binding is None:
             known = tuple(f"{package}:{other}" for other in chosen.bindings)
             raise UnknownAlias(alias, known, f" in profile {chosen.name!r} of {theirs.path}")
-        return msgspec.structs.replace(binding, alias=alias)
+        renamed = msgspec.structs.replace(binding, alias=alias)
+        return Resolution(binding=renamed, path=theirs.path, profile=chosen.name, package=package)
 
     def profile(self, name: str) -> Profile:
         """The profile called `name`. Raises UnknownProfile."""
@@ -121,6 +128,18 @@ class Lockfile(msgspec.Struct, frozen=True, kw_only=True):
         if chosen is None:
             raise UnknownProfile(name, tuple(self.profiles), f" in {self.path}")
         return chosen
+
+
+class Resolution(msgspec.Struct, frozen=True, kw_only=True):
+    """A binding and where it stands: the file and the profile, both None for a `provider:model`, which stands nowhere.
+
+    `package` is the one whose alias it is; `path` is then its lockfile, or this one where that binds it anew.
+    """
+
+    binding: Binding
+    path: Path | None = None
+    profile: str | None = None
+    package: str | None = None
 
 
 def read_lockfile(path: Path) -> Lockfile:
@@ -152,8 +171,7 @@ def _read_file(path: Path) -> Lockfile:
     except (OSError, ValueError) as error:
         raise LockfileMissing(path, str(getattr(error, "strerror", None) or error).lower()) from error
     try:
-        # Editors on Windows put a byte order mark in front.
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise LockfileInvalid(path, line, "not UTF-8: save the file in that encoding") from error
@@ -163,6 +181,8 @@ def _read_file(path: Path) -> Lockfile:
 def parse_lockfile(text: str, path: Path) -> Lockfile:
     """Parse the text of a lockfile; `path` is for messages, and its suffix tells JSON from TOML."""
     is_json = path.suffix.lower() == ".json"
+    # Editors on Windows put a byte order mark in front.
+    text = text.removeprefix("\ufeff")
     data = _parse_json(text, path) if is_json else _parse_toml(text, path)
     try:
         return _read(data, path)

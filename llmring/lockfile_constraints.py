@@ -16,8 +16,11 @@ from llmring.lockfile_shape import Problem, as_table, check_keys, near_key, show
 CAPABILITIES = (
     "vision",
     "pdf",
+    "documents",
+    "audio",
     "tools",
     "parallel_tools",
+    "tool_choice",
     "json",
     "json_schema",
     "streaming",
@@ -25,7 +28,9 @@ CAPABILITIES = (
     "system",
     "reasoning",
     "thinking",
-    "tool_choice",
+    "caching",
+    "logprobs",
+    "several_answers",
 )
 """What `supports` may ask for: the names of capabilities in the catalog."""
 
@@ -78,6 +83,11 @@ class Requirements(msgspec.Struct, frozen=True, kw_only=True):
     min_context: int | None = None
     max_cost: Decimal | None = None
     supports: tuple[str, ...] = ()
+
+    @property
+    def given(self) -> Mapping[str, Any]:
+        """The requirements that are set, by name."""
+        return {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) not in (None, ())}
 
 
 _DEFAULTS = Defaults.__struct_fields__

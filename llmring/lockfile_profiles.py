@@ -9,6 +9,8 @@ not be read as a profile without aliases.
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from decimal import Decimal
+from typing import Any
 
 import msgspec
 
@@ -34,6 +36,12 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
     requirements: Requirements = Requirements()
     models_from: tuple[str, ...] = ()
     pins: Mapping[ModelRef, str] = {}
+
+    @property
+    def constraints(self) -> Mapping[str, Any]:
+        """Defaults and requirements as the lockfile spells them, in values of JSON: dollars are a string."""
+        given = {**self.defaults.given, **self.requirements.given}
+        return {name: f"{value:f}" if isinstance(value, Decimal) else value for name, value in given.items()}
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):

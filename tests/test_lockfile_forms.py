@@ -10,7 +10,7 @@ from llmring.errors import LockfileInvalid, UnknownProfile
 from llmring.lockfile import Lockfile, parse_lockfile
 from llmring.lockfile_constraints import CAPABILITIES, Defaults, Requirements
 from llmring.lockfile_digest import lock_digest
-from llmring.registry import store
+from llmring.registry import catalog
 
 TOML = Path("llmring.lock")
 
@@ -285,7 +285,7 @@ def test_a_constraint_that_would_not_hold_is_refused(constraints: str, problem: 
 
 
 def test_what_can_be_required_is_what_the_catalog_knows() -> None:
-    assert set(CAPABILITIES) == set(store.CAPABILITIES)
+    assert set(CAPABILITIES) == set(catalog.CAPABILITIES)
 
 
 def test_the_digest_is_of_what_is_said_and_not_of_how() -> None:

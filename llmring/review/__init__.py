@@ -1,0 +1,1 @@
+"""The lockfile held against the registry: what it binds, what it should bind, what has changed. Decisions only."""
