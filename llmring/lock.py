@@ -18,11 +18,12 @@ from llmring.errors import ConfigError, InvalidRequest, LockfileMissing
 from llmring.keys import missing_key
 from llmring.lockfile import Lockfile, parse_lockfile, read_lockfile
 from llmring.lockfile_constraints import Requirements, read_constraints
-from llmring.lockfile_edit import Edited, create, edit, new_lockfile, set_pins, set_versions
 from llmring.lockfile_edit import bind as bind_text
+from llmring.lockfile_edit import new_lockfile, set_pins, set_versions
 from llmring.lockfile_edit import unbind as unbind_text
-from llmring.lockfile_edit import upgrade as upgrade_text
+from llmring.lockfile_file import Edited, create, edit
 from llmring.lockfile_shape import Problem
+from llmring.lockfile_upgrade import upgrade as upgrade_text
 from llmring.refs import ModelRef, check_alias
 from llmring.registry.catalog import Catalog
 from llmring.registry.digest import facts_digest
@@ -100,7 +101,7 @@ def bind(
         )
 
     if before is None:
-        create(path, change(new_lockfile({chosen: {}}, {}, json=_is_json(path))))
+        create(path, change(new_lockfile({chosen: {}}, {}, is_json=_is_json(path))))
     else:
         edit(path, change)
     unknown = tuple(ref for ref in refs if catalog.get(ref) is None and ref.provider in catalog.providers())
@@ -143,7 +144,7 @@ def init(
     aliases = {alias: [str(ref) for ref in refs] for alias, refs in proposed.items()}
     named = sorted({ref.provider for refs in proposed.values() for ref in refs})
     versions = {name: version for name in named if (version := catalog.version(name)) is not None}
-    text = new_lockfile({DEFAULT_PROFILE: aliases}, versions, json=_is_json(path))
+    text = new_lockfile({DEFAULT_PROFILE: aliases}, versions, is_json=_is_json(path))
     create(path, text, force=force)
     return parse_lockfile(text, path)
 

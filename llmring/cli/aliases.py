@@ -1,7 +1,6 @@
 """`llmring aliases`: what the lockfile binds."""
 
 import click
-import msgspec
 
 from llmring.cli.lockfiles import (
     chosen_profile,
@@ -48,15 +47,10 @@ def command(profile: str | None, file: str | None, *, verbose: bool, as_json: bo
                 click.echo(f"      alternatives: {', '.join(map(str, others))}")
 
 
-def _given(binding: Binding) -> dict[str, object]:
-    required = msgspec.to_builtins(binding.requirements)
-    return dict(binding.defaults.given) | {name: value for name, value in required.items() if value not in (None, [])}
-
-
 def _constraints(binding: Binding) -> str:
-    given = _given(binding)
+    given = binding.constraints
     return f" [{', '.join(f'{name} = {value}' for name, value in given.items())}]" if given else ""
 
 
 def _json(binding: Binding) -> dict[str, object]:
-    return {"models": [str(ref) for ref in binding.models], "constraints": _given(binding)}
+    return {"models": [str(ref) for ref in binding.models], "constraints": dict(binding.constraints)}

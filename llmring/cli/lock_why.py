@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from llmring.cli.catalogs import current_catalog
 from llmring.cli.lockfiles import chosen_profile, failing, file_option, json_option, print_json, profile_option, today
@@ -57,8 +56,7 @@ def _print(why: Explanation) -> None:
         ("package", _package(why)),
         ("bound in", str(why.bound_in) if why.bound_in is not None else "itself: provider:model needs no binding"),
         ("from", ", ".join(why.binding.models_from) or None),
-        ("defaults", ", ".join(f"{name} = {value}" for name, value in why.binding.defaults.given.items()) or None),
-        ("requires", _requires(why)),
+        ("with", ", ".join(f"{name} = {value}" for name, value in why.binding.constraints.items()) or None),
     ]
     for name, text in rows:
         if text is not None:
@@ -72,11 +70,6 @@ def _package(why: Explanation) -> str | None:
     if why.package is None:
         return None
     return f"{why.package}, bound anew by this lockfile" if why.overrides else why.package
-
-
-def _requires(why: Explanation) -> str | None:
-    required = msgspec.to_builtins(why.binding.requirements)
-    return ", ".join(f"{name} = {value}" for name, value in required.items() if value not in (None, [])) or None
 
 
 def _candidate(one: Candidate) -> str:
@@ -99,8 +92,7 @@ def _json(why: Explanation) -> dict[str, Any]:
         "overrides": why.overrides,
         "bound_in": None if why.bound_in is None else str(why.bound_in),
         "models_from": list(why.binding.models_from),
-        "constraints": dict(why.binding.defaults.given)
-        | {k: v for k, v in msgspec.to_builtins(why.binding.requirements).items() if v not in (None, [])},
+        "constraints": dict(why.binding.constraints),
         "models": [
             {
                 "model": str(one.ref),

@@ -10,7 +10,6 @@ Standard output carries the answer only; everything else goes to standard error.
 that `--help` loads neither an event loop nor an HTTP client.
 """
 
-import importlib
 import json
 import os
 import sys
@@ -20,39 +19,29 @@ from io import TextIOWrapper
 import click
 
 from llmring import __version__
+from llmring.cli.groups import Commands, Homes
 
-COMMANDS = {
+COMMANDS: Homes = {
+    "lock": ("llmring.cli.lock", "Make, check and edit the lockfile."),
+    "bind": ("llmring.cli.bind", "Bind an alias to models."),
+    "unbind": ("llmring.cli.bind:unbind", "Take an alias out of the lockfile."),
+    "aliases": ("llmring.cli.aliases", "List the aliases of the lockfile."),
+    "providers": ("llmring.cli.providers", "List the providers and whether their keys are set."),
     "chat": ("llmring.cli.chat", "Ask a model, by alias or as provider:model."),
     "map": ("llmring.cli.map", "Send every row of a JSONL file to an alias."),
     "sim": ("llmring.cli.sim", "Play OpenAI and Anthropic on a local port."),
     "demo": ("llmring.cli.demo", "Show the router against the simulator; no keys needed."),
 }
-"""Name, home, and what the list of commands says. The home holds a click command called `command`."""
-
 EXIT_FAILED = 1
 EXIT_SETUP = 2
 EXIT_INTERRUPTED = 130
 
 
-class Commands(click.Group):
-    """A group whose commands are imported when they are asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        home, _ = COMMANDS[cmd_name]
-        command: click.Command = importlib.import_module(home).command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+class RootCommands(Commands):
+    homes = COMMANDS
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=RootCommands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="llmring")
 def root() -> None:
     """Route LLM calls: an alias, its fallback chain, every provider's limits kept.
