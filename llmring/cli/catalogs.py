@@ -1,14 +1,19 @@
-"""The registry as the commands know it: what came with llmring, or a newer copy on disk. No network unless told so."""
+"""Which catalog the commands look models up in. Needs no key and no network."""
 
 from collections.abc import Sequence
 
+from llmring.cli.running import Failed
+from llmring.errors import RegistryError
 from llmring.registry.catalog import Catalog, ModelFacts
 from llmring.registry.store import read_bundled
 
 
 def current_catalog() -> Catalog:
-    """Raises RegistryError."""
-    return read_bundled()
+    """The newest catalog on this machine. Raises Failed when what came with the package is damaged."""
+    try:
+        return read_bundled()
+    except RegistryError as error:
+        raise Failed(error) from error
 
 
 def pinned_models(catalog: Catalog, provider: str, version: int, *, offline: bool) -> Sequence[ModelFacts] | None:

@@ -104,7 +104,7 @@ def _print(drifts: tuple[Drift, ...], soon: tuple[ModelFacts, ...]) -> None:
     ]
     if rows:
         click.echo()
-        print_table(("profile", "model", "what", "field", "pinned", "now"), rows)
+        print_table("What has changed", ("profile", "model", "what", "field", "pinned", "now"), rows)
     elif drifts:
         click.echo("\nNothing has changed for the models of this lockfile.")
     else:

@@ -29,6 +29,9 @@ COMMANDS: Homes = {
     "providers": ("llmring.cli.providers", "List the providers and whether their keys are set."),
     "chat": ("llmring.cli.chat", "Ask a model, by alias or as provider:model."),
     "map": ("llmring.cli.map", "Send every row of a JSONL file to an alias."),
+    "list": ("llmring.cli.models", "List the registry's models."),
+    "info": ("llmring.cli.info", "Show what the registry says of a model or an alias."),
+    "registry": ("llmring.cli.registry", "Check the registry's published lists."),
     "sim": ("llmring.cli.sim", "Play OpenAI and Anthropic on a local port."),
     "demo": ("llmring.cli.demo", "Show the router against the simulator; no keys needed."),
 }

@@ -6,8 +6,9 @@ import click
 from click.shell_completion import CompletionItem
 
 from llmring.cli.catalogs import current_catalog
+from llmring.cli.running import Failed
 from llmring.config import find_lockfile, read_settings
-from llmring.errors import ConfigError, RegistryError
+from llmring.errors import ConfigError
 from llmring.lockfile import Lockfile, read_lockfile
 
 
@@ -32,7 +33,7 @@ def complete_model(_: click.Context, __: click.Parameter, incomplete: str) -> li
     before, comma, last = incomplete.rpartition(",")
     try:
         catalog = current_catalog()
-    except RegistryError:
+    except Failed:
         return []
     names = (str(facts.ref) for facts in catalog.models if facts.is_active)
     return [CompletionItem(f"{before}{comma}{name}") for name in sorted(names) if name.startswith(last)]
