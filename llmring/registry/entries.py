@@ -52,6 +52,7 @@ _DEAREST = Decimal(1_000_000)
 _FINEST = -15
 _LARGEST = 10**12
 _EXPONENT = 30
+_BIGGEST = 10**30
 _DEEPEST = 30
 _DAY = len("2026-08-18")
 
@@ -276,6 +277,8 @@ def _is_sound(value: Json, depth: int = 0) -> bool:
         return value.is_finite() and abs(value.adjusted()) <= _EXPONENT
     if isinstance(value, str):
         return not any("\ud800" <= c <= "\udfff" for c in value) if not value.isascii() else True
+    if isinstance(value, int):
+        return -_BIGGEST < value < _BIGGEST
     if not isinstance(value, dict | list):
         return True
     inner = [*value, *value.values()] if isinstance(value, dict) else value

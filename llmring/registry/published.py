@@ -24,6 +24,7 @@ __all__ = ["HASH_KEY", "Fault", "PublishedList", "parse_published"]
 
 HASH_KEY = "content_sha256_jcs"
 _NOT_A_NUMBER = Decimal("NaN")
+_LAST_VERSION = 10**9
 
 
 class PublishedList(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,7 +130,7 @@ def _provider(document: dict[str, Json], place: Path | str) -> str:
 
 def _version(document: dict[str, Json], place: Path | str) -> int:
     version = document.get("version")
-    if isinstance(version, bool) or not isinstance(version, int) or version < 0:
+    if isinstance(version, bool) or not isinstance(version, int) or not 0 <= version <= _LAST_VERSION:
         raise RegistryError(place, f"no registry list: 'version' is {shown(version)}, not a whole number")
     return version
 

@@ -4,18 +4,24 @@ import json
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from llmring.cli.facts import facts_json, facts_lines
 from llmring.errors import RegistryError
 from llmring.pricing import Prices
 from llmring.refs import ModelRef
 from llmring.registry.catalog import CAPABILITIES, ModelFacts, Source
+from llmring.registry.digest import facts_digest
 from llmring.registry.entries import PRICE_KEYS
 from llmring.registry.published import parse_published
+from llmring.registry.store import encode_snapshot, read_snapshots, snapshot_of, without_texts
 from tests.registry.lists import REGISTRY, document, entry, every_real, needs_registry, parse, real
 
 
@@ -103,6 +109,8 @@ def test_models_may_be_a_list() -> None:
         (b'{"provider": "Open AI"}', "'Open AI' is no name of a provider"),
         (b'{"provider": "openai"}', "'version' is null"),
         (b'{"provider": "openai", "version": true}', "'version' is true"),
+        (b'{"provider": "openai", "version": -1}', "'version' is -1"),
+        (b'{"provider": "openai", "version": 1000000000000}', "'version' is 1000000000000"),
         (b'{"provider": "openai", "version": 1}', "'models' is null"),
         (b'{"provider": "openai", "version": 1, "models": "none"}', "'models' is 'none'"),
     ],
@@ -141,6 +149,7 @@ INPUT = "dollars_per_million_tokens_input"
         ({"model_aliases": ["ok", 5]}, "model_aliases", "wrong_value"),
         ({"odd": {"deep": [float("nan")]}}, "odd", "wrong_value"),
         ({"odd": "\ud800"}, "odd", "wrong_value"),
+        ({"odd": [10**40]}, "odd", "wrong_value"),
     ],
 )
 def test_a_bad_field_is_named_and_left_out_alone(fields: dict[str, Any], field: str, kind: str) -> None:
@@ -236,6 +245,16 @@ def read_or_refuse(data: bytes) -> None:
         return
     for fault in published.faults:
         assert str(fault).isprintable()
+    # Whatever was accepted can be kept, and is the same when it is read again.
+    with TemporaryDirectory() as directory:
+        (Path(directory) / "x.json").write_bytes(encode_snapshot(snapshot_of(published)))
+        kept = read_snapshots(Path(directory))
+    by_name = sorted(published.models, key=lambda facts: facts.ref.model)
+    assert kept.models == tuple(replace(facts, fields=without_texts(facts.fields)) for facts in by_name)
+    for facts in kept.models:
+        facts_digest(facts)
+        list(facts_lines(facts))
+        msgspec.json.encode(facts_json(facts))
 
 
 JSON = st.recursive(
