@@ -55,9 +55,10 @@ def _to_tool(item: object, number: int) -> Tool:
 
 
 class _NamedToolIn(msgspec.Struct):
-    """OpenAI's form: `{"type": "function", "function": {"name": ...}}`, without `type` too, or flat."""
+    """OpenAI's form: `{"type": "function", "function": {"name": ...}}`, without `type` too; llmring 1's, whose
+    `function` is the name itself; or flat."""
 
-    function: NamedTool | None = None
+    function: NamedTool | str | None = None
     name: str | None = None
 
 
@@ -73,7 +74,8 @@ def to_tool_choice(choice: ToolChoice | str | Mapping[str, Any] | None) -> ToolC
                 given = msgspec.convert(choice, _NamedToolIn)
             except msgspec.ValidationError as error:
                 raise InvalidRequest(f"tool_choice: {error}") from error
-            name = given.function.name if given.function is not None else given.name
+            named = given.function if given.function is not None else given.name
+            name = named.name if isinstance(named, NamedTool) else named
             if name is not None:
                 return NamedTool(name=name)
     raise InvalidRequest("tool_choice is 'auto', 'none', 'required' or {'function': {'name': ...}}")

@@ -4,6 +4,7 @@ Text, our own values and OpenAI's dictionaries are read; what cannot be read is 
 or tool that is wrong. Nothing is guessed, and nothing that was not set is filled in.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypedDict, Unpack, get_args
 
@@ -188,9 +189,7 @@ def check_request(request: ChatRequest) -> None:
     for number, message in enumerate(request.messages, 1):
         _check_message(message, number)
     for name, kinds in _KINDS.items():
-        value = getattr(request, name)
-        if value is not None and (not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)):
-            raise InvalidRequest(f"{name} must be {_KIND_NAMES[kinds]}, not {type(value).__name__}")
+        _check_kind(name, kinds, getattr(request, name))
     for name, least in _LEAST.items():
         value = getattr(request, name)
         if value is not None and value < least:
@@ -199,12 +198,29 @@ def check_request(request: ChatRequest) -> None:
         raise InvalidRequest(f"timeout must be a positive number of seconds, not {request.timeout}")
     if request.reasoning_effort is not None and request.reasoning_effort not in get_args(Effort):
         raise InvalidRequest(f"reasoning_effort is one of {', '.join(get_args(Effort))}")
-    names = {tool.name for tool in request.tools}
-    if isinstance(request.tool_choice, NamedTool) and request.tool_choice.name not in names:
-        raise InvalidRequest(f"tool_choice names {request.tool_choice.name!r}, which is not among the tools")
+    _check_tools(request)
     for file_id in request.files:
         if not file_id.startswith(REGISTERED_PREFIX):
             raise InvalidRequest(f"files are ids of register_file, which begin with {REGISTERED_PREFIX!r}")
+
+
+def _check_kind(name: str, kinds: "_Kinds", value: object) -> None:
+    if value is None and name not in _NEVER_NONE:
+        return
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise InvalidRequest(f"{name} must be {_KIND_NAMES[kinds]}, not {type(value).__name__}")
+    # JSON has no spelling for them; a time limit is checked by itself, and may be without end.
+    if isinstance(value, float) and not math.isfinite(value) and name != "timeout":
+        raise InvalidRequest(f"{name} must be {_KIND_NAMES[kinds]}, not {value}")
+
+
+def _check_tools(request: ChatRequest) -> None:
+    names = [tool.name for tool in request.tools]
+    twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
+    if twice is not None:
+        raise InvalidRequest(f"two tools are called {twice!r}")
+    if isinstance(request.tool_choice, NamedTool) and request.tool_choice.name not in names:
+        raise InvalidRequest(f"tool_choice names {request.tool_choice.name!r}, which is not among the tools")
 
 
 _Kinds = tuple[type, ...]
@@ -212,11 +228,13 @@ _NUMBER: _Kinds = (int, float)
 _WHOLE: _Kinds = (int,)
 _FLAG: _Kinds = (bool,)
 _TEXT: _Kinds = (str,)
+_TABLE: _Kinds = (dict,)
 _KIND_NAMES: Mapping[_Kinds, str] = {
     _NUMBER: "a number",
     _WHOLE: "a whole number",
     _FLAG: "True or False",
     _TEXT: "text",
+    _TABLE: "a dictionary",
 }
 _KINDS: Mapping[str, _Kinds] = {
     "temperature": _NUMBER,
@@ -235,7 +253,10 @@ _KINDS: Mapping[str, _Kinds] = {
     "service_tier": _TEXT,
     "user": _TEXT,
     "timeout": _NUMBER,
+    "metadata": _TABLE,
+    "extra_params": _TABLE,
 }
+_NEVER_NONE = frozenset({"metadata", "extra_params"})
 
 _LEAST: Mapping[str, int] = {"max_tokens": 1, "top_k": 0, "top_logprobs": 0, "n": 1, "reasoning_tokens": 0}
 

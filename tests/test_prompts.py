@@ -1,6 +1,7 @@
 """chat.py and prompts.py: prompts and tools as callers write them, the refusals, and the sums of the counters."""
 
 import contextlib
+import math
 from decimal import Decimal
 from typing import Any
 
@@ -162,6 +163,11 @@ def test_a_request_that_somebody_could_take_passes(good: ChatRequest) -> None:
         (request(USER, tool_choice=NamedTool(name="add")), "names 'add', which is not among the tools"),
         (request(USER, temperature="hot"), "temperature must be a number, not str"),
         (request(USER, temperature=True), "temperature must be a number, not bool"),
+        (request(USER, temperature=math.nan), "temperature must be a number, not nan"),
+        (request(USER, top_p=math.inf), "top_p must be a number, not inf"),
+        (request(USER, extra_params=5), "extra_params must be a dictionary, not int"),
+        (request(USER, metadata=["a"]), "metadata must be a dictionary, not list"),
+        (request(USER, tools=(Tool(name="t"), Tool(name="t"))), "two tools are called 't'"),
         (request(USER, max_tokens=1.5), "max_tokens must be a whole number, not float"),
         (request(USER, logprobs=1), "logprobs must be True or False, not int"),
         (request(USER, user=5), "user must be text, not int"),
@@ -206,13 +212,14 @@ def test_the_long_context_part_is_inside_the_input_and_not_added() -> None:
         ({"function": {"name": "add"}}, NamedTool(name="add")),
         ({"type": "function", "function": {"name": "add"}}, NamedTool(name="add")),
         ({"name": "add"}, NamedTool(name="add")),
+        ({"function": "add"}, NamedTool(name="add")),
     ],
 )
 def test_a_tool_choice_is_a_word_or_a_name(choice: Any, meant: Any) -> None:
     assert to_tool_choice(choice) == meant
 
 
-@pytest.mark.parametrize("choice", ["always", {}, {"function": {}}, {"function": "add"}, 7])
+@pytest.mark.parametrize("choice", ["always", {}, {"function": {}}, {"function": 7}, 7])
 def test_any_other_tool_choice_is_refused(choice: Any) -> None:
     with pytest.raises(InvalidRequest, match="tool_choice"):
         to_tool_choice(choice)
