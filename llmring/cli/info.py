@@ -12,7 +12,7 @@ from llmring.cli.spelling import error_json
 from llmring.cli.tables import show_table
 from llmring.config import read_settings
 from llmring.errors import ConfigError, LLMRingError, UnknownAlias
-from llmring.lockfile import Lockfile, Profile
+from llmring.lockfile import Lockfile
 from llmring.refs import ModelRef, is_model_ref
 from llmring.registry.catalog import Catalog, ModelFacts
 
@@ -64,33 +64,41 @@ def command(name: str, as_json: bool, profile: str | None, lockfile: str | None)
 
 
 def find(name: str, catalog: Catalog, profile: str | None, lockfile: str | None) -> Found:
-    """What `name` stands for. Raises Unknown with the nearest name, Failed for a lockfile that is wrong."""
-    if is_model_ref(name):
-        try:
-            ref = ModelRef.parse(name)
-        except ValueError as error:
-            raise Unknown(LLMRingError(str(error))) from error
+    """What `name` stands for. Raises Unknown with the nearest name, Failed for a lockfile that is wrong.
+
+    A lockfile is read for what may be an alias of it: a name without a colon, or `package:alias`.
+    """
+    try:
+        ref = ModelRef.parse(name) if is_model_ref(name) else None
+    except ValueError as error:
+        raise Unknown(LLMRingError(str(error))) from error
+    if ref is not None and ref.provider in catalog.providers():
         return Found(models={ref: _facts(catalog, ref)})
     try:
         opened = open_lockfile(lockfile)
         chosen = opened.profile(profile or read_settings().profile or opened.default_profile)
     except LLMRingError as error:
         raise Failed(error) from error
-    binding = chosen.bindings.get(name)
-    if binding is None:
-        raise Unknown(_no_alias(name, catalog, opened, chosen))
-    return Found(alias=name, profile=chosen.name, models={ref: catalog.get(ref) for ref in binding.models})
-
-
-def _no_alias(name: str, catalog: Catalog, lockfile: Lockfile, profile: Profile) -> LLMRingError:
-    meant = [str(ModelRef(provider, name)) for provider in catalog.providers() if catalog.get(ModelRef(provider, name))]
-    if meant:
-        return LLMRingError(f"{name!r} is no alias: did you mean {' or '.join(map(repr, meant))}?")
+    if ref is not None and name.partition(":")[0] not in opened.packages:
+        return Found(models={ref: _facts(catalog, ref)})
     try:
-        check_is_ours(lockfile, name)
+        binding = opened.binding(name, chosen.name)
+    except UnknownAlias as error:
+        raise Unknown(_no_alias(error, catalog, opened)) from error
+    return Found(alias=name, profile=chosen.name, models={each: catalog.get(each) for each in binding.models})
+
+
+def _no_alias(unknown: UnknownAlias, catalog: Catalog, lockfile: Lockfile) -> LLMRingError:
+    """An unknown alias with the best hint there is: the model that has this name, or that there is no lockfile."""
+    refs = [ModelRef(provider, unknown.alias) for provider in catalog.providers()]
+    meant = " or ".join(repr(str(ref)) for ref in refs if catalog.get(ref) is not None)
+    if meant:
+        return LLMRingError(f"{unknown.alias!r} is no alias: did you mean {meant}?")
+    try:
+        check_is_ours(lockfile, unknown.alias)
     except ConfigError as error:
         return error
-    return UnknownAlias(name, tuple(profile.bindings), f" in profile {profile.name!r} of {lockfile.path}")
+    return unknown
 
 
 def _facts(catalog: Catalog, ref: ModelRef) -> ModelFacts:

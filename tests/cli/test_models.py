@@ -147,6 +147,17 @@ def test_an_alias_shows_each_of_its_models(bare: Terminal) -> None:
     assert [model["model"] for model in spelled["models"]] == ["openai:gpt-5-nano"]
 
 
+def test_an_alias_of_a_package_shows_its_models(bare: Terminal) -> None:
+    bound = '[[profiles.default.bindings]]\nalias = "lib:reader"\nmodels = ["openai:gpt-5-nano"]\n'
+    (bare.directory / "llmring.lock").write_text('[extends]\npackages = ["lib"]\n' + bound)
+    ended = bare.run("info", "lib:reader")
+    assert ended.code == 0
+    assert "Model: openai:gpt-5-nano" in ended.out
+    missing = bare.run("info", "lib:other")
+    assert missing.code == 1
+    assert "package not installed" in missing.err
+
+
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
