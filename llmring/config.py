@@ -7,6 +7,7 @@ key.
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -15,6 +16,9 @@ from llmring.errors import ConfigError, LockfileMissing
 LOCKFILE_VARIABLE = "LLMRING_LOCKFILE_PATH"
 PROFILE_VARIABLE = "LLMRING_PROFILE"
 LOCKFILE_NAME = "llmring.lock"
+REGISTRY_URL_VARIABLE = "LLMRING_REGISTRY_URL"
+REGISTRY_URL = "https://llmring.github.io/registry"
+REFRESH_VARIABLE = "LLMRING_REGISTRY_REFRESH"
 BASE_URL_VARIABLES: Mapping[str, str] = {"ollama": "OLLAMA_BASE_URL"}
 """By provider, the variable that says where it is, where the lockfile does not."""
 
@@ -23,16 +27,53 @@ BUNDLED_LOCKFILE = Path(__file__).parent / LOCKFILE_NAME
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the environment sets. None: not set, or blank."""
+    """What the environment sets. None: not set, or blank.
+
+    `cache_directory` is where registry lists are kept, None where there is no home; `refresh`: whether a router may
+    renew them over the network.
+    """
 
     lockfile_path: Path | None = None
     profile: str | None = None
+    cache_directory: Path | None = None
+    refresh: bool = True
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     path = environ.get(LOCKFILE_VARIABLE, "").strip()
     profile = environ.get(PROFILE_VARIABLE, "").strip()
-    return Settings(lockfile_path=Path(path) if path else None, profile=profile or None)
+    return Settings(
+        lockfile_path=Path(path) if path else None,
+        profile=profile or None,
+        cache_directory=_cache_directory(environ),
+        refresh=environ.get(REFRESH_VARIABLE, "").strip().lower() not in ("off", "0", "no", "false"),
+    )
+
+
+def _cache_directory(environ: Mapping[str, str]) -> Path | None:
+    """By the XDG base directory specification: a relative path is none."""
+    cache = environ.get("XDG_CACHE_HOME", "").strip()
+    home = environ.get("HOME", "").strip()
+    base = Path(cache) if cache and Path(cache).is_absolute() else Path(home) / ".cache" if home else None
+    return base / "llmring" / "registry" if base is not None else None
+
+
+def read_registry_url(argument: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
+    """Where the registry is: `argument`, LLMRING_REGISTRY_URL, the public one.
+
+    Raises ConfigError for what is not https, a file, or http to this machine.
+    """
+    url = (argument or environ.get(REGISTRY_URL_VARIABLE, "").strip() or REGISTRY_URL).rstrip("/")
+    parts = urlsplit(url)
+    loopback = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if "@" in parts.netloc or not (
+        (parts.scheme == "https" and parts.hostname)
+        or (parts.scheme == "http" and loopback)
+        or (parts.scheme == "file" and parts.path)
+    ):
+        who = "registry_url" if argument else REGISTRY_URL_VARIABLE
+        raise ConfigError(f"{who} must be https://..., file:///..., or http:// on this machine, without a password")
+    return url
 
 
 class Located(msgspec.Struct, frozen=True, kw_only=True):

@@ -29,8 +29,9 @@
     |  `- AuthFailed                                             no         no       1    key
     |- AllModelsFailed                alias, attempts, retry_at
     |- StreamBroken                   the text so far; after the first chunk nothing can fail over
-    |- RouterClosed
-    `- RegistryError                  path
+    |- RegistryError                  path
+    |  `- RegistryStale               provider, updated_at, age_days
+    `- RouterClosed
 
 Policy is data on the class: code asks `error.fails_over`, never `isinstance`, and never searches a message. `tries` is
 how many attempts one request may spend on one route when the last of them ended in that error; `is_weather` errors
@@ -41,6 +42,7 @@ Messages hold what happened, to which model or file, and what to do; never a key
 
 import difflib
 from collections.abc import Iterable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -411,3 +413,15 @@ class RegistryError(LLMRingError):
 
     def __str__(self) -> str:
         return f"registry {self.path}: {self.problem}"
+
+
+class RegistryStale(RegistryError):
+    """A provider's list is older than the caller accepts. None: it does not say how old it is."""
+
+    def __init__(self, provider: str, updated_at: date | None, age_days: float | None) -> None:
+        age = "of an unknown day" if updated_at is None else f"of {updated_at}, {age_days:.0f} days old"
+        super().__init__(provider, f"the list is {age}")
+        self.args = (provider, updated_at, age_days)
+        self.provider = provider
+        self.updated_at = updated_at
+        self.age_days = age_days

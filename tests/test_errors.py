@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from llmring.errors import (
     ProviderError,
     RateLimited,
     RegistryError,
+    RegistryStale,
     RouterClosed,
     ServerFault,
     StreamBroken,
@@ -109,6 +111,7 @@ EVERY_ERROR = [
     UnknownProfile("prd", ("prod",), " in /p"),
     UnknownAlias("fsat", ("fast", "slow"), " in /p"),
     PackageMissing("lib:x", Path("/p"), "not installed"),
+    RegistryStale("openai", date(2026, 1, 1), 30.0),
     UnknownProvider("opnai", ("openai",)),
     InvalidRequest("no messages"),
     MissingKey("openai", ("OPENAI_API_KEY",)),

@@ -6,12 +6,13 @@ exit code of drift --ci   when
 """
 
 from datetime import date
+from functools import partial
 from typing import Any
 
 import click
 
 from llmring import lock
-from llmring.cli.catalogs import current_catalog, pinned_models
+from llmring.cli.catalogs import current_catalog, keep_pinned, pinned_models
 from llmring.cli.lockfiles import failing, file_option, json_option, open_own, print_json, today
 from llmring.cli.tables import print_table
 from llmring.lockfile import Lockfile
@@ -38,7 +39,7 @@ def drift(file: str | None, days: int, *, ci: bool, offline: bool, as_json: bool
     """Show what has changed between the pinned registry and the current one, for the models of this lockfile."""
     lockfile, _ = failing(open_own, file)
     catalog = current_catalog()
-    drifts = lock_drift(lockfile, catalog, lambda name, version: pinned_models(catalog, name, version, offline=offline))
+    drifts = lock_drift(lockfile, catalog, partial(pinned_models, offline=offline))
     soon = _soon(lockfile, catalog, today(), days)
     if as_json:
         told = [_json(one) for one in drifts]
@@ -58,8 +59,10 @@ def bump(file: str | None, *, offline: bool, dry_run: bool, as_json: bool) -> No
     """Pin the current versions of the registry, after showing what that changes."""
     lockfile, _ = failing(open_own, file)
     catalog = current_catalog()
-    drifts = lock_drift(lockfile, catalog, lambda name, version: pinned_models(catalog, name, version, offline=offline))
+    drifts = lock_drift(lockfile, catalog, partial(pinned_models, offline=offline))
     bumps = failing(lock.bump_registry, lockfile=lockfile.path, catalog=catalog, write=not dry_run)
+    if not dry_run:
+        keep_pinned({one.provider for one in bumps})
     if as_json:
         print_json(
             {

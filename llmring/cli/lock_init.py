@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from llmring import lock
-from llmring.cli.catalogs import current_catalog
+from llmring.cli.catalogs import current_catalog, keep_pinned
 from llmring.cli.lockfiles import failing, file_option, json_option, print_json
 from llmring.cli.running import Failed
 from llmring.config import LOCKFILE_NAME
@@ -30,6 +30,7 @@ def command(file: str | None, *, force: bool, package: bool, as_json: bool) -> N
         lockfile = failing(lock.init, lockfile=target, force=force, catalog=current_catalog())
     except FileExistsError as error:
         raise Failed(ConfigError(str(error))) from error
+    keep_pinned(lockfile.profiles[lockfile.default_profile].registry_versions)
     if as_json:
         print_json(
             {

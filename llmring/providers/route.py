@@ -131,6 +131,11 @@ class Route:
         self.model = msgspec.structs.replace(self.model, capabilities=learned)
         return True
 
+    def fit(self, capabilities: Capabilities) -> None:
+        """Take what the registry says of the model now; what was learned of it stays."""
+        refused = capabilities.refused | self.model.capabilities.refused
+        self.model = Model(name=self.ref.model, capabilities=msgspec.structs.replace(capabilities, refused=refused))
+
     def charge(self, request: ChatRequest, counted_tokens: float) -> Charge:
         """What `request`, whose input counts so many tokens here, is expected to take out of this route's limits."""
         expected = estimate(request, self._output, counted_tokens)

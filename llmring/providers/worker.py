@@ -87,6 +87,11 @@ class ProviderWorker:
             self._routes[model] = route
         return route
 
+    def fit(self) -> None:
+        """What is known of models has changed."""
+        for route in self._routes.values():
+            route.fit(self._capabilities(route.ref))
+
     async def attempt(self, permit: Permit, request: ChatRequest, seconds: float) -> Completion:
         """Send, and read the whole answer within `seconds`. Raises a ProviderError. Settles the permit in any case."""
         exchange = self._exchange(permit)

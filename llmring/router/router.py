@@ -17,7 +17,7 @@ import trio
 
 from llmring.chat import ChatRequest, ChatResponse, Completion, JSONSchema, Note
 from llmring.codecs.capabilities import Capabilities
-from llmring.config import find_lockfile, read_base_url, read_key, read_settings
+from llmring.config import Settings, find_lockfile, read_base_url, read_key, read_registry_url, read_settings
 from llmring.embeddings import EmbedResponse
 from llmring.errors import InvalidRequest
 from llmring.live import LiveModel
@@ -32,7 +32,12 @@ from llmring.providers.tokens import is_loaded, load
 from llmring.providers.transport import Connect, HttpxConnect
 from llmring.providers.worker import ProviderWorker
 from llmring.refs import ModelRef
+from llmring.registry.cache import Cache
 from llmring.registry.catalog import Catalog
+from llmring.registry.digest import facts_digest
+from llmring.registry.fetch import fetch_from
+from llmring.registry.lists import Lists
+from llmring.registry.refresher import Refresher
 from llmring.registry.store import read_bundled
 from llmring.router.answer import answer, cost
 from llmring.router.asking import ask
@@ -68,6 +73,14 @@ class Router:
         self._calls = calls
         self._nursery = nursery
         self._timeout = timeout
+        self._digests: dict[ModelRef, str | None] = {}
+
+    def adopt(self, catalog: Catalog) -> None:
+        """Go on with another catalog: its prices, its limits, its capabilities."""
+        self.catalog = catalog
+        self._digests.clear()
+        for worker in self.dispatcher.workers.values():
+            worker.fit()
 
     async def chat(
         self,
@@ -267,12 +280,24 @@ class Router:
         return answer(completion, journey.route.ref, journey.request.model, journey.plan.attempts, self.catalog)
 
     def _flags(self, journey: Journey, completion: Completion) -> tuple[Note, ...]:
-        """What its owner should know of who has answered."""
+        """What its owner should know of who has answered, and for how much."""
+        flags: list[Note] = []
+        ref, served = journey.route.ref, completion.served_model
         kind = journey.workers[journey.index].endpoint.kind
-        served = completion.served_model
-        if served is None or kind not in NAMES_ITS_OWN or not is_other(journey.route.ref.model, served):
-            return ()
-        return (Note(parameter="model", action="changed", why=f"{journey.route.ref} was asked and {served} answered"),)
+        if served is not None and kind in NAMES_ITS_OWN and is_other(ref.model, served):
+            flags.append(Note(parameter="model", action="changed", why=f"{ref} was asked and {served} answered"))
+        pin = journey.binding.pins.get(ref)
+        if pin is not None and pin != self._digest(ref):
+            why = f"what the registry says of {ref} is not what the lockfile pins: see `llmring lock drift`"
+            flags.append(Note(parameter="registry", action="changed", why=why))
+        return tuple(flags)
+
+    def _digest(self, ref: ModelRef) -> str | None:
+        """Of what the catalog says of a model; worked out once a catalog."""
+        if ref not in self._digests:
+            facts = self.catalog.get(ref)
+            self._digests[ref] = facts_digest(facts) if facts is not None else None
+        return self._digests[ref]
 
 
 @asynccontextmanager
@@ -285,9 +310,10 @@ async def open_router(
     connect: Connect | None = None,
     keys: Mapping[str, str] | None = None,
     catalog: Catalog | None = None,
+    refresh: bool | None = None,
     jitter: Callable[[], float] = random.random,
 ) -> AsyncGenerator[Router]:
-    """Open a router for the length of the `async with`. Reads files, never the network.
+    """Open a router for the length of the `async with`. Reads files; nothing waits for the network.
 
     `lockfile`: a path, or one that was read already; by default LLMRING_LOCKFILE_PATH, ./llmring.lock, the bundled one.
     `profile`: by default LLMRING_PROFILE, then the lockfile's. `timeout` bounds a call in seconds. Leaving the block
@@ -295,27 +321,36 @@ async def open_router(
     the names of variables, stand in for the environment. `connect` makes connections (llmring.testing has a scripted
     provider); `jitter()` gives a number in [0, 1).
 
+    Without a `catalog` the newest one of this machine is used, and renewed behind the calls' backs when it is a day
+    old: see LLMRING_REGISTRY_URL. `refresh` false keeps off the network; by default LLMRING_REGISTRY_REFRESH says.
+
     Raises ConfigError. What the block raises comes out as it is, never in an ExceptionGroup.
     """
     settings = read_settings()
     if not isinstance(lockfile, Lockfile):
         lockfile = read_lockfile(find_lockfile(lockfile, settings, Path.cwd()))
     connect = connect if connect is not None else HttpxConnect()
-    catalog = catalog if catalog is not None else read_bundled()
+    lists = _lists(settings, refresh) if catalog is None else None
+    first = catalog if catalog is not None else read_bundled()
     calls, files = Calls(), Files()
     raised: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
 
+            def takes(about: Endpoint, ref: ModelRef) -> Capabilities:
+                return _capabilities(router.catalog, about, ref)
+
             def hire(name: str, provider: ProviderSettings | None) -> ProviderWorker:
                 about = endpoint(name, provider, read_base_url(name))
                 key = read_key(about.key_variables) if keys is None else read_key(about.key_variables, keys)
-                worker = ProviderWorker(about, key, connect, jitter, partial(_capabilities, catalog, about), files)
+                worker = ProviderWorker(about, key, connect, jitter, partial(takes, about), files)
                 nursery.start_soon(worker.run)
                 return worker
 
             dispatcher = Dispatcher(lockfile, profile if profile is not None else settings.profile, hire, jitter)
-            router = Router(dispatcher, catalog, files, calls, nursery, timeout)
+            router = Router(dispatcher, first, files, calls, nursery, timeout)
+            if lists is not None:
+                nursery.start_soon(Refresher(lists, first, router.adopt).run)
             nursery.start_soon(dispatcher.watch)
             nursery.start_soon(_load_vocabularies)
             try:
@@ -332,6 +367,13 @@ async def open_router(
         raise _first(group) from group
     if raised is not None:
         raise raised
+
+
+def _lists(settings: Settings, refresh: bool | None) -> Lists:
+    """The registry's lists of this machine. Raises ConfigError for an address that cannot be one."""
+    may_ask = settings.refresh if refresh is None else refresh
+    fetch = fetch_from(read_registry_url()) if may_ask else None
+    return Lists(read_bundled(), Cache(settings.cache_directory), fetch)
 
 
 async def _load_vocabularies() -> None:

@@ -51,5 +51,7 @@ def record_answer(span: Span, response: ChatResponse) -> None:
         span.set_attribute("gen_ai.usage.output_tokens", response.usage.total_output_tokens)
     if any(note.parameter == "model" for note in response.notes):
         span.set_attribute("llmring.other_model_answered", True)
+    if any(note.parameter == "registry" for note in response.notes):
+        span.set_attribute("llmring.registry_left_the_pin", True)
     if response.cost.usd is not None:
         span.set_attribute("llmring.cost_usd", str(response.cost.usd))
