@@ -11,8 +11,7 @@ from llmring.config import read_registry_url, read_settings
 from llmring.errors import RegistryError
 from llmring.registry.cache import Cache
 from llmring.registry.catalog import Catalog, ModelFacts
-from llmring.registry.fetch import fetch_from
-from llmring.registry.lists import Lists
+from llmring.registry.lists import Fetch, Lists
 from llmring.registry.store import read_bundled
 
 
@@ -42,9 +41,15 @@ def keep_pinned(providers: Iterable[str]) -> None:
 
 def _lists(*, offline: bool) -> Lists:
     try:
-        fetch = None if offline else fetch_from(read_registry_url())
-        lists = Lists(read_bundled(), Cache(read_settings().cache_directory), fetch)
+        lists = Lists(read_bundled(), Cache(read_settings().cache_directory), None if offline else _fetch())
     except RegistryError as error:
         raise Failed(error) from error
     lists.load_all()
     return lists
+
+
+def _fetch() -> Fetch:
+    # Only now: it brings an HTTP client along.
+    from llmring.registry.fetch import fetch_from
+
+    return fetch_from(read_registry_url())

@@ -8,16 +8,15 @@ import random
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 import httpx2
-import msgspec
 import trio
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from llmring import __version__
 from llmring.errors import RegistryError
+from llmring.registry.lists import Fetch, Fetched
 
 CONNECT_SECONDS = 5.0
 WHOLE_SECONDS = 15.0
@@ -29,19 +28,6 @@ MOST_BYTES = 8 * 2**20
 CLOSE_SECONDS = 1.0
 MOST_REDIRECTS = 3
 TRIES = 3
-
-
-class Fetched(msgspec.Struct, frozen=True, kw_only=True):
-    """A file. `data` None: it is the one that the ETag was of."""
-
-    data: bytes | None
-    etag: str | None
-
-
-class Fetch(Protocol):
-    """Gets `path` below a base address. Raises RegistryError."""
-
-    async def __call__(self, path: str, etag: str | None = None) -> Fetched: ...
 
 
 class _Passing(Exception):

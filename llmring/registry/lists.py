@@ -17,7 +17,6 @@ import trio
 from llmring.errors import RegistryError
 from llmring.registry.cache import Cache
 from llmring.registry.catalog import Catalog
-from llmring.registry.fetch import Fetch
 from llmring.registry.published import PublishedList, parse_published
 
 _LOG = logging.getLogger("llmring")
@@ -33,6 +32,19 @@ class Aside(Protocol):
     """Calls a function beside the event loop."""
 
     def __call__(self, work: Callable[[Unpack[More]], Result], /, *args: *More) -> Awaitable[Result]: ...
+
+
+class Fetched(msgspec.Struct, frozen=True, kw_only=True):
+    """A file. `data` None: it is the one that the ETag was of."""
+
+    data: bytes | None
+    etag: str | None
+
+
+class Fetch(Protocol):
+    """Gets `path` below a base address. Raises RegistryError."""
+
+    async def __call__(self, path: str, etag: str | None = None) -> Fetched: ...
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):

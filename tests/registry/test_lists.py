@@ -13,8 +13,8 @@ from llmring.errors import RegistryError
 from llmring.registry import fetch as fetching
 from llmring.registry.cache import Cache
 from llmring.registry.catalog import Catalog
-from llmring.registry.fetch import Fetch, Fetched, fetch_from
-from llmring.registry.lists import Lists
+from llmring.registry.fetch import fetch_from
+from llmring.registry.lists import Fetch, Fetched, Lists
 from tests.registry.lists import document, entry, parse
 from tests.registry.serving import reply, serving
 

@@ -12,8 +12,7 @@ import trio
 from llmring.errors import RegistryError
 from llmring.registry.cache import Cache
 from llmring.registry.catalog import Catalog
-from llmring.registry.fetch import Fetch, Fetched
-from llmring.registry.lists import utc_now
+from llmring.registry.lists import Fetch, Fetched, utc_now
 from llmring.registry.refresher import Refresher
 from llmring.router.router import open_router
 from llmring.testing import ScriptedProvider, answer
