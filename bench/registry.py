@@ -1,9 +1,10 @@
 """What the registry's data costs: `python -m bench.registry`.
 
 The cold start of the bundled snapshot (a process of its own each time: CPU and wall time of reading the catalog, and
-with the import of its modules), the memory that the catalog keeps (tracemalloc), `Catalog.get`, and the parse of the
-largest published list, where the registry's files lie beside the repository. `--check` exits with 1 when a goal is
-missed by more than `--slack` times.
+with the import of its modules), the memory that the catalog keeps (tracemalloc), `Catalog.get`, an alias's resolution
+in the lockfile, and, where the registry's files lie beside the repository, the parse of the largest published list and
+its reading from the cache on disk. At last the first request of a router whose registry accepts connections and never
+answers, over the same without a registry. `--check` exits with 1 when a goal is missed by more than `--slack` times.
 """
 
 import argparse
@@ -11,17 +12,29 @@ import gc
 import statistics
 import subprocess
 import sys
+import tempfile
+import time
 import tracemalloc
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+
+import trio
 
 from bench.codecs import best
 from bench.machine import headline
+from llmring.lockfile import parse_lockfile
 from llmring.refs import ModelRef
+from llmring.registry.cache import Cache
+from llmring.registry.fetch import fetch_from
+from llmring.registry.lists import Lists, utc_now
 from llmring.registry.published import parse_published
 from llmring.registry.store import BUNDLED, read_bundled, read_snapshots
+from llmring.router.router import open_router
+from llmring.testing import ScriptedProvider, answer
 
 READ_MILLISECONDS, RESIDENT_MEGABYTES, GET_MICROSECONDS = 10.0, 2.0, 1.0
+RESOLVE_MICROSECONDS, DISK_MILLISECONDS, DELAY_RATIO = 2.0, 5.0, 1.5
 PUBLISHED = Path(__file__).parents[2] / "shared" / "registry" / "openai" / "models.json"
 ROUNDS = 15
 
@@ -65,6 +78,55 @@ def get_microseconds() -> float:
     return best(lambda: catalog.get(ref), 100_000) * 1e6
 
 
+LOCKFILE = """
+[[profiles.default.bindings]]
+alias = "fast"
+models = ["openai:gpt-4o-mini", "anthropic:claude-haiku-4-5"]
+"""
+
+
+def resolve_microseconds() -> float:
+    lockfile = parse_lockfile(LOCKFILE, Path("llmring.lock"))
+    return best(lambda: lockfile.binding("fast"), 100_000) * 1e6
+
+
+def disk_milliseconds(data: bytes) -> float:
+    """A list from the cache on disk into memory, whole: read, checked, parsed."""
+    with tempfile.TemporaryDirectory() as directory:
+        Cache(Path(directory)).write("openai", data, None, utc_now())
+
+        def hit() -> None:
+            assert Lists(read_bundled(), Cache(Path(directory)), None).load("openai") is not None
+
+        return best(hit, 20) * 1e3
+
+
+async def first_request_milliseconds(*, black_hole: bool) -> float:
+    """The first request of a router whose provider answers at once while its registry hangs; the best of the rounds."""
+    provider = ScriptedProvider({"gpt-4o-mini": [answer("ok")]})
+    lockfile = parse_lockfile(LOCKFILE, Path("llmring.lock"))
+
+    async def swallow(stream: trio.SocketStream) -> None:
+        async with stream:
+            await trio.sleep_forever()
+
+    took = []
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, swallow, 0, host="127.0.0.1"))
+        url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+        for _ in range(ROUNDS):
+            async with open_router(lockfile, connect=provider, keys={"OPENAI_API_KEY": "k"}, refresh=False) as router:
+                if black_hole:
+                    lists = Lists(read_bundled(), Cache(None), fetch_from(url))
+                    nursery.start_soon(partial(lists.current, "openai", force=True))
+                await trio.sleep(0.05)
+                began = time.perf_counter()
+                await router.chat("fast", "hi")
+                took.append(time.perf_counter() - began)
+        nursery.cancel_scope.cancel()
+    return min(took) * 1e3
+
+
 def rows() -> Iterator[tuple[str, float, str, float | None]]:
     """What was measured, the number, its unit, and its goal."""
     read, read_cpu, loaded, loaded_cpu = cold_milliseconds()
@@ -74,6 +136,7 @@ def rows() -> Iterator[tuple[str, float, str, float | None]]:
     yield "  in CPU", loaded_cpu, "ms", None
     yield "a catalog keeps", resident_megabytes(), "MB", RESIDENT_MEGABYTES
     yield "Catalog.get", get_microseconds(), "us", GET_MICROSECONDS
+    yield "an alias in the lockfile", resolve_microseconds(), "us", RESOLVE_MICROSECONDS
     if PUBLISHED.is_file():
         data = PUBLISHED.read_bytes()
         yield (
@@ -82,6 +145,12 @@ def rows() -> Iterator[tuple[str, float, str, float | None]]:
             "ms",
             None,
         )
+        yield "  and read it from the cache on disk", disk_milliseconds(data), "ms", DISK_MILLISECONDS
+    alone = trio.run(partial(first_request_milliseconds, black_hole=False))
+    beside = trio.run(partial(first_request_milliseconds, black_hole=True))
+    yield "first request, no registry", alone, "ms", None
+    yield "first request, a registry that never answers", beside, "ms", None
+    yield "  the one over the other", beside / alone, "times", DELAY_RATIO
 
 
 def main() -> None:

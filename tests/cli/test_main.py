@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from llmring import __version__
+from llmring.cli.main import COMMANDS, root
 from tests.cli.terminal import Terminal, command, environment
 
 ROOT = Path(__file__).parents[2]
@@ -56,11 +58,25 @@ def test_a_reader_that_goes_away_is_no_traceback(terminal: Terminal) -> None:
     assert "Exception ignored" not in said
 
 
-@pytest.mark.parametrize("name", ["chat", "map", "sim", "demo"])
+def every_command() -> list[str]:
+    """Those of groups as two words."""
+    names: list[str] = []
+    for name in COMMANDS:
+        command = root.get_command(click.Context(root), name)
+        assert command is not None, name
+        names += (
+            [f"{name} {inner}" for inner in command.list_commands(click.Context(command))]
+            if isinstance(command, click.Group)
+            else [name]
+        )
+    return names
+
+
+@pytest.mark.parametrize("name", every_command())
 def test_the_documentation_shows_the_help_as_it_is(bare: Terminal, name: str) -> None:
     """`scripts/help` writes it."""
     bare.variables["COLUMNS"] = "100"
-    assert f"```\n{bare.run(name, '--help').out}```" in (ROOT / "docs" / "cli.md").read_text()
+    assert f"```\n{bare.run(*name.split(), '--help').out}```" in (ROOT / "docs" / "cli.md").read_text()
 
 
 def test_the_simulator_names_a_wrong_configuration(bare: Terminal) -> None:
