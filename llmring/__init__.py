@@ -29,9 +29,13 @@ if TYPE_CHECKING:
     from llmring.embeddings import EmbedResponse
     from llmring.errors import AllModelsFailed, ConfigError, LLMRingError, ProviderError
     from llmring.live import LiveModel
+    from llmring.lockfile import Lockfile, read_lockfile
+    from llmring.lockfile_digest import lock_digest
     from llmring.parts import AudioPart, DocumentPart, ImagePart, Inline, Link, ProviderFile, RegisteredFile, TextPart
     from llmring.providers.files import FileInfo
     from llmring.refs import ModelRef
+    from llmring.registry.catalog import Catalog, ModelFacts
+    from llmring.registry.client import RegistryClient
     from llmring.router.batch import MapRun, Row
     from llmring.router.report import Report
     from llmring.router.router import Router, open_router
@@ -42,6 +46,7 @@ _HOMES = {
     "AllModelsFailed": "llmring.errors",
     "AudioPart": "llmring.parts",
     "Cache": "llmring.chat",
+    "Catalog": "llmring.registry.catalog",
     "ChatChunk": "llmring.chat",
     "ChatRequest": "llmring.chat",
     "ChatResponse": "llmring.chat",
@@ -60,8 +65,10 @@ _HOMES = {
     "LLMRingError": "llmring.errors",
     "Link": "llmring.parts",
     "LiveModel": "llmring.live",
+    "Lockfile": "llmring.lockfile",
     "MapRun": "llmring.router.batch",
     "Message": "llmring.chat",
+    "ModelFacts": "llmring.registry.catalog",
     "ModelRef": "llmring.refs",
     "NamedTool": "llmring.chat",
     "NativeTurn": "llmring.chat",
@@ -69,6 +76,7 @@ _HOMES = {
     "ProviderError": "llmring.errors",
     "ProviderFile": "llmring.parts",
     "RegisteredFile": "llmring.parts",
+    "RegistryClient": "llmring.registry.client",
     "Report": "llmring.router.report",
     "Router": "llmring.router.router",
     "Row": "llmring.router.batch",
@@ -77,13 +85,16 @@ _HOMES = {
     "Tool": "llmring.chat",
     "ToolCall": "llmring.chat",
     "Usage": "llmring.usage",
+    "lock_digest": "llmring.lockfile_digest",
     "open_router": "llmring.router.router",
+    "read_lockfile": "llmring.lockfile",
 }
 
 __all__ = [
     "AllModelsFailed",
     "AudioPart",
     "Cache",
+    "Catalog",
     "ChatChunk",
     "ChatRequest",
     "ChatResponse",
@@ -102,8 +113,10 @@ __all__ = [
     "LLMRingError",
     "Link",
     "LiveModel",
+    "Lockfile",
     "MapRun",
     "Message",
+    "ModelFacts",
     "ModelRef",
     "NamedTool",
     "NativeTurn",
@@ -111,6 +124,7 @@ __all__ = [
     "ProviderError",
     "ProviderFile",
     "RegisteredFile",
+    "RegistryClient",
     "Report",
     "Router",
     "Row",
@@ -120,7 +134,9 @@ __all__ = [
     "ToolCall",
     "Usage",
     "__version__",
+    "lock_digest",
     "open_router",
+    "read_lockfile",
 ]
 
 

@@ -4,6 +4,8 @@
     |- ConfigError                    the setup is wrong; nothing was sent
     |  |- LockfileMissing             path
     |  |- LockfileInvalid             path, line, expected
+    |  |- EditRefused                 the lockfile cannot be edited as it is written
+    |  |- EditFailed                  the lockfile could not be written; it is as it was
     |  |- UnknownProfile              profile, known
     |  |- UnknownAlias                alias, known
     |  |  `- PackageMissing           alias, path, problem
@@ -92,6 +94,14 @@ class LockfileInvalid(ConfigError):
     def __str__(self) -> str:
         place = f"{self.path}, line {self.line}" if self.line is not None else str(self.path)
         return f"{place}: {self.problem}"
+
+
+class EditRefused(ConfigError):
+    """A lockfile cannot be edited as it is written."""
+
+
+class EditFailed(ConfigError):
+    """A lockfile could not be written; it is as it was."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -3,6 +3,7 @@
 Pure. A key that is not known is an error, for a limit that was misspelled would be a limit that does not hold.
 """
 
+import math
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
@@ -112,6 +113,8 @@ def _read_defaults(table: Mapping[str, object], at: Address) -> Defaults:
     stop = table.get("stop")
     spelled = {**table, "stop": [stop]} if isinstance(stop, str) else dict(table)
     for name, value in spelled.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise Problem((*at, name), f"{spell((*at, name))} must be a number, found {shown(value)}")
         try:
             msgspec.convert({name: value if value is not None or name != "stop" else []}, Defaults)
         except (msgspec.ValidationError, OverflowError) as error:

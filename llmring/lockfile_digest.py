@@ -48,6 +48,11 @@ def _profile(profile: Profile) -> dict[str, Any]:
     return {"bindings": bindings, "registry_versions": dict(profile.registry_versions)}
 
 
+def _exact(value: Any) -> Any:
+    """RFC 8785 has no integers that a double cannot hold; such a one is text."""
+    return str(value) if isinstance(value, int) and abs(value) >= 2**53 else value
+
+
 def _binding(binding: Binding) -> dict[str, Any]:
     content: dict[str, Any] = {"models": [str(ref) for ref in binding.models]}
     required = binding.requirements
@@ -56,7 +61,7 @@ def _binding(binding: Binding) -> dict[str, Any]:
         "max_cost": None if required.max_cost is None else format(required.max_cost.normalize(), "f"),
         "supports": sorted(required.supports),
     }
-    given = {name: value for name, value in constraints.items() if value not in (None, [])}
+    given = {name: _exact(value) for name, value in constraints.items() if value not in (None, [])}
     if given:
         content["constraints"] = given
     if binding.models_from:

@@ -12,14 +12,10 @@ from typing import Any
 
 import msgspec
 
-from llmring.errors import ConfigError, UnknownAlias, UnknownProfile
+from llmring.errors import EditRefused, UnknownAlias, UnknownProfile
 from llmring.lockfile import Lockfile, parse_lockfile
 from llmring.lockfile_document import Document, Node, open_document
 from llmring.refs import ModelRef
-
-
-class EditRefused(ConfigError):
-    """The lockfile cannot be edited as it is written."""
 
 
 def bind(

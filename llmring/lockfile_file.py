@@ -15,16 +15,12 @@ from pathlib import Path
 import msgspec
 
 from llmring.config import BUNDLED_LOCKFILE
-from llmring.errors import ConfigError, LockfileInvalid, LockfileMissing
+from llmring.errors import EditFailed, LockfileInvalid, LockfileMissing
 from llmring.lockfile import parse_lockfile
 
 LOCK_TRIES = 100
 LOCK_PAUSE_SECONDS = 0.05
 """How long a second writer waits for the first: 5 seconds, where an edit takes milliseconds."""
-
-
-class EditFailed(ConfigError):
-    """The lockfile could not be written; it is as it was."""
 
 
 class Edited(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,10 +11,11 @@ from typing import Any
 import tomlkit
 from tomlkit.items import AoT, Comment, Table, Whitespace
 
+from llmring.errors import EditRefused
 from llmring.lockfile import parse_lockfile
 from llmring.lockfile_digest import lock_digest
 from llmring.lockfile_document import Document, Node, TomlDocument, open_document
-from llmring.lockfile_edit import EditRefused, profile_of
+from llmring.lockfile_edit import profile_of
 from llmring.lockfile_profiles import CANONICAL
 
 

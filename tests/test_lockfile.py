@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from llmring.errors import InvalidRequest, LockfileInvalid, LockfileMissing, UnknownAlias, UnknownProfile
 from llmring.lockfile import Lockfile, parse_lockfile, read_lockfile
+from llmring.lockfile_digest import lock_digest
 from llmring.refs import ModelRef
 
 TOML = Path("llmring.lock")
@@ -368,7 +369,20 @@ KEYS = st.sampled_from(
         "requests_per_minute",
         "max_in_flight",
         "aliases",
+        "provider",
+        "model",
+        "pins",
+        "models_from",
+        "extends",
+        "packages",
+        "temperature",
+        "max_cost",
+        "min_context",
+        "supports",
+        "stop",
+        "timeout",
         "x",
+        "lib:x",
     ]
 )
 SCALARS = (
@@ -397,6 +411,7 @@ def parses_or_is_invalid(text: str, path: Path) -> None:
     else:
         line = None
         assert all(bound.models for profile in lockfile.profiles.values() for bound in profile.bindings.values())
+        assert len(lock_digest(lockfile)) == 64
     assert line is None or 1 <= line <= text.count("\n") + 1
 
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmring.errors import UnknownAlias, UnknownProfile
+from llmring.errors import EditRefused, UnknownAlias, UnknownProfile
 from llmring.lockfile import Lockfile, parse_lockfile
-from llmring.lockfile_edit import EditRefused, bind, diff, new_lockfile, set_pins, set_versions, unbind
+from llmring.lockfile_edit import bind, diff, new_lockfile, set_pins, set_versions, unbind
 from tests.test_lockfile_forms import DOCS, SITE, SKILL, SPECIFICATION
 
 TOML = Path("llmring.lock")

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from llmring.config import BUNDLED_LOCKFILE
-from llmring.errors import LockfileInvalid, LockfileMissing
+from llmring.errors import EditFailed, LockfileInvalid, LockfileMissing
 from llmring.lockfile import read_lockfile
-from llmring.lockfile_file import EditFailed, create, edit
+from llmring.lockfile_file import create, edit
 
 TEXT = '[[profiles.default.bindings]]\nalias = "x"\nmodels = "a:b"\n'
 

@@ -11,6 +11,7 @@ from llmring.lockfile import Lockfile, parse_lockfile
 from llmring.lockfile_constraints import CAPABILITIES, Defaults, Requirements
 from llmring.lockfile_digest import lock_digest
 from llmring.registry import catalog
+from llmring.registry.published import parse_published
 
 TOML = Path("llmring.lock")
 
@@ -195,6 +196,87 @@ def test_seed_004_provider_and_model_with_constraints() -> None:
     assert lockfile.forms == ("provider and model",)
 
 
+def test_seed_000_and_001_profiles_of_environments() -> None:
+    text = """
+[profiles.dev]
+name = "dev"
+[[profiles.dev.bindings]]
+alias = "assistant"
+models = ["openai:gpt-4o-mini"]  # Cheap
+
+[profiles.staging]
+name = "staging"
+[[profiles.staging.bindings]]
+alias = "assistant"
+models = ["anthropic:claude-3-5-sonnet"]  # Mid-tier
+
+[profiles.prod]
+name = "prod"
+[[profiles.prod.bindings]]
+alias = "assistant"
+models = [
+    "anthropic:claude-opus-4",    # Best quality
+    "anthropic:claude-3-5-sonnet"  # Fallback
+]
+"""
+    lockfile = parse_lockfile(text, TOML)
+    assert models(lockfile, "assistant", "dev") == ["openai:gpt-4o-mini"]
+    assert models(lockfile, "assistant", "staging") == ["anthropic:claude-3-5-sonnet"]
+    assert models(lockfile, "assistant", "prod") == ["anthropic:claude-opus-4", "anthropic:claude-3-5-sonnet"]
+
+
+def test_seed_000_and_001_fallbacks() -> None:
+    text = """
+[[profiles.default.bindings]]
+alias = "balanced"
+models = [
+    "anthropic:claude-3-5-sonnet",   # Try first
+    "openai:gpt-4o",                  # If first fails
+    "google:gemini-1.5-pro"           # If both fail
+]
+"""
+    assert models(parse_lockfile(text, TOML), "balanced") == [
+        "anthropic:claude-3-5-sonnet",
+        "openai:gpt-4o",
+        "google:gemini-1.5-pro",
+    ]
+
+
+def test_seed_000_extending_alone_is_a_lockfile() -> None:
+    lockfile = parse_lockfile('[extends]\npackages = ["mylib"]\n', TOML)
+    assert (lockfile.packages, lockfile.notes) == (("mylib",), ())
+
+
+def test_seed_004_the_registrys_sample_is_a_list() -> None:
+    data = b"""{
+  "provider": "openai",
+  "version": 1,
+  "updated_at": "2025-08-20T12:00:00Z",
+  "models": {
+    "openai:gpt-4": {
+      "model_name": "gpt-4",
+      "display_name": "GPT-4",
+      "max_input_tokens": 8192,
+      "max_output_tokens": 4096,
+      "dollars_per_million_tokens_input": 30.00,
+      "dollars_per_million_tokens_output": 60.00,
+      "supports_vision": false,
+      "supports_function_calling": true,
+      "supports_json_mode": true,
+      "is_active": true
+    }
+  }
+}"""
+    listed = parse_published(data, "the sample")
+    (facts,) = listed.models
+    assert (listed.provider, listed.version, str(listed.published)) == ("openai", 1, "2025-08-20")
+    assert (str(facts.ref), facts.max_input_tokens, facts.max_output_tokens) == ("openai:gpt-4", 8192, 4096)
+    assert facts.prices is not None
+    assert (facts.prices.input, facts.prices.output) == (Decimal("30.00"), Decimal("60.00"))
+    assert {"tools", "json"} <= facts.capabilities
+    assert "vision" not in facts.capabilities
+
+
 @pytest.mark.parametrize("text", [SKILL, SITE, DOCS, SPECIFICATION])
 def test_seed_004_each_form_as_json_says_the_same(text: str) -> None:
     import tomllib
@@ -267,6 +349,8 @@ def test_constraints_are_defaults_for_requests_and_requirements_of_models() -> N
     [
         ("temprature = 1", "unknown key 'temprature': did you mean 'temperature'?"),
         ("temperature = 'hot'", "constraints.temperature: expected `float | null`, got `str`, found 'hot'"),
+        ("temperature = nan", "constraints.temperature must be a number, found nan"),
+        ("timeout = inf", "constraints.timeout must be a number, found inf"),
         ("max_tokens = 0", "constraints.max_tokens: expected `int` >= 1, found 0"),
         ("reasoning_effort = 'much'", "constraints.reasoning_effort: invalid enum value 'much', found 'much'"),
         ("timeout = -1", "constraints.timeout: expected `float` > 0.0, found -1"),
@@ -297,3 +381,6 @@ def test_the_digest_is_of_what_is_said_and_not_of_how() -> None:
     ).replace("version =", 'updated_at = "2026-01-01"\nversion =', 1)
     assert lock_digest(parse_lockfile(in_other_words, Path("elsewhere.lock"))) == digest
     assert lock_digest(parse_lockfile(SPECIFICATION.replace("0.3", "0.4"), TOML)) != digest
+    huge = SPECIFICATION.replace("temperature = 0.3", f"seed = {2**60}")
+    more = SPECIFICATION.replace("temperature = 0.3", f"seed = {2**60 + 1}")
+    assert lock_digest(parse_lockfile(huge, TOML)) != lock_digest(parse_lockfile(more, TOML))
