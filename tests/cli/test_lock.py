@@ -265,3 +265,15 @@ def test_json_is_the_only_thing_on_standard_output(bare: Terminal) -> None:
     bare.run("lock", "init")
     for arguments in (["lock", "validate"], ["lock", "check"], ["lock", "drift"], ["aliases"], ["providers"]):
         json.loads(bare.run(*arguments, "--json").out)
+
+
+def test_an_alias_of_a_package_can_be_asked_and_mapped(terminal: Terminal) -> None:
+    install(terminal, "libchat", '[[bindings]]\nalias = "talker"\nmodels = "openai:gpt-4o-mini"\n')
+    path = terminal.directory / "llmring.lock"
+    path.write_text('[extends]\npackages = ["libchat"]\n' + path.read_text())
+    answer = terminal.run("chat", "hello", "-m", "libchat:talker", "--json").json()
+    assert (answer["alias"], answer["model"]) == ("libchat:talker", "openai:gpt-4o-mini")
+    (terminal.directory / "rows.jsonl").write_text('"a"\n"b"\n')
+    assert len(terminal.run("map", "libchat:talker", "rows.jsonl").lines()) == 2
+    assert terminal.run("info", "libchat:talker").code == 0
+    assert "libchat:talker → openai:gpt-4o-mini" in terminal.run("aliases").out
