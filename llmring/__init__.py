@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from llmring.errors import AllModelsFailed, ConfigError, LLMRingError, ProviderError
     from llmring.live import LiveModel
     from llmring.lockfile import Lockfile, read_lockfile
-    from llmring.lockfile_digest import lock_digest
+    from llmring.lockfile.digest import lock_digest
     from llmring.parts import AudioPart, DocumentPart, ImagePart, Inline, Link, ProviderFile, RegisteredFile, TextPart
     from llmring.providers.files import FileInfo
     from llmring.refs import ModelRef
@@ -85,7 +85,7 @@ _HOMES = {
     "Tool": "llmring.chat",
     "ToolCall": "llmring.chat",
     "Usage": "llmring.usage",
-    "lock_digest": "llmring.lockfile_digest",
+    "lock_digest": "llmring.lockfile.digest",
     "open_router": "llmring.router.router",
     "read_lockfile": "llmring.lockfile",
 }

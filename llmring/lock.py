@@ -17,13 +17,13 @@ from llmring.config import BUNDLED_LOCKFILE, locate_lockfile, read_settings
 from llmring.errors import ConfigError, InvalidRequest, LockfileMissing
 from llmring.keys import missing_key
 from llmring.lockfile import Lockfile, parse_lockfile, read_lockfile
-from llmring.lockfile_constraints import Requirements, read_constraints
-from llmring.lockfile_edit import bind as bind_text
-from llmring.lockfile_edit import new_lockfile, set_pins, set_versions
-from llmring.lockfile_edit import unbind as unbind_text
-from llmring.lockfile_file import Edited, create, edit
-from llmring.lockfile_shape import Problem
-from llmring.lockfile_upgrade import upgrade as upgrade_text
+from llmring.lockfile.constraints import Requirements, read_constraints
+from llmring.lockfile.edit import bind as bind_text
+from llmring.lockfile.edit import new_lockfile, set_pins, set_versions
+from llmring.lockfile.edit import unbind as unbind_text
+from llmring.lockfile.shape import Problem
+from llmring.lockfile.upgrade import upgrade as upgrade_text
+from llmring.lockfile.writing import Edited, create, edit
 from llmring.refs import ModelRef, check_alias
 from llmring.registry.catalog import Catalog
 from llmring.registry.digest import facts_digest

@@ -4,7 +4,7 @@ import click
 
 from llmring import lock
 from llmring.cli.lockfiles import failing, file_option, json_option, open_own, print_json
-from llmring.lockfile_edit import diff
+from llmring.lockfile.edit import diff
 
 
 @click.command("upgrade")

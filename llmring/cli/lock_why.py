@@ -11,7 +11,7 @@ from llmring.cli.names import complete_alias
 from llmring.config import Located, locate_lockfile, read_settings
 from llmring.keys import missing_key
 from llmring.lockfile import read_lockfile
-from llmring.lockfile_digest import lock_digest
+from llmring.lockfile.digest import lock_digest
 from llmring.review.why import Candidate, Explanation, explain
 
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from llmring.errors import ConfigError, Dimension, UnknownProvider
-from llmring.lockfile_providers import Kind, ProviderSettings
+from llmring.lockfile.providers import Kind, ProviderSettings
 from llmring.providers.budget import Limit
 from llmring.providers.estimate import Counting
 from llmring.providers.known import BY_CHARACTERS, DEFAULT_MAX_IN_FLIGHT, PROVIDERS, Known, family, regime

@@ -9,7 +9,7 @@ import msgspec
 
 from llmring.chat import Effort
 from llmring.codecs.capabilities import Control, Reasoning, Sampling, SchemaSupport
-from llmring.lockfile_providers import Kind
+from llmring.lockfile.providers import Kind
 from llmring.providers.images import Family
 from llmring.providers.regime import Regime, Rule
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 import msgspec
 
 from llmring.codecs.capabilities import Capabilities
-from llmring.lockfile_providers import Kind
+from llmring.lockfile.providers import Kind
 from llmring.providers.known import OVERLAY, Row
 
 

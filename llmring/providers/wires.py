@@ -23,7 +23,7 @@ from llmring.codecs.openai.embeddings import OpenAIEmbeddings
 from llmring.codecs.openai.files import OpenAIFiles
 from llmring.codecs.openai.models import OpenAIModels
 from llmring.codecs.openai.responses import ResponsesCodec
-from llmring.lockfile_providers import Kind
+from llmring.lockfile.providers import Kind
 
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from itertools import zip_longest
 import msgspec
 
 from llmring.errors import InvalidRequest
-from llmring.lockfile_constraints import Requirements
+from llmring.lockfile.constraints import Requirements
 from llmring.refs import ModelRef
 from llmring.registry.catalog import Catalog, ModelFacts, blended_usd
 from llmring.registry.generations import generation, newest

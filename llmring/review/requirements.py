@@ -1,6 +1,6 @@
 """Whether a model is what a binding asks of its models, by the registry. Pure."""
 
-from llmring.lockfile_constraints import Requirements
+from llmring.lockfile.constraints import Requirements
 from llmring.registry.catalog import ModelFacts, blended_usd
 
 

@@ -2,7 +2,7 @@
 
 import re
 
-from llmring.lockfile_providers import Kind
+from llmring.lockfile.providers import Kind
 
 NAMES_ITS_OWN: frozenset[Kind] = frozenset(
     {"anthropic", "deepseek", "google", "groq", "mistral", "openai", "openrouter", "together", "xai"}

@@ -7,7 +7,7 @@ import pytest
 from llmring.chat import ChatRequest
 from llmring.codecs.capabilities import Capabilities, Model
 from llmring.errors import ConfigError, UnknownProvider
-from llmring.lockfile_providers import KINDS, Kind, ProviderSettings
+from llmring.lockfile.providers import KINDS, Kind, ProviderSettings
 from llmring.prompts import to_messages
 from llmring.providers.endpoint import endpoint
 from llmring.providers.known import PROVIDERS

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from llmring.chat import ChatRequest, JSONSchema, Message, Tool, ToolCall
 from llmring.codecs.capabilities import Capabilities
-from llmring.lockfile_providers import Kind, ProviderSettings
+from llmring.lockfile.providers import Kind, ProviderSettings
 from llmring.parts import AudioPart, DocumentPart, ImagePart, Inline, Link, RegisteredFile
 from llmring.providers.endpoint import endpoint
 from llmring.providers.estimate import (

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from llmring.codecs.capabilities import Capabilities
-from llmring.lockfile_providers import Kind
+from llmring.lockfile.providers import Kind
 from llmring.providers.overlay import Published, capabilities, row_of
 
 

@@ -10,7 +10,7 @@ import trio
 from llmring.chat import ChatRequest
 from llmring.codecs.codec import FileBody, HttpCall
 from llmring.errors import AuthFailed, BadReply, MissingKey, ServerFault, Unsupported
-from llmring.lockfile_providers import ProviderSettings
+from llmring.lockfile.providers import ProviderSettings
 from llmring.prompts import to_messages
 from llmring.providers.endpoint import endpoint
 from llmring.providers.files import Files

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from llmring.errors import InvalidRequest
-from llmring.lockfile_constraints import Requirements
+from llmring.lockfile.constraints import Requirements
 from llmring.review.choice import choose, is_pattern
 from tests.review.models import CATALOG, TODAY
 

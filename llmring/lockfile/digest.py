@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from llmring.lockfile import Lockfile
-from llmring.lockfile_profiles import Binding, Profile
+from llmring.lockfile.profiles import Binding, Profile
+from llmring.lockfile.reading import Lockfile
 
 
 def lock_digest(lockfile: Lockfile) -> str:

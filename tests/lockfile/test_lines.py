@@ -1,4 +1,4 @@
-"""lockfile_lines.py: from an address in the parsed value back to its line, in files as people write them."""
+"""lockfile/lines.py: from an address in the parsed value back to its line, in files as people write them."""
 
 import json
 import tomllib
@@ -9,7 +9,7 @@ import tomlkit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmring.lockfile_lines import Address, find_line
+from llmring.lockfile.lines import Address, find_line
 
 AWKWARD = '''# [profiles.commented]
 version = "1.0" # [profiles.default]

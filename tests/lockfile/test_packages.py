@@ -7,7 +7,7 @@ import pytest
 
 from llmring.errors import LockfileInvalid, UnknownAlias
 from llmring.lockfile import Lockfile, read_lockfile
-from llmring.lockfile_packages import check_package, find_package_lockfile
+from llmring.lockfile.packages import check_package, find_package_lockfile
 
 LIBRARY = """
 [extends]

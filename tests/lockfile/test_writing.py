@@ -13,7 +13,7 @@ import pytest
 from llmring.config import BUNDLED_LOCKFILE
 from llmring.errors import EditFailed, LockfileInvalid, LockfileMissing
 from llmring.lockfile import read_lockfile
-from llmring.lockfile_file import create, edit
+from llmring.lockfile.writing import create, edit
 
 TEXT = '[[profiles.default.bindings]]\nalias = "x"\nmodels = "a:b"\n'
 
@@ -113,7 +113,7 @@ for number in range(int(sys.argv[3])):
 
 
 def writer(path: Path, name: str, times: int) -> "subprocess.Popen[bytes]":
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2])}
     return subprocess.Popen([sys.executable, "-c", COUNT, str(path), name, str(times)], env=environment)
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from llmring.errors import EditRefused, UnknownAlias, UnknownProfile
-from llmring.lockfile import Lockfile, parse_lockfile
-from llmring.lockfile_document import Document, Node, open_document
+from llmring.lockfile.document import Document, Node, open_document
+from llmring.lockfile.reading import Lockfile, parse_lockfile
 from llmring.refs import ModelRef
 
 

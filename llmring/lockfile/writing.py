@@ -16,7 +16,7 @@ import msgspec
 
 from llmring.config import BUNDLED_LOCKFILE
 from llmring.errors import EditFailed, LockfileInvalid, LockfileMissing
-from llmring.lockfile import parse_lockfile
+from llmring.lockfile.reading import parse_lockfile
 
 LOCK_TRIES = 100
 LOCK_PAUSE_SECONDS = 0.05

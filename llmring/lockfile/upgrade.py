@@ -12,11 +12,11 @@ import tomlkit
 from tomlkit.items import AoT, Comment, Table, Whitespace
 
 from llmring.errors import EditRefused
-from llmring.lockfile import parse_lockfile
-from llmring.lockfile_digest import lock_digest
-from llmring.lockfile_document import Document, Node, TomlDocument, open_document
-from llmring.lockfile_edit import profile_of
-from llmring.lockfile_profiles import CANONICAL
+from llmring.lockfile.digest import lock_digest
+from llmring.lockfile.document import Document, Node, TomlDocument, open_document
+from llmring.lockfile.edit import profile_of
+from llmring.lockfile.profiles import CANONICAL
+from llmring.lockfile.reading import parse_lockfile
 
 
 def upgrade(text: str, path: Path) -> str:

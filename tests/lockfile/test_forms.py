@@ -8,8 +8,8 @@ import pytest
 
 from llmring.errors import LockfileInvalid, UnknownProfile
 from llmring.lockfile import Lockfile, parse_lockfile
-from llmring.lockfile_constraints import CAPABILITIES, Defaults, Requirements
-from llmring.lockfile_digest import lock_digest
+from llmring.lockfile.constraints import CAPABILITIES, Defaults, Requirements
+from llmring.lockfile.digest import lock_digest
 from llmring.registry import catalog
 from llmring.registry.published import parse_published
 

@@ -22,24 +22,12 @@ from llmring.errors import (
     UnknownAlias,
     UnknownProfile,
 )
-from llmring.lockfile_lines import Address, find_line, find_unclosed
-from llmring.lockfile_packages import check_package, find_package_lockfile
-from llmring.lockfile_profiles import CANONICAL, EXPECTED, Binding, Profile, looks_bound, read_profiles
-from llmring.lockfile_providers import Kind, ProviderSettings, read_providers
-from llmring.lockfile_shape import Problem, as_table, check_keys, near_key, optional_text, shown, spell
+from llmring.lockfile.lines import Address, find_line, find_unclosed
+from llmring.lockfile.packages import check_package, find_package_lockfile
+from llmring.lockfile.profiles import CANONICAL, EXPECTED, Binding, Profile, looks_bound, read_profiles
+from llmring.lockfile.providers import ProviderSettings, read_providers
+from llmring.lockfile.shape import Problem, as_table, check_keys, near_key, optional_text, shown, spell
 from llmring.refs import ModelRef, is_model_ref
-
-__all__ = [
-    "Binding",
-    "Extended",
-    "Kind",
-    "Lockfile",
-    "Profile",
-    "ProviderSettings",
-    "Resolution",
-    "parse_lockfile",
-    "read_lockfile",
-]
 
 _READ = ("version", "default_profile", "profiles", "providers", "extends", "aliases", "bindings", "registry_versions")
 # Written by llmring's own tools, without a meaning for routing.

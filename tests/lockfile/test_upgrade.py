@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from llmring.lockfile import parse_lockfile
-from llmring.lockfile_digest import lock_digest
-from llmring.lockfile_upgrade import upgrade
-from tests.test_lockfile_edit import AWKWARD
-from tests.test_lockfile_forms import DOCS, SITE, SKILL, SPECIFICATION
+from llmring.lockfile.digest import lock_digest
+from llmring.lockfile.upgrade import upgrade
+from tests.lockfile.test_edit import AWKWARD
+from tests.lockfile.test_forms import DOCS, SITE, SKILL, SPECIFICATION
 
 TOML = Path("llmring.lock")
 JSON = Path("llmring.lock.json")

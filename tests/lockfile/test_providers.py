@@ -1,4 +1,4 @@
-"""lockfile_providers.py: limits and endpoints of a provider, and never a key."""
+"""lockfile/providers.py: limits and endpoints of a provider, and never a key."""
 
 import json
 import traceback

@@ -14,9 +14,9 @@ from typing import Any
 
 import msgspec
 
-from llmring.lockfile_constraints import Defaults, Requirements, read_constraints
-from llmring.lockfile_lines import Address
-from llmring.lockfile_shape import Problem, as_table, check_keys, optional_text, shown, spell
+from llmring.lockfile.constraints import Defaults, Requirements, read_constraints
+from llmring.lockfile.lines import Address
+from llmring.lockfile.shape import Problem, as_table, check_keys, optional_text, shown, spell
 from llmring.refs import ModelRef, check_alias, is_model_ref
 
 EXPECTED = 'expected [[profiles.<name>.bindings]] with alias = "..." and models = ["provider:model", ...]'

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import msgspec
 
 from llmring.chat import Effort
-from llmring.lockfile_lines import Address
-from llmring.lockfile_shape import Problem, as_table, check_keys, near_key, shown, spell
+from llmring.lockfile.lines import Address
+from llmring.lockfile.shape import Problem, as_table, check_keys, near_key, shown, spell
 
 CAPABILITIES = (
     "vision",

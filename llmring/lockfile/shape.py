@@ -1,13 +1,13 @@
 """The shape of values in a lockfile: what is wrong, where, and how that is said. Pure.
 
-Readers of the tables raise `Problem` with the address of the wrong value; lockfile.py adds the file and the line.
+Readers of the tables raise `Problem` with the address of the wrong value; reading.py adds the file and the line.
 """
 
 import difflib
 import re
 from collections.abc import Collection, Mapping
 
-from llmring.lockfile_lines import Address
+from llmring.lockfile.lines import Address
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 

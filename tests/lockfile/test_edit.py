@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from llmring.errors import EditRefused, UnknownAlias, UnknownProfile
 from llmring.lockfile import Lockfile, parse_lockfile
-from llmring.lockfile_edit import bind, diff, new_lockfile, set_pins, set_versions, unbind
-from tests.test_lockfile_forms import DOCS, SITE, SKILL, SPECIFICATION
+from llmring.lockfile.edit import bind, diff, new_lockfile, set_pins, set_versions, unbind
+from tests.lockfile.test_forms import DOCS, SITE, SKILL, SPECIFICATION
 
 TOML = Path("llmring.lock")
 JSON = Path("llmring.lock.json")

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from llmring.lockfile_lines import Address
-from llmring.lockfile_shape import Problem, as_table, check_keys, near_key, shown, spell
+from llmring.lockfile.lines import Address
+from llmring.lockfile.shape import Problem, as_table, check_keys, near_key, shown, spell
 from llmring.refs import ModelRef
 
 Kind = Literal[

@@ -1,4 +1,4 @@
-"""lockfile.py and lockfile_profiles.py: what a lockfile binds, and what is said when it is wrong."""
+"""lockfile/reading.py and profiles.py: what a lockfile binds, and what is said when it is wrong."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from llmring.errors import InvalidRequest, LockfileInvalid, LockfileMissing, UnknownAlias, UnknownProfile
 from llmring.lockfile import Lockfile, parse_lockfile, read_lockfile
-from llmring.lockfile_digest import lock_digest
+from llmring.lockfile.digest import lock_digest
 from llmring.refs import ModelRef
 
 TOML = Path("llmring.lock")

@@ -1,0 +1,22 @@
+"""The lockfile: read in every form, edited in place, written as a whole.
+
+reading > profiles, providers, packages > constraints > shape > lines      text into values
+upgrade > edit > document, digest                                           text into text
+writing                                                                     the file on disk
+"""
+
+from llmring.lockfile.profiles import Binding, Profile
+from llmring.lockfile.providers import Kind, ProviderSettings
+from llmring.lockfile.reading import Extended, Lockfile, Resolution, parse_lockfile, read_lockfile
+
+__all__ = [
+    "Binding",
+    "Extended",
+    "Kind",
+    "Lockfile",
+    "Profile",
+    "ProviderSettings",
+    "Resolution",
+    "parse_lockfile",
+    "read_lockfile",
+]
