@@ -60,6 +60,8 @@ def bump(file: str | None, *, offline: bool, dry_run: bool, as_json: bool) -> No
     lockfile, _ = failing(open_own, file)
     catalog = current_catalog()
     drifts = lock_drift(lockfile, catalog, partial(pinned_models, offline=offline))
+    if not as_json:
+        _print(drifts, ())
     bumps = failing(lock.bump_registry, lockfile=lockfile.path, catalog=catalog, write=not dry_run)
     if not dry_run:
         keep_pinned({one.provider for one in bumps})
@@ -76,7 +78,6 @@ def bump(file: str | None, *, offline: bool, dry_run: bool, as_json: bool) -> No
             }
         )
         return
-    _print(drifts, ())
     click.echo("\nUpdating registry versions...")
     for one in bumps:
         name = one.provider if len(lockfile.profiles) == 1 else f"{one.profile}: {one.provider}"
