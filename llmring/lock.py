@@ -16,7 +16,7 @@ import msgspec
 from llmring.config import BUNDLED_LOCKFILE, locate_lockfile, read_settings
 from llmring.errors import ConfigError, InvalidRequest, LockfileMissing
 from llmring.keys import missing_key
-from llmring.lockfile import Lockfile, parse_lockfile, read_lockfile
+from llmring.lockfile import Lockfile, Order, parse_lockfile, read_lockfile
 from llmring.lockfile.constraints import Requirements, read_constraints
 from llmring.lockfile.edit import bind as bind_text
 from llmring.lockfile.edit import new_lockfile, set_pins, set_versions
@@ -64,6 +64,7 @@ def bind(
     profile: str | None = None,
     lockfile: Path | str | None = None,
     constraints: Mapping[str, Any] | None = None,
+    order: Order | None = None,
     most: int = MOST,
     pin: bool = False,
     catalog: Catalog | None = None,
@@ -73,9 +74,9 @@ def bind(
 
     `models`: "provider:model", several in a list or separated by commas, first choice first; "anthropic:*" stands for
     models that the registry knows and that hold the requirements among `constraints`, at most `most` of them.
-    `constraints` are those of the lockfile (None: left as they are). `pin` writes the digest of what the registry says
-    of each model. `profile`: by default LLMRING_PROFILE, then the lockfile's. Raises ConfigError; then nothing has
-    changed.
+    `constraints` are those of the lockfile, `order` says which model is asked first (None: left as they are). `pin`
+    writes the digest of what the registry says of each model. `profile`: by default LLMRING_PROFILE, then the
+    lockfile's. Raises ConfigError; then nothing has changed.
     """
     catalog = catalog if catalog is not None else read_bundled()
     today = today if today is not None else datetime.now(UTC).date()
@@ -97,6 +98,7 @@ def bind(
             [str(ref) for ref in refs],
             models_from=given if considered else (),
             constraints=constraints,
+            order=order,
             pins=pins if pin else {},
         )
 

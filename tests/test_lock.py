@@ -152,3 +152,12 @@ def test_an_upgrade_can_be_looked_at_first(project: Path) -> None:
     assert project.read_text() == planned.before
     assert lock.upgrade() == planned
     assert read_lockfile(project).forms == ("canonical",)
+
+
+def test_an_order_is_written_and_the_usual_one_is_not(project: Path) -> None:
+    bind("x", "openai:alpha-3,anthropic:gamma-5", order="cheapest")
+    assert read_lockfile(project).binding("x").order == "cheapest"
+    bind("x", "openai:alpha-3")
+    assert 'order = "cheapest"' in project.read_text()
+    bind("x", "openai:alpha-3", order="ordered")
+    assert "order" not in project.read_text()

@@ -9,6 +9,7 @@ from llmring.cli.catalogs import current_catalog
 from llmring.cli.lockfiles import failing, file_option, json_option, print_json, profile_option
 from llmring.cli.names import complete_alias, complete_model
 from llmring.cli.running import note
+from llmring.lockfile.profiles import ORDERS, Order
 from llmring.review.choice import MOST
 
 
@@ -24,6 +25,7 @@ from llmring.review.choice import MOST
 @click.option("--supports", multiple=True, metavar="WHAT", help="vision, tools, json_schema, ...; commas or repeated.")
 @click.option("--temperature", type=float, help="For requests that set none.")
 @click.option("--max-tokens", type=click.IntRange(1), help="For requests that set none.")
+@click.option("--order", type=click.Choice(ORDERS), help="Which model is asked first. Default: as they are written.")
 @click.option("--top", type=click.IntRange(1), default=MOST, show_default=True, help="How many models a pattern gives.")
 @click.option("--pin", is_flag=True, help="Pin what the registry says of each model, for `lock drift`.")
 @json_option
@@ -33,6 +35,7 @@ def command(
     profile: str | None,
     file: str | None,
     top: int,
+    order: Order | None,
     *,
     pin: bool,
     as_json: bool,
@@ -51,6 +54,7 @@ def command(
         profile=profile,
         lockfile=file,
         constraints=_given(constraints),
+        order=order,
         most=top,
         pin=pin,
         catalog=current_catalog(),

@@ -5,7 +5,7 @@ upgrade > edit > document, digest                                           text
 writing                                                                     the file on disk
 """
 
-from llmring.lockfile.profiles import Binding, Profile
+from llmring.lockfile.profiles import Binding, Order, Profile
 from llmring.lockfile.providers import Kind, ProviderSettings
 from llmring.lockfile.reading import Extended, Lockfile, Resolution, parse_lockfile, read_lockfile
 
@@ -14,6 +14,7 @@ __all__ = [
     "Extended",
     "Kind",
     "Lockfile",
+    "Order",
     "Profile",
     "ProviderSettings",
     "Resolution",

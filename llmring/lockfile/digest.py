@@ -64,6 +64,10 @@ def _binding(binding: Binding) -> dict[str, Any]:
     given = {name: _exact(value) for name, value in constraints.items() if value not in (None, [])}
     if given:
         content["constraints"] = given
+    if binding.order != "ordered":
+        content["order"] = binding.order
+    if binding.weights:
+        content["weights"] = {str(ref): weight for ref, weight in binding.weights.items()}
     if binding.models_from:
         content["models_from"] = list(binding.models_from)
     if binding.pins:

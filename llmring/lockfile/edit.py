@@ -14,6 +14,7 @@ import msgspec
 
 from llmring.errors import EditRefused, UnknownAlias, UnknownProfile
 from llmring.lockfile.document import Document, Node, open_document
+from llmring.lockfile.profiles import Order
 from llmring.lockfile.reading import Lockfile, parse_lockfile
 from llmring.refs import ModelRef
 
@@ -27,14 +28,21 @@ def bind(
     *,
     models_from: Sequence[str] | None = None,
     constraints: Mapping[str, Any] | None = None,
+    order: Order | None = None,
     pins: Mapping[str, str] | None = None,
 ) -> str:
     """Bind `alias` in `profile`, where it is bound already or behind the last binding; a missing profile is made.
 
-    None leaves `models_from`, `constraints` and `pins` as they are, an empty value removes them.
+    None leaves `models_from`, `constraints`, `order` and `pins` as they are, an empty value removes them, and so does
+    the order "ordered", which is the usual one.
     """
     document = open_document(text, path)
-    more = {"models_from": models_from, "constraints": constraints, "pins": pins}
+    more = {
+        "models_from": models_from,
+        "constraints": constraints,
+        "order": "" if order == "ordered" else order,
+        "pins": pins,
+    }
     place = _find(document.root, profile, alias)
     if place is not None:
         _rebind(document, place, models, more)
@@ -245,6 +253,8 @@ def _fill(document: Document, binding: Node, models: Sequence[str], more: Mappin
             continue
         if not value:
             binding.pop(name, None)
+        elif name == "order":
+            binding[name] = value
         elif name == "models_from":
             binding[name] = document.strings(list(value), binding.get(name))
         else:

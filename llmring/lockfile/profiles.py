@@ -10,30 +10,39 @@ not be read as a profile without aliases.
 
 from collections.abc import Collection, Iterator, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 
 from llmring.lockfile.constraints import Defaults, Requirements, read_constraints
 from llmring.lockfile.lines import Address
-from llmring.lockfile.shape import Problem, as_table, check_keys, optional_text, shown, spell
+from llmring.lockfile.shape import Problem, as_table, check_keys, near_key, optional_text, shown, spell
 from llmring.refs import ModelRef, check_alias, is_model_ref
 
 EXPECTED = 'expected [[profiles.<name>.bindings]] with alias = "..." and models = ["provider:model", ...]'
+
+
+Order = Literal["ordered", "cheapest", "fastest", "spread"]
+"""Which of a binding's models is asked first: as they are written; by what the request will cost; by how long it will
+take; at random, by weight."""
+ORDERS: tuple[Order, ...] = get_args(Order)
 
 
 class Binding(msgspec.Struct, frozen=True, kw_only=True):
     """An alias and its models, the first choice first. Never without a model.
 
     `alias` is `package:alias` where another package's is bound anew. `defaults` are for its requests, `requirements`
-    for its models; `models_from` are the patterns that the models were taken from ("anthropic:*"); `pins` are digests
-    of what the registry said of a model when it was bound.
+    for its models; `weights` are for the order "spread", 1 for a model without one. `models_from` are the patterns that
+    the models were taken from ("anthropic:*"); `pins` are digests of what the registry said of a model when it was
+    bound.
     """
 
     alias: str
     models: tuple[ModelRef, ...]
     defaults: Defaults = Defaults()
     requirements: Requirements = Requirements()
+    order: Order = "ordered"
+    weights: Mapping[ModelRef, float] = {}
     models_from: tuple[str, ...] = ()
     pins: Mapping[ModelRef, str] = {}
 
@@ -175,6 +184,8 @@ class _Reader:
             models=models,
             defaults=defaults,
             requirements=requirements,
+            order=_read_order(table.get("order"), (*at, "order")),
+            weights=_read_weights(table.get("weights"), models, (*at, "weights")),
             models_from=_read_patterns(table.get("models_from"), (*at, "models_from")),
             pins=_read_pins(table.get("pins"), (*at, "pins")),
         )
@@ -223,7 +234,17 @@ class _Reader:
         return tuple(models)
 
 
-_BINDING_KEYS = ("alias", "models", "provider", "model", "constraints", "models_from", "pins")
+_BINDING_KEYS = (
+    "alias",
+    "models",
+    "provider",
+    "model",
+    "constraints",
+    "order",
+    "weights",
+    "models_from",
+    "pins",
+)
 
 
 def _read_model(value: object, at: Address, place: str) -> ModelRef:
@@ -245,6 +266,31 @@ def _read_patterns(value: object, at: Address) -> tuple[str, ...]:
     if not isinstance(items, list) or not all(isinstance(item, str) and is_model_ref(item) for item in items):
         raise Problem(at, f"{spell(at)} must be a list of patterns such as 'anthropic:*', found {shown(value)}")
     return tuple(items)
+
+
+def _read_order(value: object, at: Address) -> Order:
+    if value is None:
+        return "ordered"
+    for order in ORDERS:
+        if value == order:
+            return order
+    near = near_key(value, ORDERS, cutoff=0.6) if isinstance(value, str) else None
+    hint = f" (did you mean {near!r}?)" if near else ""
+    known = ", ".join(repr(order) for order in ORDERS)
+    raise Problem(at, f"{spell(at)} must be one of {known}{hint}, found {shown(value)}")
+
+
+def _read_weights(value: object, models: Collection[ModelRef], at: Address) -> dict[ModelRef, float]:
+    weights: dict[ModelRef, float] = {}
+    for name, weight in _items(value, at):
+        place = (*at, name)
+        ref = _read_model(name, place, spell(at))
+        if ref not in models:
+            raise Problem(place, f"{spell(at)}: {ref} is not among the binding's models")
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < 1e9:
+            raise Problem(place, f"{spell(place)} must be a number above 0, found {shown(weight)}")
+        weights[ref] = float(weight)
+    return weights
 
 
 def _read_pins(value: object, at: Address) -> dict[ModelRef, str]:

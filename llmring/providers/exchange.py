@@ -235,6 +235,8 @@ class LiveStream:
     def _take(self, data: bytes) -> None:
         if data:
             for delta in self._decoder.feed(data):
+                if self._exchange.permit.first_at is None:
+                    self._exchange.permit.first_at = trio.current_time()
                 self._held.append(delta)
                 self._given += delta.content
             return

@@ -23,6 +23,7 @@ from llmring.providers.line import Line
 from llmring.providers.pace import Means, Pace, pace
 from llmring.providers.readiness import READY, Busy, Readiness, Shut
 from llmring.providers.regime import Charge, Estimate, Regime, at_least, charge, settled
+from llmring.providers.speed import Speed
 from llmring.refs import ModelRef
 from llmring.usage import Usage
 
@@ -109,6 +110,7 @@ class Route:
         self.means = Means()
         self._regime = regime
         self._output = OutputEstimate()
+        self._speed = Speed()
         self._gone: Shut | None = None
         self._refusals = 0
 
@@ -118,6 +120,7 @@ class Route:
         self.breaker = previous.breaker
         self.means = previous.means
         self._output = previous._output
+        self._speed = previous._speed
         self._gone = previous._gone
         for parameter in previous.model.capabilities.refused:
             self.refuse(parameter)
@@ -142,6 +145,15 @@ class Route:
         certain = msgspec.structs.replace(expected, output_tokens=0.0, max_output_tokens=float(request.max_tokens or 0))
         least = charge(self._regime, certain)
         return self.credential.budget.fit(self.budget.fit(charge(self._regime, expected), least), least)
+
+    def expected(self, request: ChatRequest, counted_tokens: float) -> Usage:
+        """What `request`, whose input counts so many tokens here, is expected to use."""
+        expected = estimate(request, self._output, counted_tokens)
+        return Usage(input_tokens=round(expected.input_tokens), output_tokens=round(expected.output_tokens))
+
+    def seconds(self, usage: Usage) -> float | None:
+        """How long an answer of so many tokens is expected to take here; None while none has come."""
+        return self._speed.predict(usage.output_tokens)
 
     def charge_texts(self, texts: Sequence[str]) -> Charge:
         """What vectors for `texts` are expected to take out of this route's limits."""
@@ -207,6 +219,8 @@ class Route:
         self._record(permit, now, ok=True)
         if usage is not None:
             self._output.add(usage.total_output_tokens)
+            first = permit.first_at - permit.taken_at if permit.first_at is not None else None
+            self._speed.add(now - permit.taken_at, usage.total_output_tokens, first)
 
     def _record(self, permit: "Permit", now: float, *, ok: bool) -> None:
         """Tell the breaker, and the log when that opens or closes it."""
@@ -297,7 +311,7 @@ class Route:
 class Permit:
     """The right to send one request on a route: a connection and room in every limit. Settled exactly once."""
 
-    __slots__ = ("_settled", "charge", "generation", "probe", "reservations", "route", "taken_at")
+    __slots__ = ("_settled", "charge", "first_at", "generation", "probe", "reservations", "route", "taken_at")
 
     def __init__(
         self,
@@ -313,6 +327,8 @@ class Permit:
         self.charge = charge
         self.probe = probe
         self.taken_at = taken_at
+        self.first_at: float | None = None
+        """When the first text of a stream came."""
         self.generation = route.breaker.generation
         self._settled = False
 

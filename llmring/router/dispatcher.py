@@ -17,6 +17,7 @@ import trio
 from llmring.chat import ChatRequest, Note
 from llmring.errors import ConfigError, ContextTooLong, ProviderError, Unsupported
 from llmring.lockfile import Binding, Lockfile, ProviderSettings, read_lockfile
+from llmring.pricing import Prices, price
 from llmring.providers.endpoint import endpoint
 from llmring.providers.estimate import Counting, input_tokens
 from llmring.providers.fit import ABSENT, can_go_without, field_of, without_native
@@ -24,7 +25,9 @@ from llmring.providers.line import Waiter
 from llmring.providers.regime import Charge
 from llmring.providers.route import Permit, Route
 from llmring.providers.worker import ProviderWorker
+from llmring.refs import ModelRef
 from llmring.router.failover import Fail, Go, Plan, Wait
+from llmring.router.ordering import ARRANGE, Candidate
 
 _LOG = logging.getLogger("llmring")
 _LOOK_EVERY_SECONDS = 1.0
@@ -74,7 +77,14 @@ Send = Callable[[ProviderWorker, Permit, Journey], Awaitable[Answer]]
 class Dispatcher:
     """`hire` makes a worker for a provider; `random()` gives a number in [0, 1)."""
 
-    def __init__(self, lockfile: Lockfile, profile: str | None, hire: Hire, random: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        lockfile: Lockfile,
+        profile: str | None,
+        hire: Hire,
+        random: Callable[[], float],
+        prices: Callable[[ModelRef], Prices | None] = lambda _: None,
+    ) -> None:
         self.lockfile = lockfile
         self.lockfile_error: ConfigError | None = None
         self.workers: dict[str, ProviderWorker] = {}
@@ -83,6 +93,7 @@ class Dispatcher:
         self._profile = profile
         self._hire = hire
         self._random = random
+        self._prices = prices
         self._numbers = itertools.count()
         self._table: dict[tuple[str, str | None], _Bound] = {}
         if profile is not None:
@@ -126,14 +137,41 @@ class Dispatcher:
         """Begin a request's way. `deadline` is on the trio clock."""
         counted: dict[Counting, float] = {}
 
-        def charge(route: Route, _: ProviderWorker) -> Charge:
+        def count(route: Route) -> float:
             # Once for all routes that count alike: a long conversation takes milliseconds.
             tokens = counted.get(route.counting)
             if tokens is None:
                 tokens = counted[route.counting] = input_tokens(request, route.counting)
-            return route.charge(request, tokens)
+            return tokens
 
-        return self._begin(request, profile, deadline, charge, patient=patient)
+        bound = self._bound(request.model, profile)
+        routes = self._arranged(bound, request, count) if bound.binding.order != "ordered" else bound.routes
+        return self._begin(
+            request,
+            profile,
+            deadline,
+            bound,
+            routes,
+            lambda route, _: route.charge(request, count(route)),
+            patient=patient,
+        )
+
+    def _arranged(self, bound: _Bound, request: ChatRequest, count: Callable[[Route], float]) -> tuple[Route, ...]:
+        """The routes in the order that the binding asks for."""
+        candidates: list[Candidate] = []
+        for route in bound.routes:
+            usage = route.expected(request, count(route))
+            prices = self._prices(route.ref)
+            cost = price(usage, prices) if prices is not None else None
+            candidates.append(
+                Candidate(
+                    cost_usd=cost.total if cost is not None else None,
+                    seconds=route.seconds(usage),
+                    weight=bound.binding.weights.get(route.ref, 1.0),
+                )
+            )
+        indexes = ARRANGE[bound.binding.order](candidates, self._random)
+        return tuple(bound.routes[index] for index in indexes)
 
     def embedding(
         self,
@@ -150,19 +188,20 @@ class Dispatcher:
         def charge(route: Route, worker: ProviderWorker) -> Charge:
             return route.charge_texts(texts(worker))
 
-        return self._begin(request, profile, deadline, charge, patient=patient)
+        bound = self._bound(alias, profile)
+        return self._begin(request, profile, deadline, bound, bound.routes, charge, patient=patient)
 
     def _begin(
         self,
         request: ChatRequest,
         profile: str | None,
         deadline: float,
+        bound: _Bound,
+        routes: tuple[Route, ...],
         charge: Callable[[Route, ProviderWorker], Charge],
         *,
         patient: bool,
     ) -> Journey:
-        bound = self._bound(request.model, profile)
-        routes = bound.routes
         plan = Plan(
             request.model,
             [route.ref for route in routes],

@@ -22,6 +22,7 @@ from llmring.embeddings import EmbedResponse
 from llmring.errors import InvalidRequest
 from llmring.live import LiveModel
 from llmring.lockfile import Lockfile, ProviderSettings, read_lockfile
+from llmring.pricing import Prices
 from llmring.prompts import ChatOptions, Prompt, check_request, to_request
 from llmring.providers.endpoint import Endpoint, endpoint
 from llmring.providers.estimate import context_problem
@@ -337,6 +338,9 @@ async def open_router(
     try:
         async with trio.open_nursery() as nursery:
 
+            def prices(ref: ModelRef) -> Prices | None:
+                return router.catalog.prices(ref)
+
             def takes(about: Endpoint, ref: ModelRef) -> Capabilities:
                 return _capabilities(router.catalog, about, ref)
 
@@ -347,7 +351,13 @@ async def open_router(
                 nursery.start_soon(worker.run)
                 return worker
 
-            dispatcher = Dispatcher(lockfile, profile if profile is not None else settings.profile, hire, jitter)
+            dispatcher = Dispatcher(
+                lockfile,
+                profile if profile is not None else settings.profile,
+                hire,
+                jitter,
+                prices,
+            )
             router = Router(dispatcher, first, files, calls, nursery, timeout)
             if lists is not None:
                 nursery.start_soon(Refresher(lists, first, router.adopt).run)

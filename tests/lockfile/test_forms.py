@@ -384,3 +384,28 @@ def test_the_digest_is_of_what_is_said_and_not_of_how() -> None:
     huge = SPECIFICATION.replace("temperature = 0.3", f"seed = {2**60}")
     more = SPECIFICATION.replace("temperature = 0.3", f"seed = {2**60 + 1}")
     assert lock_digest(parse_lockfile(huge, TOML)) != lock_digest(parse_lockfile(more, TOML))
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ('order = "cheapst"', "must be one of 'ordered', 'cheapest', 'fastest', 'spread' (did you mean 'cheapest'?)"),
+        ("order = 1", "bindings[0].order must be one of"),
+        ('weights = { "c:d" = 1 }', "bindings[0].weights: c:d is not among the binding's models"),
+        ('weights = { "a:b" = 0 }', "must be a number above 0, found 0"),
+        ("weights = 5", "bindings[0].weights must be a table"),
+    ],
+)
+def test_an_order_that_is_none_is_refused(lines: str, problem: str) -> None:
+    with pytest.raises(LockfileInvalid) as caught:
+        parse_lockfile(f'[[bindings]]\nalias = "x"\nmodels = "a:b"\n{lines}', TOML)
+    assert problem in caught.value.problem
+    assert caught.value.line == 4
+
+
+def test_order_and_weights_are_part_of_the_meaning() -> None:
+    text = '[[bindings]]\nalias = "x"\nmodels = ["a:b", "c:d"]\norder = "spread"\nweights = { "a:b" = 3 }'
+    lockfile = parse_lockfile(text, TOML)
+    binding = lockfile.binding("x")
+    assert (binding.order, {str(ref): weight for ref, weight in binding.weights.items()}) == ("spread", {"a:b": 3.0})
+    assert lock_digest(lockfile) != lock_digest(parse_lockfile(text.replace("3", "4"), TOML))
