@@ -168,8 +168,7 @@ def test_a_text_with_a_colon_that_is_no_reference_is_an_invalid_request() -> Non
         (
             binding('alias = "x"\nmodels = "a:b"\nzzz = 1'),
             4,
-            "unknown key 'zzz': expected alias, constraints, model, models, models_from, order, pins, "
-            "provider, weights",
+            "unknown key 'zzz': expected alias, constraints, model, models, models_from, order, pins, provider",
         ),
         (
             binding('alias = "x"\nmodels = "a:b"') + binding('alias = "x"\nmodels = "c:d"'),
