@@ -5,7 +5,7 @@ no comments. Pure. No other module knows how values are spelled in either.
 """
 
 import json
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from decimal import Decimal
 from difflib import SequenceMatcher
 from itertools import pairwise
@@ -13,10 +13,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import tomlkit
+import tomlkit.exceptions
 from tomlkit.items import AoT, Array, InlineTable
+
+from llmring.lockfile.lines import Address, find_line
 
 Node = MutableMapping[str, Any]
 """A table of the document."""
+
+DocumentError = tomlkit.exceptions.TOMLKitError
+"""What an edit of a document may raise, besides ValueError."""
 
 _BOM = "\ufeff"
 _LONG = 100
@@ -149,6 +155,32 @@ class TomlDocument:
         if not self._has_end and text.splitlines()[-1:] == self._given.splitlines()[-1:]:
             text = text.removesuffix("\n")
         return (_BOM if self._bom else "") + (text.replace("\n", "\r\n") if self._crlf else text)
+
+
+def with_block(text: str, address: tuple[str, ...], make: Callable[[Document], Node]) -> str:
+    """`text` with one more table of the list at `address` at its end. For TOML, where tables may stand anywhere."""
+    document = TomlDocument("")
+    *outer, key = address
+    holder: Any = document.root
+    for name in outer:
+        holder[name] = tomlkit.table(is_super_table=True)
+        holder = holder[name]
+    document.append(holder, key, make(document))
+    end = "\r\n" if "\r\n" in text else "\n"
+    block = document.text().lstrip("\n").replace("\n", end)
+    return text + ("" if text.endswith("\n") or not text else end) + (end if text.strip() else "") + block
+
+
+def without_block(text: str, address: Address) -> str:
+    """`text` without the lines of the table at `address`, down to the next header and the comments above that."""
+    first = find_line(text, address, is_json=False)
+    if first is None:
+        raise ValueError("where the table stands cannot be told")
+    lines = text.splitlines(keepends=True)
+    last = next((n for n in range(first, len(lines)) if lines[n].lstrip().startswith("[")), len(lines))
+    while last < len(lines) and last > first and lines[last - 1].strip()[:1] in ("", "#"):
+        last -= 1
+    return "".join(lines[: first - 1] + lines[last:])
 
 
 def _changed(old: Array, values: Sequence[str]) -> Array | None:

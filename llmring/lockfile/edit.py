@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from llmring.errors import EditRefused, UnknownAlias, UnknownProfile
-from llmring.lockfile.document import Document, Node, open_document
+from llmring.errors import EditRefused, LockfileInvalid, UnknownAlias, UnknownProfile
+from llmring.lockfile.document import Document, DocumentError, Node, open_document, with_block, without_block
 from llmring.lockfile.profiles import Order
 from llmring.lockfile.reading import Lockfile, parse_lockfile
 from llmring.refs import ModelRef
@@ -36,24 +36,35 @@ def bind(
     None leaves `models_from`, `constraints`, `order` and `pins` as they are, an empty value removes them, and so does
     the order "ordered", which is the usual one.
     """
-    document = open_document(text, path)
     more = {
         "models_from": models_from,
         "constraints": constraints,
         "order": "" if order == "ordered" else order,
         "pins": pins,
     }
-    place = _find(document.root, profile, alias)
-    if place is not None:
-        _rebind(document, place, models, more)
-    elif _writes_lines(document.root, profile):
-        _add_line(document, profile, alias, models, more)
-    else:
+
+    def in_place() -> str:
+        document = open_document(text, path)
+        place = _find(document.root, profile, alias)
+        if place is not None:
+            _rebind(document, place, models, more)
+        elif _writes_lines(document.root, profile):
+            _add_line(document, profile, alias, models, more)
+        else:
+            document.append(_holder_of(document, profile), "bindings", bound(document))
+        return document.text()
+
+    def at_the_end() -> str:
+        return with_block(text, ("profiles", profile, "bindings"), bound)
+
+    def bound(document: Document) -> Node:
         binding = document.table()
         binding["alias"] = alias
         _fill(document, binding, models, more)
-        document.append(_holder_of(document, profile), "bindings", binding)
-    return _checked(document, text, path, lambda now: _models(now, profile, alias) == tuple(models), profile, alias)
+        return binding
+
+    edit = _Edit(text, path, profile, alias)
+    return edit.first_good((in_place, at_the_end), lambda now: _models(now, profile, alias) == tuple(models))
 
 
 def unbind(text: str, path: Path, profile: str, alias: str) -> str:
@@ -61,36 +72,47 @@ def unbind(text: str, path: Path, profile: str, alias: str) -> str:
     before = parse_lockfile(text, path)
     if profile not in before.profiles:
         raise UnknownProfile(profile, tuple(before.profiles), f" in {path}")
-    document = open_document(text, path)
-    place = _find(document.root, profile, alias)
-    if place is None:
+    if alias not in before.profiles[profile].bindings:
         raise UnknownAlias(alias, tuple(before.profiles[profile].bindings), f" in profile {profile!r} of {path}")
-    if place.index is None:
-        del place.holder[place.key]
-    else:
-        document.remove(place.holder, place.key, place.index)
-    return _checked(document, text, path, lambda now: _models(now, profile, alias) == (), profile, alias)
+
+    def in_place() -> str:
+        document = open_document(text, path)
+        place = _find(document.root, profile, alias)
+        assert place is not None, "it was read"
+        if place.index is None:
+            del place.holder[place.key]
+        else:
+            document.remove(place.holder, place.key, place.index)
+        return document.text()
+
+    def by_lines() -> str:
+        index = list(before.profiles[profile].bindings).index(alias)
+        return without_block(text, ("profiles", profile, "bindings", index))
+
+    edit = _Edit(text, path, profile, alias)
+    return edit.first_good((in_place, by_lines), lambda now: _models(now, profile, alias) == ())
 
 
 def set_versions(text: str, path: Path, profile: str, versions: Mapping[str, int]) -> str:
     """Pin versions of the registry in `profile`; others that it pins stay."""
-    document = open_document(text, path)
-    root = document.root
-    if "registry_versions" in root and profile == _default(root):
-        holder = root
-    else:
-        holder = profile_of(document, profile)
-    if "registry_versions" not in holder:
-        holder["registry_versions"] = document.table()
-    for provider, version in versions.items():
-        if holder["registry_versions"].get(provider) != version:
-            holder["registry_versions"][provider] = version
+
+    def in_place() -> str:
+        document = open_document(text, path)
+        root = document.root
+        is_top = "registry_versions" in root and profile == _default(root)
+        holder = root if is_top else profile_of(document, profile)
+        if "registry_versions" not in holder:
+            holder["registry_versions"] = document.table()
+        for provider, version in versions.items():
+            if holder["registry_versions"].get(provider) != version:
+                holder["registry_versions"][provider] = version
+        return document.text()
 
     def holds(now: Lockfile) -> bool:
         pinned = now.profiles[profile].registry_versions if profile in now.profiles else {}
         return all(pinned.get(provider) == version for provider, version in versions.items())
 
-    return _checked(document, text, path, holds, profile, None)
+    return _Edit(text, path, profile, None).first_good((in_place,), holds)
 
 
 def set_pins(text: str, path: Path, profile: str, alias: str, pins: Mapping[str, str]) -> str:
@@ -192,7 +214,7 @@ def _add_line(document: Document, profile: str, alias: str, models: Sequence[str
     tables = document.root["aliases"]
     table = next(_alias_tables(document.root, profile), None)
     if table is None:
-        table = tables[profile] = document.table()
+        tables[profile] = document.table()
         table = tables[profile]
     table[alias] = models[0] if len(models) == 1 else document.strings(models)
 
@@ -278,15 +300,28 @@ def _models(lockfile: Lockfile, profile: str, alias: str) -> tuple[str, ...]:
     return tuple(str(ref) for ref in binding.models) if binding is not None else ()
 
 
-def _checked(
-    document: Document, text: str, path: Path, holds: Callable[[Lockfile], bool], profile: str, alias: str | None
-) -> str:
-    """The edited text, when it says what it should and everything else as before. Raises EditRefused."""
-    after_text = document.text()
-    before, after = parse_lockfile(text, path) if text.strip() else None, parse_lockfile(after_text, path)
-    if not holds(after) or (before is not None and not _same_elsewhere(before, after, profile, alias)):
-        raise EditRefused(f"{path} is laid out in a way that cannot be edited without harm: edit it by hand")
-    return after_text
+class _Edit:
+    """What an edit may change: `alias` of `profile`, or for None its pinned versions."""
+
+    def __init__(self, text: str, path: Path, profile: str, alias: str | None) -> None:
+        self._text = text
+        self._path = path
+        self._profile = profile
+        self._alias = alias
+
+    def first_good(self, ways: Sequence[Callable[[], str]], holds: Callable[[Lockfile], bool]) -> str:
+        """The text of the first way that says what it should and everything else as before. Raises EditRefused."""
+        before = parse_lockfile(self._text, self._path) if self._text.strip() else None
+        for way in ways:
+            try:
+                after_text = way()
+                after = parse_lockfile(after_text, self._path)
+            except (DocumentError, LockfileInvalid, ValueError):
+                # tomlkit stumbles over tables that are spread over a file, and over dotted ones.
+                continue
+            if holds(after) and (before is None or _same_elsewhere(before, after, self._profile, self._alias)):
+                return after_text
+        raise EditRefused(f"{self._path} is laid out in a way that cannot be edited without harm: edit it by hand")
 
 
 def _same_elsewhere(before: Lockfile, after: Lockfile, profile: str, alias: str | None) -> bool:

@@ -256,6 +256,42 @@ def test_any_layout_is_edited_right_or_refused(text: str) -> None:
         }
 
 
+SCATTERED = """\
+[[profiles.default.bindings]]
+alias = "x"
+models = ["a:b"] # x
+# Above dev.
+[[profiles.dev.bindings]]
+alias = "x"
+models = ["a:b"]
+# Above y.
+[[profiles.default.bindings]]
+alias = "y"
+models = ["a:b"] # y
+# Above z.
+[[profiles.dev.bindings]]
+alias = "z"
+models = ["a:b"]
+"""
+
+
+def test_profiles_that_are_scattered_over_a_file_are_edited_by_lines() -> None:
+    block = '\n[[profiles.default.bindings]]\nalias = "new"\nmodels = ["c:d"]\n'
+    assert bind(SCATTERED, TOML, "default", "new", ["c:d"]) == SCATTERED + block
+    assert changed(SCATTERED, unbind(SCATTERED, TOML, "default", "y")) == [
+        "-[[profiles.default.bindings]]",
+        '-alias = "y"',
+        '-models = ["a:b"] # y',
+    ]
+    assert changed(SCATTERED, bind(SCATTERED, TOML, "dev", "x", ["c:d"])) == ['-models = ["a:b"]', '+models = ["c:d"]']
+
+
+def test_what_cannot_be_edited_without_harm_is_refused() -> None:
+    dotted = 'profiles.default.bindings = [{ alias = "x", models = "a:b" }]\nprofiles.dev.name = "dev"\n'
+    with pytest.raises(EditRefused, match="cannot be edited without harm: edit it by hand"):
+        set_versions(dotted, TOML, "default", {"openai": 7})
+
+
 NAMES = st.sampled_from(["fast", "deep", "x/y", "a.b-c", "under_score"])
 REFS = st.lists(
     st.sampled_from(["a:b", "openai:gpt-5", "ollama:llama3.3:70b", 'q:we"ird', "q:back\\slash"]),
@@ -266,7 +302,7 @@ REFS = st.lists(
 EDIT = st.tuples(st.sampled_from(["default", "dev", "new"]), NAMES, st.one_of(st.none(), REFS))
 
 
-@given(st.sampled_from([AWKWARD, SKILL, SITE, DOCS, SPECIFICATION, ""]), st.lists(EDIT, max_size=6))
+@given(st.sampled_from([AWKWARD, SKILL, SITE, DOCS, SPECIFICATION, SCATTERED, ""]), st.lists(EDIT, max_size=6))
 def test_many_edits_in_a_row_leave_what_they_say_and_every_comment(
     text: str, edits: list[tuple[str, str, list[str] | None]]
 ) -> None:
