@@ -13,10 +13,12 @@ import msgspec
 import trio
 
 from llmring.chat import ChatRequest, Completion, NativeTurn, Note
+from llmring.codecs.capabilities import Capabilities
 from llmring.codecs.codec import Codec, HttpCall, HttpReply, StreamDecoder, StreamDelta
 from llmring.errors import AttemptTimeout, BadReply, DeadlineReached, ProviderError, TransportBroken, Unsupported
 from llmring.providers import structured
-from llmring.providers.fit import fit
+from llmring.providers.files import needs_files
+from llmring.providers.fit import fit, reasons
 from llmring.providers.route import Outcome, Permit
 from llmring.providers.transport import Connection, Reply
 from llmring.usage import Usage
@@ -29,9 +31,25 @@ HELD_BACK_SECONDS = 2.0
 """A stream is held back until its first text, or until this much has come without any: till then a failure moves on to
 the next route unnoticed."""
 
-BETWEEN_SECONDS = 120.0
-"""The longest silence inside a stream that has shown text; any byte ends it, a keep-alive comment too. Before that, a
-model may be loading or reasoning, and the attempt's own bound holds."""
+
+class Patience(msgspec.Struct, frozen=True):
+    """The longest waits of a stream, in seconds: for its first text, and for the next bytes after that; a keep-alive
+    comment counts as bytes."""
+
+    first: float
+    between: float
+
+
+USUAL = Patience(first=60.0, between=30.0)
+THINKING = Patience(first=300.0, between=120.0)
+"""For a model that reasons, in silence maybe, may be one that does, or is to be brought files first."""
+
+
+def patience(request: ChatRequest, capabilities: Capabilities) -> Patience:
+    """How long a stream of this request may keep its reader waiting."""
+    quick = capabilities.reasoning != "unknown" and not reasons(request, capabilities) and not needs_files(request)
+    return USUAL if quick else THINKING
+
 
 CLOSE_SECONDS = 1.0
 """For giving a connection back: shielded, so that a cancelled request leaves nothing open."""
@@ -203,10 +221,14 @@ class LiveStream:
         self._given = ""
         self._closed = False
         self._text_by = math.inf
+        self._between = USUAL.between
         self.completion: Completion | None = None
 
     async def begin(self, request: ChatRequest, seconds: float) -> None:
         """Send, and read until there is text to show. Raises a ProviderError; then everything is closed already."""
+        waits = patience(request, self._exchange.permit.route.model.capabilities)
+        seconds = min(seconds, waits.first)
+        self._between = waits.between
         self._text_by = trio.current_time() + seconds
         try:
             with time_limit(seconds, "first text"):
@@ -259,7 +281,7 @@ class LiveStream:
         try:
             while not self._held and self.completion is None:
                 now = trio.current_time()
-                with time_limit(max(BETWEEN_SECONDS, self._text_by - now), "next piece of the stream"):
+                with time_limit(max(self._between, self._text_by - now), "next piece of the stream"):
                     data = await self._exchange.receive()
                 self._take(data)
         except BaseException as error:

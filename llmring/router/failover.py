@@ -24,8 +24,7 @@ PAUSE_LEAST_SECONDS = 0.05
 """Before a route is tried again: full jitter over a doubling span, never nothing."""
 
 ATTEMPT_SECONDS = 300.0
-"""The longest one attempt may take for a whole answer, or to the first text of a stream. Minutes, for a model may have
-to be loaded, and some reason for long in silence."""
+"""The longest one attempt may take for a whole answer."""
 
 UNTRIED_SECONDS = 10.0
 """Kept back from an attempt for each route that has not been tried."""

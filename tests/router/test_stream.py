@@ -127,3 +127,22 @@ async def test_a_stream_that_breaks_before_anything_was_handed_out_moves_on(auto
         chunks = [chunk async for chunk in stream]
     assert "".join(chunk.content for chunk in chunks) == "ok"
     assert not any(chunk.restarted for chunk in chunks)
+
+
+@pytest.mark.parametrize(
+    ("model", "first", "between"),
+    [("openai:gpt-4o", 60.0, 30.0), ("openai:gpt-5", 300.0, 120.0), ("anthropic:claude-opus-4-5", 60.0, 30.0)],
+)
+async def test_a_model_that_does_not_reason_is_waited_for_less(
+    autojump_clock: Clock, model: str, first: float, between: float
+) -> None:
+    text = CHAIN.replace('models = ["openai:first"]', f'models = ["{model}"]')
+    script = {model.partition(":")[2]: [cut("a", ending="silent"), hang()]}
+    async with world(script, text) as (router, _):
+        start = trio.current_time()
+        with pytest.raises(StreamBroken):
+            await read_all(router.stream("alone", "hi"), [])
+        assert trio.current_time() - start == between
+        with pytest.raises(AllModelsFailed) as caught:
+            await read_all(router.stream("alone", "hi"), [])
+    assert caught.value.attempts[0].took_seconds == first
