@@ -36,6 +36,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     window: int | None
     ordered: bool
     force: bool
+    checkpoint: Path | None
     quiet: bool
     profile: str | None
     lockfile: str | None
@@ -64,6 +65,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 @schema_option
 @click.option("--window", type=click.IntRange(min=1), help="Rows in flight. Default: twice the connections.")
 @click.option("--ordered", is_flag=True, help="Write rows in the order of the input, not as they finish.")
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="A journal of finished rows: the same command again goes on where it stood.",
+)
 @click.option("--force", is_flag=True, help="Replace an OUTPUT that exists.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no report on standard error.")
 @click.option("--profile", help="A profile of the lockfile. Default: LLMRING_PROFILE, then the lockfile's.")
@@ -72,8 +78,9 @@ def command(**given: Any) -> int:
     """Send every row of INPUT (JSONL, '-' for standard input) to ALIAS, and write one line for each.
 
     Rows wait for the limits of the whole chain as long as it takes. The output appears when it is whole; until then
-    finished rows are in OUTPUT.part. The first Ctrl-C sends no more rows and gives those under way 10 seconds, the
-    second one cuts them off.
+    finished rows are in OUTPUT.part. With --checkpoint a run that was interrupted or killed is taken up by the same
+    command: what was answered is not asked again. The first Ctrl-C sends no more rows and gives those under way 10
+    seconds, the second one cuts them off.
     """
     options = Options(**given)
     report = run_trio(lambda: work(options))
@@ -87,8 +94,11 @@ async def work(options: Options) -> Report:
     with open_lines(options.source) as lines:
         async with open_router(lockfile, profile=options.profile) as router:
             rows = Rows(lines, options.alias, _call_options(options))
-            run = router.map(options.alias, rows, ordered=options.ordered, window=options.window)
-            with open_output(options.output, force=options.force) as output:
+            run = router.map(
+                options.alias, rows, ordered=options.ordered, window=options.window, checkpoint=options.checkpoint
+            )
+            resumes = options.checkpoint is not None
+            with open_output(options.output, force=options.force, resumes=resumes) as output:
                 await _write_all(run, rows, output, lines.total, quiet=options.quiet)
     if not options.quiet:
         note(report_text(run.report))

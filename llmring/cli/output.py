@@ -20,12 +20,13 @@ from llmring.errors import ConfigError, LLMRingError
 class FileOutput:
     """A context manager; the file gets its name when the block ends well."""
 
-    def __init__(self, path: Path, *, force: bool) -> None:
+    def __init__(self, path: Path, *, force: bool, resumes: bool = False) -> None:
         # A link stays a link: what it points at is replaced.
         path = Path(os.path.realpath(path)) if path.is_symlink() else path
         self._path = path
         self._part = path.parent / f"{path.name}.part"
         self._force = force
+        self._resumes = resumes
         self._file: FileIO
         self._size = 0
         self.rows = 0
@@ -38,7 +39,7 @@ class FileOutput:
             raise ConfigError(f"{self._path} exists already: choose another name, or --force to replace it")
         try:
             # Unbuffered: what was written is the system's, and closing has nothing left to fail with.
-            self._file = self._part.open("xb", buffering=0)
+            self._file = FileIO(self._part, "wb" if self._resumes else "xb")
         except FileExistsError as error:
             raise ConfigError(
                 f"{self._part} holds answers of a run that did not end: move it away first, they were paid for"
@@ -117,11 +118,11 @@ class StreamOutput:
 Output = FileOutput | StreamOutput
 
 
-def open_output(path: Path | None, *, force: bool) -> Output:
-    """The output that `-o` names; None or `-` is standard output."""
+def open_output(path: Path | None, *, force: bool, resumes: bool = False) -> Output:
+    """The output that `-o` names; None or `-` is standard output. `resumes`: a journal holds what a `.part` does."""
     if path is None or str(path) == "-":
         return StreamOutput(None)
     if path.exists() and not path.is_file() and not path.is_dir():
         # A rename would put a file in the place of the device.
         return StreamOutput(path)
-    return FileOutput(path, force=force)
+    return FileOutput(path, force=force, resumes=resumes)

@@ -102,8 +102,9 @@ def report_text(report: Report) -> str:
         unpriced = f" + {part.unpriced:,} unpriced" if part.unpriced else ""
         counts = (part.served, part.refused, part.failed, part.input_tokens, part.output_tokens)
         rows.append((model, *(f"{count:,}" for count in counts), f"${part.usd:.6f}{unpriced}"))
+    resumed = f"{report.resumed:,} of them by an earlier run, " if report.resumed else ""
     summary = (
-        f"{report.answered:,} of {report.rows:,} rows answered, {report.failovers:,} failed over, "
+        f"{report.answered:,} of {report.rows:,} rows answered, {resumed}{report.failovers:,} failed over, "
         f"{report.refused:,} 429s, {usd_text(report)}, {report.wall_seconds:.1f} s"
     )
     errors = [f"{count:,} x {name}" for name, count in sorted(report.errors.items())]

@@ -7,8 +7,9 @@ tasks live in the router's nursery; the consumer pulls, and memory stays proport
 import itertools
 import math
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, aclosing
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
@@ -20,7 +21,9 @@ from llmring.errors import AuthFailed, ConfigError, InvalidRequest, LLMRingError
 from llmring.prompts import Prompt
 from llmring.providers.pace import Pace, least_seconds
 from llmring.providers.route import Route
+from llmring.refs import ModelRef
 from llmring.router.calls import Calls
+from llmring.router.journal import SYNC_SECONDS, Journal, open_journal
 from llmring.router.report import Report
 
 OnError = Literal["yield", "raise", "skip"]
@@ -31,16 +34,29 @@ _LEAVE_SECONDS = 5.0
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One finished row: `index` counts the inputs from 0; exactly one of `response` and `error` is set."""
+    """One finished row: `index` counts the inputs from 0; exactly one of `response` and `error` is set. `resumed`: an
+    earlier run of the same journal has had the answer."""
 
     index: int
     prompt: Input
     response: ChatResponse | None = None
     error: LLMRingError | None = None
+    resumed: bool = False
 
     @property
     def ok(self) -> bool:
         return self.error is None
+
+
+class RowCalls(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run has done for a row: its input made a request, the request's models, the call itself.
+
+    `prepare` raises InvalidRequest, `models` ConfigError, `send` what `chat` raises.
+    """
+
+    prepare: Callable[[Input], ChatRequest]
+    models: Callable[[ChatRequest], Sequence[ModelRef]]
+    send: Callable[[ChatRequest], Awaitable[ChatResponse]]
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +81,7 @@ class MapRun:
     def __init__(
         self,
         inputs: Inputs,
-        send: Callable[[Input], Awaitable[ChatResponse]],
+        calls_of: RowCalls,
         routes: Callable[[], tuple[Route, ...]],
         nursery: trio.Nursery,
         calls: Calls,
@@ -73,6 +89,7 @@ class MapRun:
         ordered: bool,
         window: int | None,
         on_error: OnError | Callable[[Row], OnError],
+        checkpoint: Path | None,
     ) -> None:
         if isinstance(inputs, str | bytes | Message | Mapping):
             # A text is an iterable too, of one-letter prompts that would all be paid for.
@@ -81,7 +98,10 @@ class MapRun:
             raise InvalidRequest(f"window must be at least 1 row, not {window}")
         self.report = Report()
         self._inputs = inputs
-        self._send = send
+        self._calls_of = calls_of
+        self._checkpoint = checkpoint
+        self._journal: Journal | None = None
+        self._files = ExitStack()
         self._find_routes = routes
         self._routes: tuple[Route, ...] = ()
         self._nursery = nursery
@@ -107,6 +127,9 @@ class MapRun:
             raise InvalidRequest("a map runs once: make a new one")
         self._entered = True
         self._routes = self._find_routes()
+        if self._checkpoint is not None:
+            opened = open_journal(self._checkpoint)
+            self._journal = await trio.to_thread.run_sync(self._files.enter_context, opened)
         self._room = trio.Semaphore(self._window or self._default_window())
         self._calls.begin()
         self._started_at = trio.current_time()
@@ -200,10 +223,17 @@ class MapRun:
     async def _run(self) -> None:
         try:
             with self._scope:
-                async with trio.open_nursery() as nursery:
-                    with self._feeding:
-                        await self._feed(nursery)
+                async with trio.open_nursery() as syncing:
+                    if self._journal is not None:
+                        syncing.start_soon(self._keep_in_sync, self._journal)
+                    async with trio.open_nursery() as nursery:
+                        with self._feeding:
+                            await self._feed(nursery)
+                    syncing.cancel_scope.cancel()
         finally:
+            if self._journal is not None:
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(self._files.close)
             self._ended.set()
             self._news.set()
             self._calls.end()
@@ -223,21 +253,54 @@ class MapRun:
                 except Exception as error:  # noqa: BLE001 - what the caller's iterator raises goes to the caller
                     self._stopped_by = error
                     return
+                # Here, for keys count equal rows in the order of the input.
+                key = self._key(prompt)
+                kept = self._journal.answer(key) if self._journal is not None and key is not None else None
+                if kept is not None:
+                    self.report.add_resumed()
+                    self._put(Row(index=index, prompt=prompt, response=kept, resumed=True))
+                    continue
                 self._in_flight += 1
-                nursery.start_soon(self._row, index, prompt)
+                nursery.start_soon(self._row, index, prompt, key)
 
-    async def _row(self, index: int, prompt: Input) -> None:
+    def _key(self, prompt: Input) -> str | None:
+        """None without a journal, and for a row that cannot be sent: it costs nothing to fail again."""
+        if self._journal is None:
+            return None
+        try:
+            request = self._calls_of.prepare(prompt)
+            return self._journal.key(request, self._calls_of.models(request))
+        except LLMRingError:
+            return None
+
+    async def _row(self, index: int, prompt: Input, key: str | None) -> None:
         response = error = None
         try:
-            response = await self._send(prompt)
+            response = await self._calls_of.send(self._calls_of.prepare(prompt))
         except LLMRingError as raised:
             error = raised
             if _is_setup(raised):
-                self._stopped_by = raised
-                self._feeding.cancel()
+                self._stop(raised)
         self._in_flight -= 1
         self.report.add(response, error)
+        if self._journal is not None and key is not None:
+            try:
+                self._journal.settle(key, index, response, error)
+            except LLMRingError as raised:
+                # The answer was paid for: it goes to the reader all the same.
+                self._stop(raised)
         self._put(Row(index=index, prompt=prompt, response=response, error=error))
+
+    def _stop(self, error: BaseException) -> None:
+        """No more rows; the reader gets those that finish, then the error."""
+        self._stopped_by = error
+        self._feeding.cancel()
+
+    async def _keep_in_sync(self, journal: Journal) -> None:
+        """What a failing power supply may cost is the rows of a second."""
+        while True:
+            await trio.sleep(SYNC_SECONDS)
+            await trio.to_thread.run_sync(journal.sync)
 
     def _put(self, row: Row) -> None:
         if not self._ordered:

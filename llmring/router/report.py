@@ -26,6 +26,7 @@ class ModelReport(msgspec.Struct, kw_only=True):
 class Report(msgspec.Struct, kw_only=True):
     """A map so far, or at its end.
 
+    `resumed` rows had been answered by an earlier run of the same journal; they count in `rows` and `answered` alone.
     `failovers` are rows answered by another model than the first of their alias, `refused` the 429s received,
     `requests` the HTTP requests that may have reached a provider. `usd` sums what is priced;
     `unpriced` answers are missing in it.
@@ -33,6 +34,7 @@ class Report(msgspec.Struct, kw_only=True):
 
     rows: int = 0
     answered: int = 0
+    resumed: int = 0
     failed: int = 0
     failovers: int = 0
     refused: int = 0
@@ -56,6 +58,12 @@ class Report(msgspec.Struct, kw_only=True):
     @property
     def output_tokens(self) -> int:
         return sum(part.output_tokens for part in self.by_model.values())
+
+    def add_resumed(self) -> None:
+        """Count a row that an earlier run has paid for."""
+        self.rows += 1
+        self.answered += 1
+        self.resumed += 1
 
     def add(self, response: ChatResponse | None, error: LLMRingError | None) -> None:
         """Count one finished row."""

@@ -42,7 +42,7 @@ from llmring.registry.refresher import Refresher
 from llmring.registry.store import read_bundled
 from llmring.router.answer import answer, cost
 from llmring.router.asking import ask
-from llmring.router.batch import Input, Inputs, MapRun, OnError, Row
+from llmring.router.batch import Input, Inputs, MapRun, OnError, Row, RowCalls
 from llmring.router.calls import Calls
 from llmring.router.dispatcher import Dispatcher, Journey
 from llmring.router.embedding import check_texts, embed
@@ -132,6 +132,7 @@ class Router:
         ordered: bool = False,
         window: int | None = None,
         on_error: OnError | Callable[[Row], OnError] = "yield",
+        checkpoint: Path | str | None = None,
         profile: str | None = None,
         **options: Unpack[ChatOptions],
     ) -> MapRun:
@@ -142,28 +143,39 @@ class Router:
         wait for the limits of the whole chain as long as it takes; a refusal or an overload never fails a row. `window`
         bounds the rows in flight and finished but unread. A failed row is yielded with its `error`, raised, or skipped;
         a function decides for each.
+
+        `checkpoint` names a journal: every finished row is written there before it is handed out, and a later run with
+        the same journal takes from it what was answered already, whatever became of the earlier one. Rows are known by
+        what is asked and of whom, so inputs may be added, moved or taken away.
         """
 
         # Wrong options are the caller's to hear of, now and once.
         _check(to_request(alias, "x", **options))
 
-        async def send(item: Input) -> ChatResponse:
+        def prepare(item: Input) -> ChatRequest:
             if isinstance(item, InvalidRequest):
                 raise item
             request = item if isinstance(item, ChatRequest) else to_request(alias, item, **options)
             _check(request)
+            return self.dispatcher.completed(request, profile)
+
+        def models(request: ChatRequest) -> Sequence[ModelRef]:
+            return [route.ref for route in self.dispatcher.routes(request.model, profile)]
+
+        async def send(request: ChatRequest) -> ChatResponse:
             with self._calls.step():
                 return await self._chat(request, profile, patient=True)
 
         return MapRun(
             prompts,
-            send,
+            RowCalls(prepare=prepare, models=models, send=send),
             lambda: self.dispatcher.routes(alias, profile),
             self._nursery,
             self._calls,
             ordered=ordered,
             window=window,
             on_error=on_error,
+            checkpoint=Path(checkpoint) if checkpoint is not None else None,
         )
 
     async def embed(

@@ -1,0 +1,199 @@
+"""Journal: the settled rows of a map on disk, so that a killed run goes on where it stood and pays nothing twice.
+
+JSON lines, appended. The first says what the file is; every other one is a row:
+
+    {"llmring_journal": 1}
+    {"key": "4f0c…", "row": 7, "response": {…}}
+    {"key": "91ab…", "row": 8, "error": {"type": "AllModelsFailed", "message": "…"}}
+
+A row's key is a digest of what would be sent and to whom, with a number where the same row comes again: never its place
+in the input, which an edit of the input moves. Lines go to the system whole and before the row is handed out, so a
+process may be killed at any moment; what the system itself loses with its power is bounded by `sync`. A line without
+its end is what a killed process leaves, and is dropped.
+"""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from llmring.chat import ChatRequest, ChatResponse
+from llmring.errors import ConfigError, LLMRingError
+from llmring.refs import ModelRef
+
+VERSION = 1
+SYNC_SECONDS = 1.0
+SYNC_ROWS = 256
+"""A journal is forced to disk so often at least: what a power failure can cost."""
+
+
+class _Head(msgspec.Struct, frozen=True):
+    llmring_journal: int
+
+
+class _Error(msgspec.Struct, frozen=True):
+    type: str
+    message: str
+
+
+class _Line(msgspec.Struct, frozen=True, omit_defaults=True):
+    key: str
+    row: int
+    response: ChatResponse | None = None
+    error: _Error | None = None
+
+
+class _Settled(msgspec.Struct, frozen=True):
+    """A line without the answer itself."""
+
+    key: str
+    error: _Error | None = None
+
+
+_HEAD = msgspec.json.encode(_Head(VERSION)) + b"\n"
+_LINES = msgspec.json.Decoder(_Line)
+_SETTLED = msgspec.json.Decoder(_Settled)
+
+
+class Journal:
+    """Made by `open_journal`. `answered` counts the rows that are on disk already."""
+
+    def __init__(self, path: Path, file: Any, offsets: dict[str, int]) -> None:
+        self.path = path
+        self._file = file
+        self._offsets = offsets
+        self._times: Counter[str] = Counter()
+        self._unsynced = 0
+
+    @property
+    def answered(self) -> int:
+        return len(self._offsets)
+
+    def key(self, request: ChatRequest, models: Sequence[ModelRef]) -> str:
+        """The key of the next row with this request. Asked once a row, in the order of the input."""
+        digest = row_digest(request, models)
+        number = self._times[digest]
+        self._times[digest] += 1
+        return digest if number == 0 else f"{digest}-{number}"
+
+    def answer(self, key: str) -> ChatResponse | None:
+        """The answer of an earlier run; None where there is none, or only a failure, which is tried again."""
+        offset = self._offsets.get(key)
+        if offset is None:
+            return None
+        self._file.seek(offset)
+        return _LINES.decode(self._file.readline()).response
+
+    def settle(self, key: str, index: int, response: ChatResponse | None, error: LLMRingError | None) -> None:
+        """Write a finished row. Raises LLMRingError when it cannot be written; the row itself is not lost by that."""
+        told = None if error is None else _Error(type(error).__name__, str(error))
+        kept = None if response is None else _without_errors(response)
+        line = msgspec.json.encode(_Line(key=key, row=index, response=kept, error=told)) + b"\n"
+        try:
+            offset = self._file.seek(0, os.SEEK_END)
+            rest = memoryview(line)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as failed:
+            raise LLMRingError(f"cannot write {self.path}: {failed.strerror or failed}") from failed
+        self._unsynced += 1
+        if response is not None:
+            self._offsets[key] = offset
+
+    @property
+    def is_due(self) -> bool:
+        """Whether so many rows wait to be forced to disk that it should not wait for the next second."""
+        return self._unsynced >= SYNC_ROWS
+
+    def sync(self) -> None:
+        """Force to disk what was written. Blocks for milliseconds: call it from a thread."""
+        if self._unsynced:
+            self._unsynced = 0
+            os.fsync(self._file.fileno())
+
+
+def row_digest(request: ChatRequest, models: Sequence[ModelRef]) -> str:
+    """What a row asks, and of whom: equal for equal rows on every machine. `timeout` does not count."""
+    asked = msgspec.structs.replace(request, model="", timeout=None)
+    content = msgspec.json.encode([[str(ref) for ref in models], asked], order="deterministic", enc_hook=repr)
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+@contextmanager
+def open_journal(path: Path) -> Generator[Journal]:
+    """Open or make a journal, for one writer at a time. Blocks while it reads one that is there.
+
+    Raises ConfigError: another run is writing it, it is no journal, or it cannot be opened.
+    """
+    try:
+        # Unbuffered: what was written is the system's, and survives the process.
+        file = path.open("a+b", buffering=0)
+    except OSError as error:
+        raise ConfigError(f"cannot open the journal {path}: {error.strerror or error}") from error
+    with file:
+        _lock(file, path)
+        offsets = _read(file, path)
+        journal = Journal(path, file, offsets)
+        try:
+            yield journal
+        finally:
+            journal.sync()
+
+
+def _lock(file: Any, path: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:
+        return
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise ConfigError(f"the journal {path} is being written by another run") from error
+
+
+def _read(file: Any, path: Path) -> dict[str, int]:
+    """Where the answers are, by key. A torn end is cut off; a new file gets its head."""
+    offsets: dict[str, int] = {}
+    offset = 0
+    reader = path.open("rb")
+    with reader:
+        for number, line in enumerate(reader, 1):
+            if number == 1 and _HEAD.startswith(line) and line != _HEAD:
+                break
+            if number > 1 and not line.endswith(b"\n"):
+                break
+            try:
+                if number == 1:
+                    _check_head(line, path)
+                else:
+                    settled = _SETTLED.decode(line)
+                    if settled.error is None:
+                        offsets[settled.key] = offset
+            except msgspec.DecodeError as error:
+                raise ConfigError(f"{path}, line {number}: not a line of a journal: {error}") from error
+            offset += len(line)
+    # What a killed process had begun: of an empty file's head, or of a row that is asked again.
+    file.truncate(offset)
+    if offset == 0:
+        file.write(_HEAD)
+    return offsets
+
+
+def _check_head(line: bytes, path: Path) -> None:
+    try:
+        head = msgspec.json.decode(line, type=_Head)
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{path} is not a journal of llmring: it was not touched") from error
+    if head.llmring_journal != VERSION:
+        raise ConfigError(f"{path} is a journal of version {head.llmring_journal}; this llmring writes {VERSION}")
+
+
+def _without_errors(response: ChatResponse) -> ChatResponse:
+    """Errors are no data; what they said is in the attempts' outcomes."""
+    attempts = tuple(msgspec.structs.replace(attempt, error=None) for attempt in response.attempts)
+    return msgspec.structs.replace(response, attempts=attempts)
