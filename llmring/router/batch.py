@@ -102,6 +102,7 @@ class MapRun:
         self._checkpoint = checkpoint
         self._journal: Journal | None = None
         self._files = ExitStack()
+        self._sync_due = trio.Event()
         self._find_routes = routes
         self._routes: tuple[Route, ...] = ()
         self._nursery = nursery
@@ -286,6 +287,8 @@ class MapRun:
         if self._journal is not None and key is not None:
             try:
                 self._journal.settle(key, index, response, error)
+                if self._journal.is_due:
+                    self._sync_due.set()
             except LLMRingError as raised:
                 # The answer was paid for: it goes to the reader all the same.
                 self._stop(raised)
@@ -299,7 +302,9 @@ class MapRun:
     async def _keep_in_sync(self, journal: Journal) -> None:
         """What a failing power supply may cost is the rows of a second."""
         while True:
-            await trio.sleep(SYNC_SECONDS)
+            with trio.move_on_after(SYNC_SECONDS):
+                await self._sync_due.wait()
+            self._sync_due = trio.Event()
             await trio.to_thread.run_sync(journal.sync)
 
     def _put(self, row: Row) -> None:
