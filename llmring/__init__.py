@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from llmring.router.report import Report
     from llmring.router.router import Router, open_router
     from llmring.router.streaming import ChatStream
+    from llmring.status import RouterStatus
     from llmring.usage import Cost, CostBreakdown, Usage
 
 _HOMES = {
@@ -78,6 +79,7 @@ _HOMES = {
     "RegisteredFile": "llmring.parts",
     "RegistryClient": "llmring.registry.client",
     "Report": "llmring.router.report",
+    "RouterStatus": "llmring.status",
     "Router": "llmring.router.router",
     "Row": "llmring.router.batch",
     "TextPart": "llmring.parts",
@@ -127,6 +129,7 @@ __all__ = [
     "RegistryClient",
     "Report",
     "Router",
+    "RouterStatus",
     "Row",
     "TextPart",
     "TokenLogprob",

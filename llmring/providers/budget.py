@@ -9,13 +9,14 @@ where single requests are larger than the capacity.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from llmring.codecs.codec import LimitUpdate
 from llmring.errors import Dimension
 from llmring.providers.regime import Charge
+from llmring.status import LimitStatus
 
 MARGIN_SECONDS = 0.25
 """The provider's clock starts when our first request reaches it, ours when it leaves; later requests may be faster on
@@ -108,6 +109,21 @@ class Budget:
                 before.advance(now)
                 bucket.level = min(bucket.level, before.level)
         self.holds.update(previous.holds)
+
+    def status(self, now: float, *, shared: bool) -> Iterator[LimitStatus]:
+        """Every limit and every hold, as they are now."""
+        for dimension in dict.fromkeys((*self.buckets, *self.holds)):
+            bucket = self.buckets.get(dimension)
+            if bucket is not None:
+                bucket.advance(now)
+            yield LimitStatus(
+                dimension=dimension,
+                amount=bucket.limit.amount if bucket is not None else None,
+                level=bucket.level if bucket is not None else None,
+                period_seconds=bucket.limit.period if bucket is not None else None,
+                held_seconds=max(0.0, self.holds.get(dimension, now) - now),
+                shared=shared,
+            )
 
     def wait(self, charge: Charge, now: float) -> tuple[float, Dimension | None]:
         """Seconds until `charge` can be reserved, and the dimension that binds; (0.0, None) when it can be now."""

@@ -7,7 +7,7 @@ taking happen in one step without an await between, so no room is given away twi
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -21,10 +21,12 @@ from llmring.providers.budget import Budget, Reservation
 from llmring.providers.estimate import Counting, OutputEstimate, estimate
 from llmring.providers.line import Line
 from llmring.providers.pace import Means, Pace, pace
-from llmring.providers.readiness import READY, Busy, Readiness, Shut
+from llmring.providers.readiness import READY, Busy, Readiness, Ready, Shut
 from llmring.providers.regime import Charge, Estimate, Regime, at_least, charge, settled
 from llmring.providers.speed import Speed
 from llmring.refs import ModelRef
+from llmring.status import BreakerState, RouteStatus
+from llmring.status import Readiness as ReadinessName
 from llmring.usage import Usage
 
 _LOG = logging.getLogger("llmring")
@@ -53,6 +55,14 @@ _MOST_DOUBLINGS = 10
 JITTER_SHARE = 0.1
 JITTER_SECONDS = 0.25
 """A hold is lengthened by a random part of the larger of 10 % and 250 ms: never asked early, never all at once."""
+
+
+_BREAKER: Mapping[State, BreakerState] = {
+    State.CLOSED: "closed",
+    State.OPEN: "open",
+    State.PROBATION: "probation",
+    State.RECOVERING: "recovering",
+}
 
 
 class Credential:
@@ -170,6 +180,25 @@ class Route:
         if answer is READY and self.line.head() is not None:
             return Busy(wait_seconds=0.0, why=f"{len(self.line)} in line")
         return answer
+
+    def status(self, now: float) -> RouteStatus:
+        """What a request that takes nothing out of the limits but its own place would meet now."""
+        readiness, why, wait = _told(self.readiness({"requests": 1.0}, now))
+        usage = Usage(output_tokens=round(self._output.tokens))
+        return RouteStatus(
+            model=self.ref,
+            readiness=readiness,
+            why=why,
+            wait_seconds=wait,
+            breaker=_BREAKER[self.breaker.state(now)],
+            limits=(*self.budget.status(now, shared=False), *self.credential.budget.status(now, shared=True)),
+            in_line=len(self.line),
+            in_flight=self.in_flight,
+            connections=self.credential.in_flight,
+            most_connections=self.credential.max_in_flight,
+            expected_output_tokens=self._output.tokens,
+            seconds=self.seconds(usage),
+        )
 
     def room(self, needed: Charge, now: float) -> Readiness:
         """May the head of the line go now?"""
@@ -306,6 +335,16 @@ class Route:
                 return {dimension: reserved[dimension] if dimension in _COUNTS else 0.0 for dimension in reserved}
             case "not_sent":
                 return dict.fromkeys(reserved, 0.0)
+
+
+def _told(answer: Readiness) -> tuple[ReadinessName, str, float | None]:
+    match answer:
+        case Ready():
+            return "ready", "", 0.0
+        case Busy(wait_seconds=wait, why=why):
+            return "busy", why, wait
+        case Shut(wait_seconds=shut, why=why):
+            return "shut", why, shut
 
 
 class Permit:

@@ -28,6 +28,7 @@ from llmring.providers.regime import Charge
 from llmring.providers.route import Credential, Permit, Route
 from llmring.providers.transport import Connect, Connection
 from llmring.refs import ModelRef
+from llmring.status import RouteStatus
 
 MOST_PAGES = 100
 MOST_UPLOAD_STEPS = 200
@@ -86,6 +87,9 @@ class ProviderWorker:
             )
             self._routes[model] = route
         return route
+
+    def status(self, now: float) -> list[RouteStatus]:
+        return [route.status(now) for route in self._routes.values()]
 
     def fit(self) -> None:
         """What is known of models has changed."""

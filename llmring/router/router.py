@@ -49,6 +49,7 @@ from llmring.router.embedding import check_texts, embed
 from llmring.router.served import NAMES_ITS_OWN, is_other
 from llmring.router.streaming import ChatStream, OnBreak
 from llmring.router.telemetry import chat_span, record_answer
+from llmring.status import RouterStatus
 from llmring.usage import total
 
 TIMEOUT_SECONDS = 600.0
@@ -75,6 +76,17 @@ class Router:
         self._nursery = nursery
         self._timeout = timeout
         self._digests: dict[ModelRef, str | None] = {}
+
+    def status(self) -> RouterStatus:
+        """What every model is waiting for, and how full every limit is: a snapshot, cheap and synchronous."""
+        now = trio.current_time()
+        routes = [one for worker in self.dispatcher.workers.values() for one in worker.status(now)]
+        error = self.dispatcher.lockfile_error
+        return RouterStatus(
+            routes=tuple(sorted(routes, key=lambda one: one.model)),
+            lockfile_error=str(error) if error is not None else None,
+            registry={source.provider: source.version for source in self.catalog.sources},
+        )
 
     def adopt(self, catalog: Catalog) -> None:
         """Go on with another catalog: its prices, its limits, its capabilities."""

@@ -1,0 +1,55 @@
+"""A router at one moment: what each of its models is waiting for, and how full every limit is. Values only."""
+
+from typing import Literal
+
+import msgspec
+
+from llmring.errors import Dimension
+from llmring.refs import ModelRef
+
+Readiness = Literal["ready", "busy", "shut"]
+BreakerState = Literal["closed", "open", "probation", "recovering"]
+
+
+class LimitStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One limit. `level` is what is left of `amount` per `period_seconds`, below 0 in debt; `held_seconds` how long the
+    provider asked not to be asked. `shared`: with the provider's other models."""
+
+    dimension: Dimension
+    amount: float | None
+    level: float | None
+    period_seconds: float | None
+    held_seconds: float = 0.0
+    shared: bool = False
+
+
+class RouteStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One model. `why` says what a small request would wait for now, and `wait_seconds` how long; None where no time
+    helps, and 0 where only the end of another request can tell.
+
+    `in_line` requests wait for it; `in_flight` are on the wire, of `connections` in use at its provider, which may be
+    `most_connections`. `seconds` is how long an answer of `expected_output_tokens` is expected to take, None until one
+    has come.
+    """
+
+    model: ModelRef
+    readiness: Readiness
+    why: str
+    wait_seconds: float | None
+    breaker: BreakerState
+    limits: tuple[LimitStatus, ...]
+    in_line: int
+    in_flight: int
+    connections: int
+    most_connections: int
+    expected_output_tokens: float
+    seconds: float | None
+
+
+class RouterStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """All models that were asked for since the router opened, by provider and name. `lockfile_error` is what is wrong
+    with an edited lockfile that is not used; `registry` the versions of the lists that prices come from."""
+
+    routes: tuple[RouteStatus, ...]
+    lockfile_error: str | None
+    registry: dict[str, int]
