@@ -31,6 +31,7 @@
     |  `- AuthFailed                                             no         no       1    key
     |- AllModelsFailed                alias, attempts, retry_at
     |- StreamBroken                   the text so far; after the first chunk nothing can fail over
+    |- TooManyFailures                failed: a map gave up
     |- RegistryError                  path
     |  `- RegistryStale               provider, updated_at, age_days
     `- RouterClosed
@@ -407,6 +408,18 @@ class StreamBroken(LLMRingError):
 
     def __str__(self) -> str:
         return f"stream broke after {len(self.partial)} characters: {self.cause}"
+
+
+class TooManyFailures(LLMRingError):
+    """A map stopped, for more rows failed than its caller accepts. `last` is the error of the newest of them."""
+
+    def __init__(self, failed: int, last: LLMRingError) -> None:
+        super().__init__(failed, last)
+        self.failed = failed
+        self.last = last
+
+    def __str__(self) -> str:
+        return f"the map was stopped after {self.failed} failed rows; the last: {self.last}"
 
 
 class RouterClosed(LLMRingError):

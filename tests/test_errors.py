@@ -29,6 +29,7 @@ from llmring.errors import (
     RouterClosed,
     ServerFault,
     StreamBroken,
+    TooManyFailures,
     UnknownAlias,
     UnknownProfile,
     UnknownProvider,
@@ -116,6 +117,7 @@ EVERY_ERROR = [
     UnknownAlias("fsat", ("fast", "slow"), " in /p"),
     PackageMissing("lib:x", Path("/p"), "not installed"),
     RegistryStale("openai", date(2026, 1, 1), 30.0),
+    TooManyFailures(3, ServerFault("down")),
     UnknownProvider("opnai", ("openai",)),
     InvalidRequest("no messages"),
     MissingKey("openai", ("OPENAI_API_KEY",)),
@@ -140,7 +142,7 @@ def test_an_error_survives_a_pickle_with_text_and_attributes(error: LLMRingError
     copy = pickled(error)
     assert type(copy) is type(error)
     assert str(copy) == str(error)
-    assert copy.args == error.args or isinstance(error, StreamBroken)
+    assert copy.args == error.args or isinstance(error, StreamBroken | TooManyFailures)
     for name, value in vars(error).items():
         # Exceptions compare by identity: compare what they say.
         assert repr(getattr(copy, name)) == repr(value)

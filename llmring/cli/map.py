@@ -37,6 +37,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     ordered: bool
     force: bool
     checkpoint: Path | None
+    max_failures: int | None
     quiet: bool
     profile: str | None
     lockfile: str | None
@@ -70,6 +71,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     type=click.Path(path_type=Path),
     help="A journal of finished rows: the same command again goes on where it stood.",
 )
+@click.option("--max-failures", type=click.IntRange(min=0), help="Send no more rows after so many have failed.")
 @click.option("--force", is_flag=True, help="Replace an OUTPUT that exists.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no report on standard error.")
 @click.option("--profile", help="A profile of the lockfile. Default: LLMRING_PROFILE, then the lockfile's.")
@@ -95,7 +97,12 @@ async def work(options: Options) -> Report:
         async with open_router(lockfile, profile=options.profile) as router:
             rows = Rows(lines, options.alias, _call_options(options))
             run = router.map(
-                options.alias, rows, ordered=options.ordered, window=options.window, checkpoint=options.checkpoint
+                options.alias,
+                rows,
+                ordered=options.ordered,
+                window=options.window,
+                checkpoint=options.checkpoint,
+                max_failures=options.max_failures,
             )
             resumes = options.checkpoint is not None
             with open_output(options.output, force=options.force, resumes=resumes) as output:

@@ -17,7 +17,7 @@ import msgspec
 import trio
 
 from llmring.chat import ChatRequest, ChatResponse, Message
-from llmring.errors import AuthFailed, ConfigError, InvalidRequest, LLMRingError, RouterClosed
+from llmring.errors import AuthFailed, ConfigError, InvalidRequest, LLMRingError, RouterClosed, TooManyFailures
 from llmring.prompts import Prompt
 from llmring.providers.pace import Pace, least_seconds
 from llmring.providers.route import Route
@@ -90,16 +90,20 @@ class MapRun:
         window: int | None,
         on_error: OnError | Callable[[Row], OnError],
         checkpoint: Path | None,
+        max_failures: int | None,
     ) -> None:
         if isinstance(inputs, str | bytes | Message | Mapping):
             # A text is an iterable too, of one-letter prompts that would all be paid for.
             raise InvalidRequest("map takes an iterable of prompts, not one prompt: [prompt]")
         if window is not None and window < 1:
             raise InvalidRequest(f"window must be at least 1 row, not {window}")
+        if max_failures is not None and max_failures < 0:
+            raise InvalidRequest(f"max_failures must be at least 0, not {max_failures}")
         self.report = Report()
         self._inputs = inputs
         self._calls_of = calls_of
         self._checkpoint = checkpoint
+        self._max_failures = max_failures
         self._journal: Journal | None = None
         self._files = ExitStack()
         self._sync_due = trio.Event()
@@ -284,6 +288,8 @@ class MapRun:
                 self._stop(raised)
         self._in_flight -= 1
         self.report.add(response, error)
+        if error is not None and self._max_failures is not None and self.report.failed == self._max_failures + 1:
+            self._stop(TooManyFailures(self.report.failed, error))
         if self._journal is not None and key is not None:
             try:
                 self._journal.settle(key, index, response, error)

@@ -145,6 +145,7 @@ class Router:
         window: int | None = None,
         on_error: OnError | Callable[[Row], OnError] = "yield",
         checkpoint: Path | str | None = None,
+        max_failures: int | None = None,
         profile: str | None = None,
         **options: Unpack[ChatOptions],
     ) -> MapRun:
@@ -154,7 +155,8 @@ class Router:
         that could not be read may stand there as an InvalidRequest, and fails its own row alone. Rows
         wait for the limits of the whole chain as long as it takes; a refusal or an overload never fails a row. `window`
         bounds the rows in flight and finished but unread. A failed row is yielded with its `error`, raised, or skipped;
-        a function decides for each.
+        a function decides for each. After more than `max_failures` of them no more rows are sent: those under way come
+        first, then TooManyFailures.
 
         `checkpoint` names a journal: every finished row is written there before it is handed out, and a later run with
         the same journal takes from it what was answered already, whatever became of the earlier one. Rows are known by
@@ -188,6 +190,7 @@ class Router:
             window=window,
             on_error=on_error,
             checkpoint=Path(checkpoint) if checkpoint is not None else None,
+            max_failures=max_failures,
         )
 
     async def embed(

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from llmring.chat import ChatRequest, Message
-from llmring.errors import AllModelsFailed, AuthFailed, BadRequest, InvalidRequest, UnknownAlias
+from llmring.errors import AllModelsFailed, AuthFailed, BadRequest, InvalidRequest, TooManyFailures, UnknownAlias
 from llmring.router.batch import MapRun, OnError, Row
 from llmring.testing import Step, answer, cut, hang, no_connection, status
 from tests.router.world import CHAIN, world
@@ -277,3 +277,24 @@ async def test_one_prompt_is_not_taken_for_many(autojump_clock: Clock, one: Any)
 async def test_an_empty_map_ends_at_once(autojump_clock: Clock) -> None:
     async with world({}) as (router, _provider):
         assert await router.map("alone", []).to_list() == []
+
+
+async def test_a_map_that_goes_wrong_is_stopped(autojump_clock: Clock) -> None:
+    refused = status(400, after=1.0, error={"message": "no", "type": "invalid_request_error"})
+    script = {"first": [answer("ok"), *[refused] * 3, answer("ok", after=5.0)]}
+    async with world(script) as (router, provider):
+        rows: list[Row] = []
+        run = router.map("alone", (f"row {number}" for number in range(1000)), window=5, max_failures=2)
+        with pytest.raises(TooManyFailures, match=r"stopped after 3 failed rows; the last: .*no") as caught:
+            async with run:
+                async for row in run:
+                    rows.append(row)  # noqa: PERF401 - a comprehension would lose what came before the error
+        assert caught.value.failed == 3
+    assert (len(rows), sum(not row.ok for row in rows)) == (len(provider.calls), 3)
+    assert len(provider.calls) < 20
+
+
+async def test_no_fewer_failures_than_none_can_be_asked_for(autojump_clock: Clock) -> None:
+    async with world({"first": [answer("ok")]}) as (router, _):
+        with pytest.raises(InvalidRequest, match="max_failures must be at least 0"):
+            router.map("alone", ["a"], max_failures=-1)
