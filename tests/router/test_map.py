@@ -285,14 +285,8 @@ async def test_a_map_that_goes_wrong_is_stopped(autojump_clock: Clock) -> None:
     async with world(script) as (router, provider):
         rows: list[Row] = []
         run = router.map("alone", (f"row {number}" for number in range(1000)), window=5, max_failures=2)
-
-        async def read() -> None:
-            async with run:
-                async for row in run:
-                    rows.append(row)  # noqa: PERF401 - a comprehension would lose what came before the error
-
         with pytest.raises(TooManyFailures, match=r"stopped after 3 failed rows; the last: .*no") as caught:
-            await read()
+            await collect(run, rows)
         assert caught.value.failed == 3
     assert (len(rows), sum(not row.ok for row in rows)) == (len(provider.calls), 3)
     assert len(provider.calls) < 20
