@@ -1,5 +1,6 @@
 """lockfile/reading.py and profiles.py: what a lockfile binds, and what is said when it is wrong."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -418,6 +419,16 @@ def parses_or_is_invalid(text: str, path: Path) -> None:
 @given(st.text(max_size=80), st.sampled_from([TOML, JSON]))
 def test_any_text_is_a_lockfile_or_an_invalid_one(text: str, path: Path) -> None:
     parses_or_is_invalid(text, path)
+
+
+@given(st.binary(max_size=120), st.sampled_from(["llmring.lock", "llmring.lock.json"]))
+def test_any_bytes_are_a_lockfile_or_an_invalid_one(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, name: str
+) -> None:
+    path = tmp_path_factory.getbasetemp() / name
+    path.write_bytes(data)
+    with contextlib.suppress(LockfileInvalid):
+        assert read_lockfile(path).path == path
 
 
 @given(tables(SCALARS))
