@@ -12,6 +12,7 @@ import trio
 
 from llmring.chat import ChatChunk, ChatRequest, ChatResponse, Effort
 from llmring.cli.formats import effort_option, read_schema, schema_option
+from llmring.cli.names import complete_either
 from llmring.cli.running import Failed, check_is_ours, note, open_lockfile, run_trio
 from llmring.cli.spelling import answer_json, cost_json, error_json, notes_json, tool_call_json, usage_json
 from llmring.config import read_settings
@@ -53,7 +54,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """
 )
 @click.argument("words", metavar="[PROMPT]", nargs=-1)
-@click.option("-m", "--model", help="An alias of the lockfile, or provider:model. Default: 'fast', or the only alias.")
+@click.option(
+    "-m",
+    "--model",
+    shell_complete=complete_either,
+    help="An alias of the lockfile, or provider:model. Default: 'fast', or the only alias.",
+)
 @click.option("-s", "--system", help="A system message.")
 @click.option("--stream", is_flag=True, help="Show the text as it comes. With --json: one JSON object a line.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: the answer with usage and cost, or the error.")

@@ -7,6 +7,7 @@ import msgspec
 
 from llmring.cli.catalogs import current_catalog
 from llmring.cli.facts import facts_json, facts_lines, print_json
+from llmring.cli.names import complete_either
 from llmring.cli.running import Failed, check_is_ours, open_lockfile
 from llmring.cli.spelling import error_json
 from llmring.cli.tables import show_table
@@ -41,7 +42,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
       llmring info summarizer --json
     """,
 )
-@click.argument("name", metavar="MODEL")
+@click.argument("name", metavar="MODEL", shell_complete=complete_either)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: the model, or the alias with its models.")
 @click.option("--profile", help="A profile of the lockfile. Default: LLMRING_PROFILE, then the lockfile's.")
 @click.option("--lockfile", metavar="FILE", help="Default: LLMRING_LOCKFILE_PATH, then ./llmring.lock.")

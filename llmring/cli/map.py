@@ -9,6 +9,7 @@ import msgspec
 from llmring.chat import Effort
 from llmring.cli.formats import effort_option, read_schema, schema_option
 from llmring.cli.lines import open_lines
+from llmring.cli.names import complete_either
 from llmring.cli.output import Output, open_output
 from llmring.cli.progress import progress_shown, report_text
 from llmring.cli.rows import Rows, written
@@ -56,7 +57,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
       jq -c '{prompt: .text, id: .key}' data.json | llmring map tagger - --ordered > tags.jsonl
     """
 )
-@click.argument("alias")
+@click.argument("alias", shell_complete=complete_either)
 @click.argument("source", metavar="INPUT", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("-o", "--output", type=click.Path(path_type=Path, allow_dash=True), help="JSONL. Default: stdout.")
 @click.option("-s", "--system", help="A system message for every row that has none of its own.")

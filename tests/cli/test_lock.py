@@ -257,6 +257,9 @@ def test_shells_can_complete_aliases_and_models(bare: Terminal) -> None:
     write(bare, '[[profiles.default.bindings]]\nalias = "summarizer"\nmodels = "openai:gpt-5"\n')
     bare.variables |= {"_LLMRING_COMPLETE": "bash_complete", "COMP_WORDS": "llmring unbind su", "COMP_CWORD": "2"}
     assert bare.run().out == "plain,summarizer\n"
+    for words, count in (("llmring chat -m su", "3"), ("llmring map su", "2"), ("llmring info su", "2")):
+        bare.variables |= {"COMP_WORDS": words, "COMP_CWORD": count}
+        assert bare.run().out == "plain,summarizer\n"
     bare.variables |= {"COMP_WORDS": "llmring bind x anthropic:claude-opus-5,openai:gpt-5-na", "COMP_CWORD": "3"}
     assert "plain,anthropic:claude-opus-5,openai:gpt-5-nano\n" in bare.run().out
 
