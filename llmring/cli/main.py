@@ -31,6 +31,7 @@ COMMANDS: Homes = {
     "map": ("llmring.cli.map", "Send every row of a JSONL file to an alias."),
     "list": ("llmring.cli.models", "List the registry's models."),
     "info": ("llmring.cli.info", "Show what the registry says of a model or an alias."),
+    "cost": ("llmring.cli.cost", "Show what so many tokens cost."),
     "cache": ("llmring.cli.cache", "Look after the registry's lists that are kept on disk."),
     "registry": ("llmring.cli.registry", "Check the registry's published lists."),
     "sim": ("llmring.cli.sim", "Play OpenAI and Anthropic on a local port."),
