@@ -4,11 +4,13 @@ import os
 import stat
 from collections.abc import Generator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import trio
 
+from llmring.cli.csv_rows import CsvLines
 from llmring.errors import ConfigError
 
 STDIN = Path("-")
@@ -75,7 +77,11 @@ def open_lines(source: Path) -> Generator[Lines]:
     except OSError as error:
         raise ConfigError(f"cannot read {name}: {error.strerror or error}") from error
     with file:
-        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        if source.suffix.lower() == ".csv":
+            # utf-8-sig: spreadsheets put a byte order mark in front.
+            with TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
+                yield CsvLines(text, source)
+        elif stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             yield FileLines(file, _count(file))
         else:
             yield PipeLines(file.fileno())

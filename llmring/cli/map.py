@@ -15,6 +15,7 @@ from llmring.cli.progress import progress_shown, report_text
 from llmring.cli.rows import Rows, written
 from llmring.cli.running import check_is_ours, note, open_lockfile, run_trio
 from llmring.cli.stopping import Stop
+from llmring.cli.template import Template
 from llmring.prompts import ChatOptions
 from llmring.router.batch import MapRun
 from llmring.router.report import Report
@@ -29,6 +30,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     alias: str
     source: Path
     output: Path | None
+    prompt: str | None
     system: str | None
     temperature: float | None
     max_tokens: int | None
@@ -49,17 +51,21 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     A row of INPUT is a JSON string, or an object with "prompt" or "messages", and, where they differ
     from the options, those of router.chat: system, temperature, max_tokens, tools, response_format,
     reasoning_effort and so on. An "id" comes back with the answer. A row that cannot be read becomes
-    an error row; the others go on.
+    an error row; the others go on. In a CSV file the first line names the columns.
 
     \b
     Examples:
       llmring map summarizer pages.jsonl -o summaries.jsonl
+      llmring map tagger reviews.csv --prompt "Tag this {language} review: {text}" -o tags.jsonl
       jq -c '{prompt: .text, id: .key}' data.json | llmring map tagger - --ordered > tags.jsonl
     """
 )
 @click.argument("alias", shell_complete=complete_either)
 @click.argument("source", metavar="INPUT", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("-o", "--output", type=click.Path(path_type=Path, allow_dash=True), help="JSONL. Default: stdout.")
+@click.option(
+    "-p", "--prompt", help='A prompt with the columns of a row in it: "Summarize: {text}". Braces are written twice.'
+)
 @click.option("-s", "--system", help="A system message for every row that has none of its own.")
 @click.option("--temperature", type=float, help="Sent only when given.")
 @click.option("--max-tokens", type=int, help="The longest answer, in tokens.")
@@ -78,7 +84,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--profile", help="A profile of the lockfile. Default: LLMRING_PROFILE, then the lockfile's.")
 @click.option("--lockfile", metavar="FILE", help="Default: LLMRING_LOCKFILE_PATH, then ./llmring.lock.")
 def command(**given: Any) -> int:
-    """Send every row of INPUT (JSONL, '-' for standard input) to ALIAS, and write one line for each.
+    """Send every row of INPUT (JSONL or CSV, '-' for JSONL on standard input) to ALIAS, and write one line for each.
 
     Rows wait for the limits of the whole chain as long as it takes. The output appears when it is whole; until then
     finished rows are in OUTPUT.part. With --checkpoint a run that was interrupted or killed is taken up by the same
@@ -94,9 +100,10 @@ async def work(options: Options) -> Report:
     """Run the map. Raises LLMRingError."""
     lockfile = open_lockfile(options.lockfile)
     check_is_ours(lockfile, options.alias)
+    template = Template(options.prompt) if options.prompt is not None else None
     with open_lines(options.source) as lines:
         async with open_router(lockfile, profile=options.profile) as router:
-            rows = Rows(lines, options.alias, _call_options(options))
+            rows = Rows(lines, options.alias, _call_options(options), template)
             run = router.map(
                 options.alias,
                 rows,

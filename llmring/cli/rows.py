@@ -1,7 +1,8 @@
 """Rows of a JSONL file: a line in, a request out; an answer in, a line out.
 
 A row is a JSON string (the prompt), or an object with `prompt` or `messages`, and the options of a call where they
-differ from those of the command line. `id` comes back with the answer; keys that are not known are left alone.
+differ from those of the command line. With a template it is an object whose keys fill that, and nothing else. `id`
+comes back with the answer; keys that are not known are left alone.
 """
 
 from codecs import BOM_UTF8
@@ -13,6 +14,7 @@ import trio
 from llmring.chat import ChatRequest, Effort, JSONObject
 from llmring.cli.lines import Lines
 from llmring.cli.spelling import cost_json, error_json, extras_json, usage_json
+from llmring.cli.template import Template
 from llmring.errors import InvalidRequest
 from llmring.prompts import ChatOptions, to_request
 from llmring.router.batch import Row
@@ -63,11 +65,12 @@ class Mark(msgspec.Struct, frozen=True):
 class Rows:
     """The inputs of a map, read one by one. `marks` holds those that are not written yet, by index."""
 
-    def __init__(self, lines: Lines, alias: str, options: ChatOptions) -> None:
+    def __init__(self, lines: Lines, alias: str, options: ChatOptions, template: Template | None = None) -> None:
         self.marks: dict[int, Mark] = {}
         self._lines = lines
         self._alias = alias
         self._options = options
+        self._template = template
         self._number = 0
         self._index = 0
         self._stopped = False
@@ -102,6 +105,10 @@ class Rows:
             decoded = msgspec.json.decode(line.removeprefix(BOM_UTF8) if number == 1 else line)
             if isinstance(decoded, dict):
                 mark = Mark(number, decoded.get("id", msgspec.UNSET))
+                if self._template is not None:
+                    return to_request(self._alias, self._template.fill(decoded), **self._options), mark
+            elif self._template is not None:
+                raise InvalidRequest("with --prompt a row is an object, whose keys are the columns")
             given = msgspec.convert(decoded, str | _RowIn)
             return self._request(_RowIn(prompt=given) if isinstance(given, str) else given), mark
         except msgspec.DecodeError as error:
