@@ -30,7 +30,7 @@ from llmring.registry.fetch import fetch_from
 from llmring.registry.lists import Lists, utc_now
 from llmring.registry.published import parse_published
 from llmring.registry.store import BUNDLED, read_bundled, read_snapshots
-from llmring.router.router import open_router
+from llmring.router.opening import open_router
 from llmring.testing import ScriptedProvider, answer
 
 READ_MILLISECONDS, RESIDENT_MEGABYTES, GET_MICROSECONDS = 10.0, 2.0, 1.0

@@ -37,8 +37,9 @@ if TYPE_CHECKING:
     from llmring.registry.catalog import Catalog, ModelFacts
     from llmring.registry.client import RegistryClient
     from llmring.router.batch import MapRun, Row
+    from llmring.router.opening import open_router
     from llmring.router.report import Report
-    from llmring.router.router import Router, open_router
+    from llmring.router.router import Router
     from llmring.router.streaming import ChatStream
     from llmring.status import RouterStatus
     from llmring.usage import Cost, CostBreakdown, Usage
@@ -88,7 +89,7 @@ _HOMES = {
     "ToolCall": "llmring.chat",
     "Usage": "llmring.usage",
     "lock_digest": "llmring.lockfile.digest",
-    "open_router": "llmring.router.router",
+    "open_router": "llmring.router.opening",
     "read_lockfile": "llmring.lockfile",
 }
 

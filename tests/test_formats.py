@@ -12,7 +12,8 @@ import trio
 from llmring.chat import ChatResponse, Message, Tool
 from llmring.errors import ContextTooLong, Unsupported
 from llmring.lockfile import parse_lockfile
-from llmring.router.router import Router, open_router
+from llmring.router.opening import open_router
+from llmring.router.router import Router
 from llmring.sim.config import ProviderConfig, SimConfig
 from llmring.sim.faults import Fault
 from llmring.sim.process import Simulator, open_simulator

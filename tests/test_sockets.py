@@ -14,7 +14,8 @@ import trio
 from llmring.chat import Message, NamedTool, Tool
 from llmring.errors import AllModelsFailed, AuthFailed, ContextTooLong, ModelGone, QuotaExhausted
 from llmring.lockfile import parse_lockfile
-from llmring.router.router import Router, open_router
+from llmring.router.opening import open_router
+from llmring.router.router import Router
 from llmring.sim.config import ProviderConfig, SimConfig
 from llmring.sim.faults import Fault
 from llmring.sim.latency import Lognormal

@@ -19,7 +19,8 @@ from llmring.config import read_settings
 from llmring.errors import ConfigError, InvalidRequest, LLMRingError, StreamBroken
 from llmring.lockfile import Lockfile
 from llmring.prompts import to_request
-from llmring.router.router import Router, open_router
+from llmring.router.opening import open_router
+from llmring.router.router import Router
 
 USUAL_ALIAS = "fast"
 DELETE_SECONDS = 10.0

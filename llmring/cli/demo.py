@@ -14,7 +14,7 @@ from llmring.errors import LLMRingError
 from llmring.lockfile import Lockfile, parse_lockfile
 from llmring.providers.pace import Pace, least_seconds
 from llmring.router.batch import MapRun
-from llmring.router.router import open_router
+from llmring.router.opening import open_router
 
 KEY_VARIABLE = "LLMRING_DEMO_KEY"
 LATENCY_SECONDS = 0.4

@@ -18,8 +18,8 @@ from llmring.cli.stopping import Stop
 from llmring.cli.template import Template
 from llmring.prompts import ChatOptions
 from llmring.router.batch import MapRun
+from llmring.router.opening import open_router
 from llmring.router.report import Report
-from llmring.router.router import open_router
 
 FAILED_ROWS = 1
 

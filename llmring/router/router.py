@@ -1,14 +1,7 @@
-"""open_router and Router: the supervisor, and the calls that users make. No policy here; see failover.py.
-
-A router reads the lockfile and the catalog on disk, never the network. Its background tasks live in one nursery; a bug
-in one of them stops the router loudly.
-"""
+"""Router: the calls that users make, from what they write to what they get. No policy here; see failover.py."""
 
 import math
-import random
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Unpack
 
@@ -16,30 +9,16 @@ import msgspec
 import trio
 
 from llmring.chat import ChatRequest, ChatResponse, Completion, JSONSchema, Note
-from llmring.codecs.capabilities import Capabilities
-from llmring.config import Settings, find_lockfile, read_base_url, read_key, read_registry_url, read_settings
 from llmring.embeddings import EmbedResponse
 from llmring.errors import InvalidRequest
 from llmring.live import LiveModel
-from llmring.lockfile import Lockfile, ProviderSettings, read_lockfile
-from llmring.pricing import Prices
 from llmring.prompts import ChatOptions, Prompt, check_request, to_request
-from llmring.providers.endpoint import Endpoint, endpoint
 from llmring.providers.estimate import context_problem
 from llmring.providers.files import FileInfo, Files
-from llmring.providers.overlay import Published, capabilities
 from llmring.providers.structured import check_schema
-from llmring.providers.tokens import is_loaded, load
-from llmring.providers.transport import Connect, HttpxConnect
-from llmring.providers.worker import ProviderWorker
 from llmring.refs import ModelRef
-from llmring.registry.cache import Cache
 from llmring.registry.catalog import Catalog
 from llmring.registry.digest import facts_digest
-from llmring.registry.fetch import fetch_from
-from llmring.registry.lists import Lists
-from llmring.registry.refresher import Refresher
-from llmring.registry.store import read_bundled
 from llmring.router.answer import answer, cost
 from llmring.router.asking import ask
 from llmring.router.batch import Input, Inputs, MapRun, OnError, Row, RowCalls
@@ -52,8 +31,6 @@ from llmring.router.telemetry import chat_span, record_answer
 from llmring.status import RouterStatus
 from llmring.usage import total
 
-TIMEOUT_SECONDS = 600.0
-GRACE_SECONDS = 10.0
 LIST_SECONDS = 60.0
 
 
@@ -328,120 +305,8 @@ class Router:
         return self._digests[ref]
 
 
-@asynccontextmanager
-async def open_router(
-    lockfile: Path | str | Lockfile | None = None,
-    *,
-    profile: str | None = None,
-    timeout: float = TIMEOUT_SECONDS,  # noqa: ASYNC109 - of each call, not of this function
-    grace: float = GRACE_SECONDS,
-    connect: Connect | None = None,
-    keys: Mapping[str, str] | None = None,
-    catalog: Catalog | None = None,
-    refresh: bool | None = None,
-    jitter: Callable[[], float] = random.random,
-) -> AsyncGenerator[Router]:
-    """Open a router for the length of the `async with`. Reads files; nothing waits for the network.
-
-    `lockfile`: a path, or one that was read already; by default LLMRING_LOCKFILE_PATH, ./llmring.lock, the bundled one.
-    `profile`: by default LLMRING_PROFILE, then the lockfile's. `timeout` bounds a call in seconds. Leaving the block
-    refuses new calls, waits up to `grace` seconds for those under way, then cuts them off with RouterClosed. `keys`, by
-    the names of variables, stand in for the environment. `connect` makes connections (llmring.testing has a scripted
-    provider); `jitter()` gives a number in [0, 1).
-
-    Without a `catalog` the newest one of this machine is used, and renewed behind the calls' backs when it is a day
-    old: see LLMRING_REGISTRY_URL. `refresh` false keeps off the network; by default LLMRING_REGISTRY_REFRESH says.
-
-    Raises ConfigError. What the block raises comes out as it is, never in an ExceptionGroup.
-    """
-    settings = read_settings()
-    if not isinstance(lockfile, Lockfile):
-        lockfile = read_lockfile(find_lockfile(lockfile, settings, Path.cwd()))
-    connect = connect if connect is not None else HttpxConnect()
-    lists = _lists(settings, refresh) if catalog is None else None
-    first = catalog if catalog is not None else read_bundled()
-    calls, files = Calls(), Files()
-    raised: BaseException | None = None
-    try:
-        async with trio.open_nursery() as nursery:
-
-            def prices(ref: ModelRef) -> Prices | None:
-                return router.catalog.prices(ref)
-
-            def takes(about: Endpoint, ref: ModelRef) -> Capabilities:
-                return _capabilities(router.catalog, about, ref)
-
-            def hire(name: str, provider: ProviderSettings | None) -> ProviderWorker:
-                about = endpoint(name, provider, read_base_url(name))
-                key = read_key(about.key_variables) if keys is None else read_key(about.key_variables, keys)
-                worker = ProviderWorker(about, key, connect, jitter, partial(takes, about), files)
-                nursery.start_soon(worker.run)
-                return worker
-
-            dispatcher = Dispatcher(
-                lockfile,
-                profile if profile is not None else settings.profile,
-                hire,
-                jitter,
-                prices,
-            )
-            router = Router(dispatcher, first, files, calls, nursery, timeout)
-            if lists is not None:
-                nursery.start_soon(Refresher(lists, first, router.adopt).run)
-            nursery.start_soon(dispatcher.watch)
-            nursery.start_soon(_load_vocabularies)
-            try:
-                yield router
-            except Exception as error:  # noqa: BLE001 - carried past the nursery, which would wrap it in a group
-                raised = error
-            finally:
-                is_cancelled = trio.current_effective_deadline() == -math.inf
-                with trio.CancelScope(shield=True):
-                    await calls.drain(0.0 if is_cancelled else grace)
-                nursery.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        # One background task has failed, or one of them and the block: one exception comes out, the first.
-        raise _first(group) from group
-    if raised is not None:
-        raise raised
-
-
-def _lists(settings: Settings, refresh: bool | None) -> Lists:
-    """The registry's lists of this machine. Raises ConfigError for an address that cannot be one."""
-    may_ask = settings.refresh if refresh is None else refresh
-    fetch = fetch_from(read_registry_url()) if may_ask else None
-    return Lists(read_bundled(), Cache(settings.cache_directory), fetch)
-
-
-async def _load_vocabularies() -> None:
-    """Have text counted exactly, where the extra `tokens` is installed; until then a token is four characters."""
-    if not is_loaded():
-        await trio.to_thread.run_sync(load, abandon_on_cancel=True)
-
-
 def _check(request: ChatRequest) -> None:
     """Refuse what no provider would take. Raises InvalidRequest."""
     check_request(request)
     if isinstance(request.response_format, JSONSchema):
         check_schema(request.response_format)
-
-
-def _capabilities(catalog: Catalog, about: Endpoint, ref: ModelRef) -> Capabilities:
-    """What a model takes, behind its provider."""
-    facts = catalog.get(ref)
-    published = (
-        None
-        if facts is None
-        else Published(
-            can=facts.capabilities,
-            max_input_tokens=facts.max_input_tokens,
-            max_output_tokens=facts.max_output_tokens,
-            reasoning_tokens=facts.recommended_reasoning_tokens,
-        )
-    )
-    return about.wire.bounded(capabilities(about.kind, ref.model, published))
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    first = group.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first

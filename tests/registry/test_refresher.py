@@ -14,7 +14,7 @@ from llmring.registry.cache import Cache
 from llmring.registry.catalog import Catalog
 from llmring.registry.lists import Fetch, Fetched, utc_now
 from llmring.registry.refresher import Refresher
-from llmring.router.router import open_router
+from llmring.router.opening import open_router
 from llmring.testing import ScriptedProvider, answer
 from tests.registry.lists import document, entry
 from tests.registry.test_lists import bundled, got, lists, scripted

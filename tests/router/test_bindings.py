@@ -7,7 +7,7 @@ import trio
 
 from llmring.errors import AllModelsFailed
 from llmring.lockfile import read_lockfile
-from llmring.router.router import open_router
+from llmring.router.opening import open_router
 from llmring.testing import ScriptedProvider, answer, hang
 from tests.router.world import CHAIN, world
 

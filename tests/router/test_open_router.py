@@ -7,7 +7,8 @@ import trio
 import trio.testing
 
 from llmring.errors import ConfigError, LockfileMissing, MissingKey, RouterClosed, UnknownAlias, UnknownProfile
-from llmring.router.router import Router, open_router
+from llmring.router.opening import open_router
+from llmring.router.router import Router
 from llmring.testing import ScriptedProvider, answer, hang, status
 from tests.router.world import CHAIN, lockfile, world
 

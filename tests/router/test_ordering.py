@@ -15,8 +15,8 @@ from llmring.pricing import Prices
 from llmring.providers.speed import Speed
 from llmring.refs import ModelRef
 from llmring.registry.catalog import Catalog, ModelFacts, Source
+from llmring.router.opening import open_router
 from llmring.router.ordering import ARRANGE, Candidate, cheapest, fastest, ordered, spread
-from llmring.router.router import open_router
 from llmring.testing import ScriptedProvider, Step, answer, status
 from tests.router.world import lockfile
 

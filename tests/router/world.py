@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from llmring.lockfile import Lockfile, parse_lockfile
-from llmring.router.router import Router, open_router
+from llmring.router.opening import open_router
+from llmring.router.router import Router
 from llmring.testing import ScriptedProvider, Step
 
 CHAIN = """
