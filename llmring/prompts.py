@@ -189,7 +189,9 @@ def check_request(request: ChatRequest) -> None:
     for number, message in enumerate(request.messages, 1):
         _check_message(message, number)
     for name, kinds in _KINDS.items():
-        _check_kind(name, kinds, getattr(request, name))
+        value = getattr(request, name)
+        if value is not None or name in _NEVER_NONE:
+            _check_kind(name, kinds, value)
     for name, least in _LEAST.items():
         value = getattr(request, name)
         if value is not None and value < least:
@@ -205,8 +207,6 @@ def check_request(request: ChatRequest) -> None:
 
 
 def _check_kind(name: str, kinds: "_Kinds", value: object) -> None:
-    if value is None and name not in _NEVER_NONE:
-        return
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         raise InvalidRequest(f"{name} must be {_KIND_NAMES[kinds]}, not {type(value).__name__}")
     # JSON has no spelling for them; a time limit is checked by itself, and may be without end.

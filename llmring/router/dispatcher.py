@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import trio
@@ -38,9 +38,10 @@ Hire = Callable[[str, ProviderSettings | None], ProviderWorker]
 
 
 class _Bound(msgspec.Struct, frozen=True, kw_only=True):
-    """An alias, live."""
+    """An alias, live. `given` is what its binding sets for requests that leave it open."""
 
     binding: Binding
+    given: Mapping[str, Any]
     routes: tuple[Route, ...]
 
 
@@ -105,7 +106,9 @@ class Dispatcher:
 
     def completed(self, request: ChatRequest, profile: str | None) -> ChatRequest:
         """The request with what its binding sets for those that leave it open. Raises ConfigError."""
-        given = self._bound(request.model, profile).binding.defaults.given
+        given = self._bound(request.model, profile).given
+        if not given:
+            return request
         changes = {name: value for name, value in given.items() if getattr(request, name) == getattr(ABSENT, name)}
         return msgspec.structs.replace(request, **changes) if changes else request
 
@@ -119,7 +122,7 @@ class Dispatcher:
             if len(missing) == len(workers):
                 raise copy(missing[0])
             routes = tuple(worker.route(ref.model) for worker, ref in zip(workers, binding.models, strict=True))
-            found = self._table[key] = _Bound(binding=binding, routes=routes)
+            found = self._table[key] = _Bound(binding=binding, given=binding.defaults.given, routes=routes)
         return found
 
     def worker(self, provider: str) -> ProviderWorker:

@@ -1,6 +1,7 @@
 """Was it the model that was asked for? Providers name the one that answers, often with a date behind its name. Pure."""
 
 import re
+from functools import lru_cache
 
 from llmring.lockfile.providers import Kind
 
@@ -15,6 +16,7 @@ _DATE = re.compile(r"[-@](\d{4}-\d{2}-\d{2}|\d{8}|\d{2}-\d{4}|\d{4}|00\d)$")
 _MOVING = re.compile(r"-latest$")
 
 
+@lru_cache(maxsize=256)
 def is_other(asked: str, served: str) -> bool:
     """Whether `served` names another model than `asked`: not just a dated version of a name without a date."""
     asked_name, asked_date = _taken_apart(asked)
