@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from llmring.router.router import Router
     from llmring.router.streaming import ChatStream
     from llmring.status import RouterStatus
-    from llmring.usage import Cost, CostBreakdown, Usage
+    from llmring.usage import Cost, CostBreakdown, CostEstimate, Usage
 
 _HOMES = {
     "AllModelsFailed": "llmring.errors",
@@ -57,6 +57,7 @@ _HOMES = {
     "ConfigError": "llmring.errors",
     "Cost": "llmring.usage",
     "CostBreakdown": "llmring.usage",
+    "CostEstimate": "llmring.usage",
     "DocumentPart": "llmring.parts",
     "EmbedResponse": "llmring.embeddings",
     "FileInfo": "llmring.providers.files",
@@ -106,6 +107,7 @@ __all__ = [
     "ConfigError",
     "Cost",
     "CostBreakdown",
+    "CostEstimate",
     "DocumentPart",
     "EmbedResponse",
     "FileInfo",

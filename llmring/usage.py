@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from llmring.refs import ModelRef
+
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens of one answer, in disjoint counters: each token is in exactly one of them, so each is billed once.
@@ -78,6 +80,22 @@ class CostBreakdown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 CostStatus = Literal["priced", "no_usage", "model_not_in_registry", "no_pricing_in_registry"]
+
+
+class CostEstimate(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request would cost at one model, in dollars: its input alone (`low_usd`), with an answer as long as the
+    last ones were there (`likely_usd`), and with the longest that it may have (`high_usd`).
+
+    None: no price is known, or no bound of the answer's length. `input_tokens` are counted offline.
+    """
+
+    model: ModelRef
+    input_tokens: int
+    likely_output_tokens: int
+    most_output_tokens: int | None
+    low_usd: Decimal | None
+    likely_usd: Decimal | None
+    high_usd: Decimal | None
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):

@@ -67,7 +67,8 @@ def check_is_ours(lockfile: Lockfile, model: str) -> None:
         return
     raise ConfigError(
         f"no lockfile to find {model!r} in: there is no ./llmring.lock, and neither --lockfile nor "
-        "LLMRING_LOCKFILE_PATH names one. Make one with `llmring lock init`, or name a model outright: openai:gpt-4o-mini"
+        "LLMRING_LOCKFILE_PATH names one. Make one with `llmring lock init`, or name a model outright: "
+        "openai:gpt-4o-mini"
     )
 
 

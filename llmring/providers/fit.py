@@ -240,6 +240,17 @@ def _bound(request: ChatRequest, capabilities: Capabilities, changes: dict[str, 
     changes["max_tokens"] = bound if most is None else min(bound, most)
 
 
+def most_output_tokens(request: ChatRequest, capabilities: Capabilities) -> int | None:
+    """The longest answer that `request` may have from a model, reasoning included; None where nothing bounds it."""
+    most = capabilities.max_output_tokens
+    if request.max_tokens is None:
+        return most
+    bound = request.max_tokens
+    if reasons(request, capabilities):
+        bound += capabilities.allowance(request.reasoning_effort, request.reasoning_tokens)
+    return bound if most is None else min(bound, most)
+
+
 # What a provider's refusal teaches.
 
 _FIELDS: Mapping[str, str] = {

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Unpack
 
@@ -12,9 +13,12 @@ from llmring.chat import ChatRequest, ChatResponse, Completion, JSONSchema, Note
 from llmring.embeddings import EmbedResponse
 from llmring.errors import InvalidRequest
 from llmring.live import LiveModel
+from llmring.pricing import price
 from llmring.prompts import ChatOptions, Prompt, check_request, to_request
-from llmring.providers.estimate import context_problem
+from llmring.providers.estimate import context_problem, input_tokens
 from llmring.providers.files import FileInfo, Files
+from llmring.providers.fit import most_output_tokens
+from llmring.providers.route import Route
 from llmring.providers.structured import check_schema
 from llmring.refs import ModelRef
 from llmring.registry.catalog import Catalog
@@ -29,7 +33,7 @@ from llmring.router.served import NAMES_ITS_OWN, is_other
 from llmring.router.streaming import ChatStream, OnBreak
 from llmring.router.telemetry import chat_span, record_answer
 from llmring.status import RouterStatus
-from llmring.usage import total
+from llmring.usage import CostEstimate, Usage, total
 
 LIST_SECONDS = 60.0
 
@@ -245,6 +249,39 @@ class Router:
         request = self._request(model, prompt, options)
         first = self.dispatcher.routes(request.model, profile)[0]
         return context_problem(request, first.model.capabilities, first.counting)
+
+    def estimate(
+        self,
+        model: str | ChatRequest,
+        prompt: Prompt | None = None,
+        *,
+        profile: str | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> tuple[CostEstimate, ...]:
+        """What a call would cost at each model of its alias, in the order they are asked. Sends nothing."""
+        request = self.dispatcher.completed(self._request(model, prompt, options), profile)
+        return tuple(self._estimate(request, route) for route in self.dispatcher.routes(request.model, profile))
+
+    def _estimate(self, request: ChatRequest, route: Route) -> CostEstimate:
+        counted = input_tokens(request, msgspec.structs.replace(route.counting, by_characters=False))
+        likely, most = route.expected(request, counted), most_output_tokens(request, route.model.capabilities)
+        prices = self.catalog.prices(route.ref)
+
+        def dollars(output_tokens: int | None) -> Decimal | None:
+            if prices is None or output_tokens is None:
+                return None
+            parts = price(Usage(input_tokens=likely.input_tokens, output_tokens=output_tokens), prices)
+            return parts.total if parts is not None else None
+
+        return CostEstimate(
+            model=route.ref,
+            input_tokens=likely.input_tokens,
+            likely_output_tokens=likely.output_tokens,
+            most_output_tokens=most,
+            low_usd=dollars(0),
+            likely_usd=dollars(likely.output_tokens),
+            high_usd=dollars(most),
+        )
 
     def _request(self, model: str | ChatRequest, prompt: Prompt | None, options: ChatOptions) -> ChatRequest:
         if isinstance(model, ChatRequest):
