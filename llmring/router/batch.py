@@ -236,9 +236,7 @@ class MapRun:
                             await self._feed(nursery)
                     syncing.cancel_scope.cancel()
         finally:
-            if self._journal is not None:
-                with trio.CancelScope(shield=True):
-                    await trio.to_thread.run_sync(self._files.close)
+            await self._close_journal()  # noqa: ASYNC102 - shields itself
             self._ended.set()
             self._news.set()
             self._calls.end()
@@ -311,7 +309,20 @@ class MapRun:
             with trio.move_on_after(SYNC_SECONDS):
                 await self._sync_due.wait()
             self._sync_due = trio.Event()
-            await trio.to_thread.run_sync(journal.sync)
+            try:
+                await trio.to_thread.run_sync(journal.sync)
+            except LLMRingError as error:
+                self._stop(error)
+                return
+
+    async def _close_journal(self) -> None:
+        if self._journal is None:
+            return
+        with trio.CancelScope(shield=True):
+            try:
+                await trio.to_thread.run_sync(self._files.close)
+            except LLMRingError as error:
+                self._stopped_by = self._stopped_by or error
 
     def _put(self, row: Row) -> None:
         if not self._ordered:

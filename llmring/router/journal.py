@@ -69,6 +69,7 @@ class Journal:
         self._offsets = offsets
         self._times: Counter[str] = Counter()
         self._unsynced = 0
+        self._torn = False
 
     @property
     def answered(self) -> int:
@@ -82,28 +83,45 @@ class Journal:
         return digest if number == 0 else f"{digest}-{number}"
 
     def answer(self, key: str) -> ChatResponse | None:
-        """The answer of an earlier run; None where there is none, or only a failure, which is tried again."""
+        """The answer of an earlier run; None where there is none that can be read, or only a failure: it is tried
+        again."""
         offset = self._offsets.get(key)
         if offset is None:
             return None
-        self._file.seek(offset)
-        return _LINES.decode(self._file.readline()).response
+        try:
+            self._file.seek(offset)
+            return _LINES.decode(self._file.readline()).response
+        except (OSError, msgspec.DecodeError):
+            # A disk that fails, or a line of another llmring.
+            return None
 
     def settle(self, key: str, index: int, response: ChatResponse | None, error: LLMRingError | None) -> None:
         """Write a finished row. Raises LLMRingError when it cannot be written; the row itself is not lost by that."""
         told = None if error is None else _Error(type(error).__name__, str(error))
         kept = None if response is None else _without_errors(response)
         line = msgspec.json.encode(_Line(key=key, row=index, response=kept, error=told)) + b"\n"
+        if self._torn:
+            raise LLMRingError(f"cannot write {self.path}: its last line is torn")
         try:
             offset = self._file.seek(0, os.SEEK_END)
-            rest = memoryview(line)
-            while rest:
-                rest = rest[self._file.write(rest) :]
+            self._write(line, offset)
         except OSError as failed:
             raise LLMRingError(f"cannot write {self.path}: {failed.strerror or failed}") from failed
         self._unsynced += 1
         if response is not None:
             self._offsets[key] = offset
+
+    def _write(self, line: bytes, offset: int) -> None:
+        """All of a line, or nothing: a line behind half of another could never be read."""
+        rest = memoryview(line)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            self._torn = True
+            self._file.truncate(offset)
+            self._torn = False
+            raise
 
     @property
     def is_due(self) -> bool:
@@ -111,10 +129,13 @@ class Journal:
         return self._unsynced >= SYNC_ROWS
 
     def sync(self) -> None:
-        """Force to disk what was written. Blocks for milliseconds: call it from a thread."""
+        """Force to disk what was written. Blocks for milliseconds: call it from a thread. Raises LLMRingError."""
         if self._unsynced:
             self._unsynced = 0
-            os.fsync(self._file.fileno())
+            try:
+                os.fsync(self._file.fileno())
+            except OSError as error:
+                raise LLMRingError(f"cannot write {self.path}: {error.strerror or error}") from error
 
 
 def row_digest(request: ChatRequest, models: Sequence[ModelRef]) -> str:
@@ -128,8 +149,10 @@ def row_digest(request: ChatRequest, models: Sequence[ModelRef]) -> str:
 def open_journal(path: Path) -> Generator[Journal]:
     """Open or make a journal, for one writer at a time. Blocks while it reads one that is there.
 
-    Raises ConfigError: another run is writing it, it is no journal, or it cannot be opened.
+    Raises ConfigError: another run is writing it, it is no journal or no regular file, or it cannot be opened.
     """
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"cannot open the journal {path}: it is no regular file")
     try:
         # Unbuffered: what was written is the system's, and survives the process.
         file = path.open("a+b", buffering=0)

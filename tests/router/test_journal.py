@@ -1,7 +1,9 @@
 """The journal of a map: whatever is killed when, no answered row is asked again, and none is lost."""
 
 import json
-from collections.abc import Sequence
+import resource
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmring.chat import ChatRequest, ChatResponse, Message
-from llmring.errors import Attempt, ConfigError, ServerFault
+from llmring.errors import Attempt, ConfigError, LLMRingError, ServerFault
 from llmring.refs import ModelRef
-from llmring.router.batch import Row
+from llmring.router.batch import MapRun, Row
 from llmring.router.journal import open_journal, row_digest
 from llmring.testing import Step, answer, status
 from llmring.usage import Cost, CostBreakdown, Usage
@@ -216,3 +218,47 @@ async def test_a_cancelled_run_leaves_a_journal_that_can_be_taken_up(tmp_path: P
     rest, sent = await mapped(path, ["a", "b"])
     assert sent + sum(row.resumed for row in rest) == 2
     assert sent >= 1
+
+
+async def test_an_answer_that_cannot_be_read_is_asked_for_again(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    await mapped(path, ["a"])
+    path.write_text(path.read_text().replace('"finish_reason":"stop"', '"finish_reason":"stopped by another llmring"'))
+    rows, sent = await mapped(path, ["a"])
+    assert (rows[0].resumed, sent) == (False, 1)
+
+
+@contextmanager
+def full_disk(size: int) -> Generator[None]:
+    """Files cannot grow beyond `size` bytes meanwhile."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def collect(run: MapRun, rows: list[Row]) -> None:
+    async for row in run:
+        rows.append(row)  # noqa: PERF401 - kept when it raises
+
+
+async def test_a_journal_that_cannot_be_written_stops_the_run_and_loses_no_answer(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    rows: list[Row] = []
+    async with world({"first": [answer("ok", after=0.1)]}) as (router, provider):
+        with full_disk(2**16):
+            async with router.map("alone", [str(n) for n in range(1000)], checkpoint=path, window=4) as run:
+                with pytest.raises(LLMRingError, match=f"cannot write {path}: File too large"):
+                    await collect(run, rows)
+    assert 0 < len(provider.calls) == len(rows) < 1000
+    assert path.read_bytes().endswith(b"}\n")
+    rest, sent = await mapped(path, [str(n) for n in range(1000)])
+    assert all(row.ok for row in rest)
+    assert sent + sum(row.resumed for row in rest) == 1000
+
+
+def test_a_journal_is_a_regular_file() -> None:
+    with pytest.raises(ConfigError, match="/dev/zero: it is no regular file"), open_journal(Path("/dev/zero")):
+        pass
