@@ -37,6 +37,11 @@ Kind = Literal[
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
+Counted = Literal["continuously", "by window"]
+"""How a provider means "N a minute": a bucket that refills all the time, or what came in the last minute."""
+COUNTED: tuple[Counted, ...] = get_args(Counted)
+
+
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a lockfile says of one provider. None: not given.
 
@@ -55,6 +60,7 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     input_tokens_per_minute: float | None = None
     output_tokens_per_minute: float | None = None
     requests_per_day: float | None = None
+    limits_counted: Counted | None = None
     max_in_flight: int | None = None
     headers: dict[str, str] = {}
 
@@ -92,6 +98,7 @@ def _read_provider(name: str, value: object) -> ProviderSettings:
         input_tokens_per_minute=_limit(table, at, "input_tokens_per_minute"),
         output_tokens_per_minute=_limit(table, at, "output_tokens_per_minute"),
         requests_per_day=_limit(table, at, "requests_per_day"),
+        limits_counted=_counted(table, at),
         max_in_flight=_max_in_flight(table, at),
         headers=_headers(table, at),
     )
@@ -185,6 +192,16 @@ def _limit(table: Mapping[str, object], at: Address, key: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e18:
         raise _wrong(at, key, "a number above 0", value)
     return float(value)
+
+
+def _counted(table: Mapping[str, object], at: Address) -> Counted | None:
+    value = table.get("limits_counted")
+    if value is None:
+        return None
+    for counted in COUNTED:
+        if value == counted:
+            return counted
+    raise _wrong(at, "limits_counted", " or ".join(repr(counted) for counted in COUNTED), value)
 
 
 def _max_in_flight(table: Mapping[str, object], at: Address) -> int | None:

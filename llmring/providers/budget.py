@@ -1,11 +1,8 @@
-"""Token buckets: may this request go now, and if not, when exactly? Pure; every call takes `now` (trio clock, seconds).
+"""Limits in use: may this request go now, and if not, when exactly? Pure; every call takes `now` (trio clock, seconds).
 
-One `Budget` is a vector of continuously refilled buckets, one a dimension (requests, tokens, input, output, day), plus
-holds: a dimension whose provider said "not before". A request reserves in all dimensions or in none, and is settled
-exactly once; a level may go below zero, and that debt is paid by waiting.
-
-In every window of T seconds a bucket admits at most capacity + rate * T, whatever the interleaving; limit + rate * T
-where single requests are larger than the capacity.
+One `Budget` is a vector of buckets, one a dimension (requests, tokens, input, output, day), plus holds: a dimension
+whose provider said "not before". A request reserves in all dimensions or in none, and is settled exactly once; a level
+may go below zero, and that debt is paid by waiting.
 """
 
 import math
@@ -15,13 +12,11 @@ import msgspec
 
 from llmring.codecs.codec import LimitUpdate
 from llmring.errors import Dimension
+from llmring.lockfile.providers import Counted
+from llmring.providers.bucket import Bucket, Limit, bucket_for
+from llmring.providers.learning import Learned
 from llmring.providers.regime import Charge
 from llmring.status import LimitStatus
-
-MARGIN_SECONDS = 0.25
-"""The provider's clock starts when our first request reaches it, ours when it leaves; later requests may be faster on
-their way than the first. Without a margin that difference comes back as refusals at full rate. It is kept off the
-capacity once, so it costs this many seconds a run, not a share of the rate."""
 
 UPWARD_STEP = 0.2
 """How far a level moves towards a reading that is higher than ours. A lower one is taken at once.
@@ -30,17 +25,12 @@ Requests overtake one another, so a high reading may only mean that others, sent
 reserved is first taken off. Without that, 5 % of the requests of a saturated run were refused (simulated, uplink delays
 of 0 to 200 ms, 600 requests a minute); with it, none."""
 
+PERIOD_SECONDS = 60.0
+"""Of a limit that was learned from refusals: its bucket holds as much as a minute brings."""
+
 _SLACK_SECONDS = 1e-6
 """A wait shorter than this is none: it comes from rounding, and adding it to a clock need not move the clock at all, so
 that a sleeper would wake in the same moment for ever. A clock that shows days counts in steps of 1e-11 s."""
-
-
-class Limit(msgspec.Struct, frozen=True, kw_only=True):
-    """So much of a dimension per `period` seconds, refilled continuously."""
-
-    dimension: Dimension
-    amount: float
-    period: float = 60.0
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,54 +41,22 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     number: int
+    at: float
     charge: Charge
     levels: Charge
     in_flight: Charge
 
 
-class Bucket:
-    """One dimension. `level` is what is there now; `capacity` what it can hold."""
-
-    __slots__ = ("_at", "capacity", "corrected", "level", "limit", "newest", "rate")
-
-    def __init__(self, limit: Limit, now: float) -> None:
-        self.corrected = 0.0
-        self.newest = -1
-        self._at = now
-        self.resize(limit)
-        self.level = self.capacity
-
-    def resize(self, limit: Limit) -> None:
-        """Take a new limit. The level stays, for the caller to correct and to cut."""
-        self.limit = limit
-        self.rate = limit.amount / limit.period
-        self.capacity = max(limit.amount - self.rate * MARGIN_SECONDS, min(limit.amount, 1.0))
-
-    @property
-    def margin(self) -> float:
-        return self.limit.amount - self.capacity
-
-    def advance(self, now: float) -> None:
-        self.level = min(self.capacity, self.level + self.rate * max(0.0, now - self._at))
-        self._at = now
-
-    def wait(self, amount: float) -> float:
-        """Seconds until `amount` is there. More than the capacity waits for a full bucket and then goes into debt."""
-        return max(0.0, min(amount, self.capacity) - self.level) / self.rate
-
-    def correct(self, step: float) -> None:
-        """Move the level on the provider's word. Replies to requests sent before are read in the light of it."""
-        self.level += step
-        self.corrected += step
-
-
 class Budget:
-    """The buckets and holds of one limit group. A dimension without a bucket is not limited."""
+    """The buckets and holds of one limit group. A dimension without a bucket is not limited; `counted` is how limits
+    are that replies tell of."""
 
-    def __init__(self, limits: Iterable[Limit], now: float) -> None:
-        self.buckets: dict[Dimension, Bucket] = {limit.dimension: Bucket(limit, now) for limit in limits}
+    def __init__(self, limits: Iterable[Limit], now: float, counted: Counted = "continuously") -> None:
+        self.counted: Counted = counted
+        self.buckets: dict[Dimension, Bucket] = {limit.dimension: bucket_for(limit, now) for limit in limits}
         self.holds: dict[Dimension, float] = {}
         self.outstanding: dict[Dimension, float] = {}
+        self.learned: dict[Dimension, Learned] = {}
         self._next_number = 0
 
     def inherit(self, previous: "Budget", now: float) -> None:
@@ -107,7 +65,7 @@ class Budget:
             before = previous.buckets.get(dimension)
             if before is not None:
                 before.advance(now)
-                bucket.level = min(bucket.level, before.level)
+                bucket.correct(min(0.0, before.level - bucket.level))
         self.holds.update(previous.holds)
 
     def status(self, now: float, *, shared: bool) -> Iterator[LimitStatus]:
@@ -157,6 +115,7 @@ class Budget:
 
     def reserve(self, charge: Charge, now: float) -> Reservation:
         """Take `charge` out of every bucket. The caller has just seen `wait` return 0."""
+        self._grow(charge, now)
         levels: dict[Dimension, float] = {}
         in_flight = dict(self.outstanding)
         for dimension, amount in charge.items():
@@ -164,19 +123,24 @@ class Budget:
             bucket = self.buckets.get(dimension)
             if bucket is not None:
                 bucket.advance(now)
-                bucket.level -= amount
+                bucket.take(self._next_number + 1, amount, now)
                 levels[dimension] = bucket.level - bucket.corrected
         self._next_number += 1
-        return Reservation(number=self._next_number, charge=charge, levels=levels, in_flight=in_flight)
+        return Reservation(number=self._next_number, at=now, charge=charge, levels=levels, in_flight=in_flight)
 
-    def settle(self, reservation: Reservation, actual: Charge, now: float) -> None:
-        """Correct a reservation to what was used: once for each reservation; the worker's permit sees to that."""
+    def settle(self, reservation: Reservation, actual: Charge, now: float, *, taken: bool = True) -> None:
+        """Correct a reservation to what was used: once for each reservation; the worker's permit sees to that. `taken`:
+        the provider did not refuse it."""
+        for dimension, learned in self.learned.items():
+            if reservation.at >= learned.at:
+                used = actual[dimension] if taken else 0.0
+                learned.taken += used - reservation.charge[dimension]
         for dimension, reserved in reservation.charge.items():
             self.outstanding[dimension] -= reserved
             bucket = self.buckets.get(dimension)
             if bucket is not None:
                 bucket.advance(now)
-                bucket.level = min(bucket.capacity, bucket.level + reserved - actual[dimension])
+                bucket.give_back(reservation.number, reserved - actual[dimension])
 
     def refused(self, dimension: Dimension, until: float, now: float) -> None:
         """The provider said no: hold `dimension` until `until`. A shorter hold does not shorten an earlier one."""
@@ -186,8 +150,44 @@ class Budget:
             bucket.advance(now)
             bucket.correct(min(0.0, -bucket.level))
 
+    def learn(self, dimension: Dimension, sent_at: float, now: float) -> Limit | None:
+        """A request of `sent_at` was refused in a dimension that replies say nothing of, and that is held now. Returns
+        the limit that this taught."""
+        bucket = self.buckets.get(dimension)
+        if bucket is not None and dimension not in self.learned:
+            return None
+        learned = self.learned.get(dimension)
+        if learned is None:
+            learned = self.learned[dimension] = Learned(at=now, held_until=self.holds[dimension], grown_at=now)
+            return None
+        if not learned.refused(sent_at, self.holds[dimension], now):
+            return None
+        return self._take_learned(dimension, learned, now)
+
+    def _grow(self, charge: Charge, now: float) -> None:
+        for dimension, learned in self.learned.items():
+            learned.taken += charge.get(dimension, 0.0)
+            if learned.grow(now):
+                self._take_learned(dimension, learned, now)
+
+    def _take_learned(self, dimension: Dimension, learned: Learned, now: float) -> Limit:
+        assert learned.rate is not None, "it has taught something"
+        limit = Limit(dimension=dimension, amount=PERIOD_SECONDS * learned.rate, counted=self.counted)
+        bucket = self.buckets.get(dimension)
+        if bucket is None:
+            bucket = self.buckets[dimension] = bucket_for(limit, now)
+            bucket.correct(-bucket.level)
+        else:
+            bucket.advance(now)
+            bucket.resize(limit)
+            bucket.correct(min(0.0, bucket.capacity - bucket.level))
+        return limit
+
     def observe(self, update: LimitUpdate, reservation: Reservation, now: float) -> Limit | None:
         """Take in what a reply said of one dimension. Returns the limit when it is new or has changed."""
+        if update.limit is not None and self.learned.pop(update.dimension, None) is not None:
+            # Now it is told.
+            self.buckets.pop(update.dimension, None)
         bucket = self.buckets.get(update.dimension)
         if bucket is None:
             return self._learn(update, reservation, now)
@@ -197,29 +197,31 @@ class Budget:
         bucket.advance(now)
         changed = None
         if update.limit is not None and update.limit > 0 and update.limit != bucket.limit.amount:
-            changed = Limit(dimension=update.dimension, amount=update.limit, period=update.period)
+            changed = msgspec.structs.replace(bucket.limit, amount=update.limit, period=update.period)
             bucket.resize(changed)
         if update.remaining is not None and update.dimension in reservation.levels:
-            self._correct(bucket, update, update.remaining, reservation)
-        bucket.level = min(bucket.level, bucket.capacity)
+            step = self._correct(bucket, update, update.remaining, reservation)
+            if changed is None:
+                bucket.drift.add(step, bucket.limit.amount / bucket.limit.period, now)
+        bucket.correct(min(0.0, bucket.capacity - bucket.level))
         return changed
 
     def _learn(self, update: LimitUpdate, reservation: Reservation, now: float) -> Limit | None:
         if update.limit is None or update.limit <= 0:
             return None
-        limit = Limit(dimension=update.dimension, amount=update.limit, period=update.period)
-        bucket = Bucket(limit, now)
+        limit = Limit(dimension=update.dimension, amount=update.limit, period=update.period, counted=self.counted)
+        bucket = bucket_for(limit, now)
         # The reply's own request is in `remaining` already; of the others nobody knows, so none is counted there.
         own = reservation.charge.get(update.dimension, 0.0)
         in_flight = self.outstanding.get(update.dimension, 0.0) - own
         remaining = update.remaining if update.remaining is not None else update.limit - own
-        bucket.level = min(bucket.capacity, remaining - bucket.margin - in_flight)
+        bucket.correct(min(0.0, remaining - bucket.margin - in_flight - bucket.level))
         self.buckets[update.dimension] = bucket
         return limit
 
     @staticmethod
-    def _correct(bucket: Bucket, update: LimitUpdate, remaining: float, reservation: Reservation) -> None:
-        """`remaining` is the provider's level when that request arrived."""
+    def _correct(bucket: Bucket, update: LimitUpdate, remaining: float, reservation: Reservation) -> float:
+        """`remaining` is the provider's level when that request arrived. Returns the step."""
         drift = remaining - bucket.margin - (reservation.levels[update.dimension] + bucket.corrected)
         if drift > 0.0:
             drift = max(0.0, drift - reservation.in_flight.get(update.dimension, 0.0))
@@ -227,4 +229,6 @@ class Budget:
             drift = 0.0
         step = drift * UPWARD_STEP if drift > 0.0 else drift
         # Negative at a limit that has just been lowered: what is cut off counts as a correction too.
-        bucket.correct(min(step, bucket.capacity - bucket.level))
+        step = min(step, bucket.capacity - bucket.level)
+        bucket.correct(step)
+        return step

@@ -3,8 +3,8 @@
 import msgspec
 
 from llmring.errors import ConfigError, Dimension, UnknownProvider
-from llmring.lockfile.providers import Kind, ProviderSettings
-from llmring.providers.budget import Limit
+from llmring.lockfile.providers import Counted, Kind, ProviderSettings
+from llmring.providers.bucket import Limit
 from llmring.providers.estimate import Counting
 from llmring.providers.known import BY_CHARACTERS, DEFAULT_MAX_IN_FLIGHT, PROVIDERS, Known, family, regime
 from llmring.providers.regime import Regime
@@ -24,6 +24,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str]
     wire: Wire
     needs_key: bool = True
+    counted: Counted = "continuously"
 
     def counting(self, model: str) -> Counting:
         """How a model's input is counted here."""
@@ -60,6 +61,7 @@ def endpoint(name: str, settings: ProviderSettings | None, base_url: str | None 
         max_in_flight=given.max_in_flight or DEFAULT_MAX_IN_FLIGHT,
         headers=given.headers,
         wire=_wire(kind, given),
+        counted=given.limits_counted or "continuously",
         needs_key=given.api_key_env is not None or known is None or known.needs_key,
     )
 
@@ -85,7 +87,12 @@ def _limits(given: ProviderSettings) -> tuple[Limit, ...]:
         ("day", given.requests_per_day, 86_400.0),
     )
     return tuple(
-        Limit(dimension=dimension, amount=amount, period=period)
+        Limit(dimension=dimension, amount=amount, period=period, counted=_counted(given, dimension))
         for dimension, amount, period in configured
         if amount is not None
     )
+
+
+def _counted(given: ProviderSettings, dimension: Dimension) -> Counted:
+    """A day's limit starts anew; nobody refills it second by second."""
+    return "by window" if dimension == "day" else given.limits_counted or "continuously"

@@ -42,8 +42,9 @@ def regime(kind: Kind) -> Regime:
     return REGIMES.get(kind, _TOTAL)
 
 
-BY_CHARACTERS: frozenset[Kind] = frozenset({"openai", "openai-responses"})
-"""Whose limits count a quarter of the characters as tokens."""
+BY_CHARACTERS: frozenset[Kind] = frozenset({"openai", "openai-responses", "azure"})
+"""Whose limits count a quarter of the characters as tokens. Azure's: "an estimate based in part on the character
+count" (https://learn.microsoft.com/azure/ai-services/openai/how-to/quota)."""
 
 FAMILIES: Mapping[Kind, Family] = {
     "openai": "openai",

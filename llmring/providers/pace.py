@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from llmring.errors import Dimension
-from llmring.providers.budget import Bucket
+from llmring.providers.bucket import Bucket
 
 _WEIGHT = 0.05
 
@@ -26,16 +26,16 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
 class Means:
     """Running means of what one request takes: of each dimension, and of time on the wire (seconds)."""
 
-    __slots__ = ("_count", "charge", "took_seconds")
+    __slots__ = ("charge", "count", "took_seconds")
 
     def __init__(self) -> None:
         self.charge: dict[Dimension, float] = {}
         self.took_seconds = 0.0
-        self._count = 0
+        self.count = 0
 
     def add(self, charge: Mapping[Dimension, float], took_seconds: float) -> None:
-        self._count += 1
-        weight = max(_WEIGHT, 1.0 / self._count)
+        self.count += 1
+        weight = max(_WEIGHT, 1.0 / self.count)
         for dimension, amount in charge.items():
             mean = self.charge.get(dimension, 0.0)
             self.charge[dimension] = mean + weight * (amount - mean)

@@ -16,9 +16,11 @@ from llmring.chat import ChatRequest
 from llmring.codecs.capabilities import Capabilities, Model
 from llmring.codecs.codec import LimitUpdate
 from llmring.errors import Dimension, ProviderError, RateLimited
+from llmring.lockfile.providers import Counted
 from llmring.providers.breaker import Breaker, State
 from llmring.providers.budget import Budget, Reservation
 from llmring.providers.estimate import Counting, OutputEstimate, estimate
+from llmring.providers.fit import most_output_tokens
 from llmring.providers.line import Line
 from llmring.providers.pace import Means, Pace, pace
 from llmring.providers.readiness import READY, Busy, Readiness, Ready, Shut
@@ -48,6 +50,11 @@ REFUSED_FIRST_SECONDS = 0.5
 REFUSED_MOST_SECONDS = 8.0
 DAILY_SECONDS = 300.0
 """Holds after a refusal that names no delay: doubling from the first to the most; a daily limit, flat."""
+
+LONGEST_LEAST_SECONDS = 60.0
+LONGEST_TIMES = 3.0
+KNOWN_AFTER = 20
+"""An answer may take three times what so many tokens take here, at least a minute; once so many answers are known."""
 
 _MOST_DOUBLINGS = 10
 """Past the most seconds already; counted on for ever, the power would overflow."""
@@ -107,6 +114,7 @@ class Route:
         now: float,
         capabilities: Capabilities = Capabilities(),  # noqa: B008 - immutable
         counting: Counting = Counting(),  # noqa: B008 - immutable
+        counted: Counted = "continuously",
     ) -> None:
         self.ref = ref
         self.counting = counting
@@ -115,7 +123,7 @@ class Route:
         self.changed = changed
         self.line: Line[Permit] = Line(changed)
         self.breaker = Breaker(credential.random)
-        self.budget = Budget((), now)
+        self.budget = Budget((), now, counted)
         self.in_flight = 0
         self.means = Means()
         self._regime = regime
@@ -164,6 +172,13 @@ class Route:
     def seconds(self, usage: Usage) -> float | None:
         """How long an answer of so many tokens is expected to take here; None while none has come."""
         return self._speed.predict(usage.output_tokens)
+
+    def longest_seconds(self, request: ChatRequest) -> float:
+        """After how long an answer is not worth waiting for any more: by far longer than its most tokens take here.
+        Infinite where that is not known."""
+        bound = most_output_tokens(request, self.model.capabilities)
+        usual = self._speed.predict(bound) if bound is not None and self.means.count >= KNOWN_AFTER else None
+        return math.inf if usual is None else max(LONGEST_LEAST_SECONDS, LONGEST_TIMES * usual)
 
     def charge_texts(self, texts: Sequence[str]) -> Charge:
         """What vectors for `texts` are expected to take out of this route's limits."""
@@ -254,7 +269,7 @@ class Route:
     def _record(self, permit: "Permit", now: float, *, ok: bool) -> None:
         """Tell the breaker, and the log when that opens or closes it."""
         before = self.breaker.generation
-        self.breaker.record(ok=ok, generation=permit.generation, now=now)
+        self.breaker.record(ok=ok, generation=permit.generation, now=now, took=now - permit.taken_at)
         if self.breaker.generation == before:
             return
         if ok:
@@ -287,6 +302,15 @@ class Route:
         if now >= self._home(dimension).holds.get(dimension, -math.inf):
             self._refusals += 1
         self._hold(dimension, error.retry_after or self._delay(error, dimension, permit, now), now)
+        if dimension != "day":
+            self._learn(dimension, permit, now)
+
+    def _learn(self, dimension: Dimension, permit: "Permit", now: float) -> None:
+        """A limit that nobody tells, or that is lower than was told, is learned from what is refused."""
+        self.budget.holds[dimension] = self._home(dimension).holds[dimension]
+        limit = self.budget.learn(dimension, permit.taken_at, now)
+        if limit is not None:
+            _LOG.info("%s: refused; %s limit taken as %.3g a minute", self.ref, dimension, limit.amount)
 
     def _delay(self, error: RateLimited, dimension: Dimension, permit: "Permit", now: float) -> float:
         """The provider named no delay: what the bucket that refused lacks, as far as we know it, else doubling."""
@@ -377,7 +401,7 @@ class Permit:
         self._settled = True
         actual = self.route.actual(outcome, self.charge, usage or Usage())
         for budget, reservation in self.reservations:
-            budget.settle(reservation, actual, now)
+            budget.settle(reservation, actual, now, taken=outcome not in ("refused", "not_sent"))
         self.route.in_flight -= 1
         self.route.credential.in_flight -= 1
         if self.probe and self.route.breaker.probing and self.generation == self.route.breaker.generation:

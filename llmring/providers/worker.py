@@ -84,6 +84,7 @@ class ProviderWorker:
                 trio.current_time(),
                 self._capabilities(ref),
                 self.endpoint.counting(model),
+                self.endpoint.counted,
             )
             self._routes[model] = route
         return route
@@ -99,6 +100,7 @@ class ProviderWorker:
     async def attempt(self, permit: Permit, request: ChatRequest, seconds: float) -> Completion:
         """Send, and read the whole answer within `seconds`. Raises a ProviderError. Settles the permit in any case."""
         exchange = self._exchange(permit)
+        seconds = min(seconds, permit.route.longest_seconds(request))
         try:
             with time_limit(seconds, "answer"):
                 placed = await self._with_files(request, exchange.codec.format)

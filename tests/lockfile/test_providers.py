@@ -36,6 +36,7 @@ def test_every_key_is_read() -> None:
     output_tokens_per_minute = 3
     requests_per_day = 4
     max_in_flight = 5
+    limits_counted = "by window"
     headers = { X-Team = "blue", OpenAI-Organization = "org-1" }
     """
     assert settings(lines) == ProviderSettings(
@@ -49,6 +50,7 @@ def test_every_key_is_read() -> None:
         output_tokens_per_minute=3.0,
         requests_per_day=4.0,
         max_in_flight=5,
+        limits_counted="by window",
         headers={"X-Team": "blue", "OpenAI-Organization": "org-1"},
     )
 
@@ -79,6 +81,10 @@ def test_what_is_not_given_is_none_and_a_null_is_not_given() -> None:
         ("tokens_per_minute = true", "must be a number above 0, found true"),
         ('tokens_per_minute = "60"', "must be a number above 0, found a string"),
         ("tokens_per_minute = " + "9" * 400, "must be a number above 0, found a number out of all range"),
+        (
+            'limits_counted = "window"',
+            "providers.vllm.limits_counted must be 'continuously' or 'by window', found a string",
+        ),
         ("max_in_flight = 0", "providers.vllm.max_in_flight must be a whole number, at least 1, found 0"),
         ("max_in_flight = 1.5", "must be a whole number, at least 1, found 1.5"),
         ("max_in_flight = true", "must be a whole number, at least 1, found true"),

@@ -15,7 +15,8 @@ import msgspec
 
 from llmring.codecs.codec import LimitUpdate
 from llmring.errors import Dimension
-from llmring.providers.budget import Budget, Limit, Reservation
+from llmring.providers.bucket import Limit
+from llmring.providers.budget import Budget, Reservation
 
 UPLINK_SECONDS = 0.2
 

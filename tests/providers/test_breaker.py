@@ -13,16 +13,16 @@ def breaker(jitter: float = LOW) -> Breaker:
     return Breaker(lambda: jitter)
 
 
-def record(tested: Breaker, now: float, results: str) -> None:
+def record(tested: Breaker, now: float, results: str, took: float = 0.0) -> None:
     """Requests that begin and end at `now`: "." went well, "x" failed."""
     for result in results:
-        tested.record(ok=result == ".", generation=tested.generation, now=now)
+        tested.record(ok=result == ".", generation=tested.generation, now=now, took=took)
 
 
-def probe(tested: Breaker, now: float, *, ok: bool) -> None:
+def probe(tested: Breaker, now: float, *, ok: bool, took: float = 0.0) -> None:
     assert tested.state(now) is State.PROBATION
     assert tested.begin(now)
-    tested.record(ok=ok, generation=tested.generation, now=now)
+    tested.record(ok=ok, generation=tested.generation, now=now, took=took)
 
 
 def tripped(jitter: float = LOW) -> Breaker:
@@ -85,25 +85,30 @@ def test_failures_in_a_row_count_however_far_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("jitter", "seconds"),
+    ("jitter", "took", "seconds"),
     [
-        (LOW, [2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 150.0, 150.0]),
-        (HIGH, [4.9975, 9.995, 19.99, 39.98, 79.96, 159.92, 299.85, 299.85]),
+        (LOW, 0.0, [2.5, 5.0, 10.0, 10.0, 10.0]),
+        (LOW, 2.0, [2.5, 5.0, 10.0, 10.0, 10.0]),
+        (LOW, 6.0, [2.5, 5.0, 10.0, 20.0, 30.0, 30.0]),
+        (LOW, 60.0, [2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 150.0, 150.0]),
+        (HIGH, 60.0, [4.9975, 9.995, 19.99, 39.98, 79.96, 159.92, 299.85, 299.85]),
     ],
 )
-def test_it_is_open_for_a_doubling_time_of_which_the_second_half_is_random(jitter: float, seconds: list[float]) -> None:
+def test_it_is_open_for_a_doubling_time_of_which_the_second_half_is_random(
+    jitter: float, took: float, seconds: list[float]
+) -> None:
     tested, now = tripped(jitter), 0.0
     for expected in seconds:
         assert tested.until - now == pytest.approx(expected)
         assert tested.state(tested.until - 1e-6) is State.OPEN
         now = tested.until
-        probe(tested, now, ok=False)
+        probe(tested, now, ok=False, took=took)
 
 
 def test_a_provider_that_is_down_for_a_month_is_still_probed() -> None:
     tested = tripped(HIGH)
     for _ in range(10_000):
-        probe(tested, tested.until, ok=False)
+        probe(tested, tested.until, ok=False, took=60.0)
     assert tested.until == pytest.approx(299.85 * 10_000, rel=0.01)
 
 
@@ -114,13 +119,13 @@ def test_results_of_requests_sent_before_it_opened_change_nothing() -> None:
     until = tested.until
     for now in (1.0, 2.5):
         for ok in (True, False):
-            tested.record(ok=ok, generation=old, now=now)
+            tested.record(ok=ok, generation=old, now=now, took=0.0)
     assert tested.until == until
     assert tested.state(2.5) is State.PROBATION
     probe(tested, 2.5, ok=True)
     for _ in range(10):
-        tested.record(ok=False, generation=old, now=2.5)
-        tested.record(ok=False, generation=old + 1, now=2.5)
+        tested.record(ok=False, generation=old, now=2.5, took=0.0)
+        tested.record(ok=False, generation=old + 1, now=2.5, took=0.0)
     assert tested.state(2.5) is State.RECOVERING
 
 
@@ -234,7 +239,7 @@ def test_in_any_story_there_is_one_probe_and_no_dead_end(story: list[tuple[str, 
                 if is_probe and not is_late and tested.probing:
                     tested.abandon_probe()
             else:
-                tested.record(ok=event == "ok", generation=generation, now=now)
+                tested.record(ok=event == "ok", generation=generation, now=now, took=0.0)
             if is_late:
                 assert tested.state(now) is before
         open_probes = sum(is_probe and generation == tested.generation for generation, is_probe in requests)
@@ -245,7 +250,7 @@ def test_in_any_story_there_is_one_probe_and_no_dead_end(story: list[tuple[str, 
     # Whatever happened: all requests end, time passes, and it is closed again.
     while requests:
         generation, is_probe = requests.pop()
-        tested.record(ok=True, generation=generation, now=now)
+        tested.record(ok=True, generation=generation, now=now, took=0.0)
     now += 300.0
     if tested.state(now) is State.PROBATION:
         probe(tested, now, ok=True)

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from llmring.codecs.codec import LimitUpdate
 from llmring.errors import Dimension
-from llmring.providers.budget import MARGIN_SECONDS, UPWARD_STEP, Budget, Limit, Reservation
+from llmring.providers.bucket import MARGIN_SECONDS, Limit
+from llmring.providers.budget import UPWARD_STEP, Budget, Reservation
 
 Levels = dict[Dimension, float]
 

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from llmring.errors import Dimension
-from llmring.providers.budget import Bucket, Limit
+from llmring.providers.bucket import Bucket, Limit
 from llmring.providers.pace import Means, Pace, least_seconds, pace
 
 

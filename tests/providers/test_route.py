@@ -22,7 +22,8 @@ from llmring.errors import (
 )
 from llmring.lockfile import Kind
 from llmring.providers.breaker import State
-from llmring.providers.budget import Budget, Limit
+from llmring.providers.bucket import Limit
+from llmring.providers.budget import Budget
 from llmring.providers.estimate import input_tokens
 from llmring.providers.known import regime
 from llmring.providers.line import Waiter
@@ -62,6 +63,13 @@ def fail(tested: Route, error: ProviderError, now: float = 0.0) -> Permit:
     permit = tested.take(ONE, now)
     tested.failed(permit, error, now)
     return permit
+
+
+def refuse(tested: Route, error: RateLimited, now: float = 0.0) -> None:
+    """As an exchange does: settled first."""
+    permit = tested.take(ONE, now)
+    permit.settle("refused", now)
+    tested.failed(permit, error, now)
 
 
 def trip(tested: Route, now: float = 0.0) -> None:
@@ -213,13 +221,13 @@ def test_refusals_that_name_no_delay_double_it_up_to_eight_seconds_until_an_answ
     tested = route()
     now, delays = 0.0, []
     for _ in range(6):
-        fail(tested, RateLimited("slow"), now)
+        refuse(tested, RateLimited("slow"), now)
         delays.append(busy(tested, ONE, now)[0])
         now += delays[-1]
     assert delays == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0]
     tested.succeeded(tested.take(ONE, now), None, now)
-    fail(tested, RateLimited("slow"), now)
-    assert tested.room(ONE, now) == Busy(wait_seconds=0.5, why="requests limit")
+    refuse(tested, RateLimited("slow"), now)
+    assert tested.budget.holds["requests"] == now + 0.5
 
 
 def test_refusals_without_an_end_are_waited_out() -> None:
@@ -227,7 +235,7 @@ def test_refusals_without_an_end_are_waited_out() -> None:
     now = 0.0
     for _ in range(2000):
         now = max(now, tested.budget.holds.get("requests", 0.0))
-        fail(tested, RateLimited("slow"), now)
+        refuse(tested, RateLimited("slow"), now)
     assert tested.room(ONE, now) == Busy(wait_seconds=8.0, why="requests limit")
 
 
@@ -413,3 +421,18 @@ def test_the_pace_is_that_of_learned_and_configured_limits_together() -> None:
     tested.succeeded(tested.take(ONE, 0.0), None, 1.0)
     found = tested.pace(60.0)
     assert (found.rows_per_second, found.binding) == (1.0, "tokens limit")
+
+
+# How long an answer may take.
+
+
+def test_an_answer_may_take_three_times_what_its_most_tokens_take_here_once_that_is_known() -> None:
+    tested = route(connections=100)
+    asked = request(max_tokens=1000)
+    for _ in range(20):
+        assert tested.longest_seconds(asked) == math.inf
+        # A tenth of a second a token.
+        tested.succeeded(tested.take(ONE, 0.0), Usage(output_tokens=100), 10.0)
+    assert tested.longest_seconds(asked) == pytest.approx(300.0)
+    assert tested.longest_seconds(request(max_tokens=10)) == 60.0
+    assert tested.longest_seconds(request()) == math.inf

@@ -1,0 +1,1 @@
+"""The router against simulated providers on virtual time; see __main__.py."""

@@ -1,0 +1,204 @@
+"""One case with one seed, on trio's virtual clock."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import trio
+from trio.testing import MockClock
+
+from bench.simulate.bound import Supply, least_seconds
+from bench.simulate.cases import SECONDS, Case
+from bench.simulate.provider import UPLINK_SECONDS, LiveProvider, Provider, Providers
+from llmring.errors import Dimension
+from llmring.lockfile import Lockfile, parse_lockfile
+from llmring.router.batch import MapRun
+from llmring.router.opening import open_router
+from llmring.router.router import Router
+
+KEY = "LLMRING_BENCH_KEY"
+LEARNING_SECONDS = 600.0
+MOST_SECONDS = 6 * SECONDS
+"""A run that takes so much longer than it should is stopped, and what was not answered counts as lost."""
+
+_TEXT = (
+    "a river is what the rain remembers of mountains and every town along its banks has written down the year when "
+    "water came into kitchens carried away two bridges one mill some forty sheep whose owner asked for them by name "
+)
+_BY_WINDOW = ("fixed", "sliding")
+_NAMES: dict[Dimension, str] = {
+    "requests": "requests_per_minute",
+    "tokens": "tokens_per_minute",
+    "input": "input_tokens_per_minute",
+    "output": "output_tokens_per_minute",
+}
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """`time` and `least` in seconds, `over` their difference less the last latency as a share of `least`."""
+
+    case: str
+    seed: int
+    time: float
+    least: float
+    over: float
+    refused: float
+    lost: int
+    said: str = ""
+
+
+class World:
+    """The providers of a case, and a lockfile that names them."""
+
+    def __init__(self, case: Case, seed: int) -> None:
+        self.case = case
+        self.chance = random.Random(seed)
+        self.live = {about.name: LiveProvider(about, random.Random(f"{seed} {about.name}")) for about in case.providers}
+
+    def lockfile(self) -> Lockfile:
+        models = ", ".join(f'"{about.name}:{about.model}"' for about in self.case.providers)
+        text = f'[[profiles.default.bindings]]\nalias = "bench"\nmodels = [{models}]\n'
+        for about in self.case.providers:
+            text += f'\n[providers.{about.name}]\nkind = "{about.kind}"\nbase_url = "http://{about.name}.test"\n'
+            text += f'api_key_env = "{KEY}"\n'
+            if self.case.told:
+                text += _limits(about)
+        return parse_lockfile(text, Path("bench.lock"))
+
+    def prompts(self) -> Iterator[str]:
+        """Without end."""
+        words = _TEXT.split()
+        text = " ".join(self.chance.choices(words, k=2000))
+        number = 0
+        while True:
+            begin = self.chance.randrange(1000)
+            yield f"row {number} {text[begin : begin + self.chance.randint(*self.case.characters)]}"
+            number += 1
+
+    def rows(self) -> int:
+        """So many that the bound is about `SECONDS`, by what a row is expected to take."""
+        tokens = sum(self.case.characters) / 2 / 4
+        supplies = [
+            Supply(
+                provider=about,
+                charge={
+                    "requests": 1.0,
+                    "day": 1.0,
+                    "input": tokens,
+                    "output": about.output_tokens * 1.13,
+                    "tokens": tokens
+                    + (self.case.max_tokens if about.charge == "in + max_tokens" else 0.0)
+                    + (about.output_tokens * 1.13 if about.charge == "actual" else 0.0),
+                },
+                least_latency=0.0,
+            )
+            for about in self.case.providers
+        ]
+        # Half of a last window: its first row must not decide whether there is one.
+        windows = sum(about.limits["requests"] for about in self.case.providers if about.counting in _BY_WINDOW) / 2
+        return int(sum(supply.rows(SECONDS) for supply in supplies) - windows)
+
+    def supplies(self) -> list[Supply]:
+        """With what rows have really taken."""
+        return [
+            Supply(
+                provider=live.as_it_was(),
+                charge={
+                    dimension: taken / max(1, live.counts.admitted) for dimension, taken in live.counts.taken.items()
+                },
+                least_latency=0.0,
+            )
+            for live in self.live.values()
+        ]
+
+    def refused(self, since: float = 0.0) -> float:
+        """The share of requests that were refused."""
+        refused = sum(at >= since for live in self.live.values() for at in live.counts.refused_at)
+        admitted = sum(at >= since for live in self.live.values() for at in live.counts.admitted_at)
+        return refused / max(1, refused + admitted)
+
+
+def _limits(about: Provider) -> str:
+    counted = "by window" if about.counting in _BY_WINDOW else "continuously"
+    lines = [f'limits_counted = "{counted}"']
+    lines += [f"{_NAMES[dimension]} = {amount}" for dimension, amount in about.limits.items() if dimension in _NAMES]
+    return "\n".join(lines) + "\n"
+
+
+def simulate(case: Case, seed: int) -> Outcome:
+    """Run it. Bounded: see MOST_SECONDS."""
+    return trio.run(_simulate, case, seed, clock=MockClock(autojump_threshold=0))
+
+
+async def _simulate(case: Case, seed: int) -> Outcome:
+    world = World(case, seed)
+    jitter = random.Random(f"{seed} jitter").random
+    connect = Providers(world.live)
+    async with trio.open_nursery() as nursery:
+        for live in world.live.values():
+            nursery.start_soon(live.live)
+        async with open_router(
+            world.lockfile(), connect=connect, keys={KEY: "key"}, refresh=False, jitter=jitter, grace=0.0
+        ) as router:
+            match case.shape:
+                case "steady":
+                    outcome = await _steady(world, seed, router)
+                case _:
+                    outcome = await _run(world, seed, router)
+        nursery.cancel_scope.cancel()
+    return outcome
+
+
+async def _run(world: World, seed: int, router: Router) -> Outcome:
+    """A map from start to end."""
+    rows = world.rows()
+    prompts = world.prompts()
+    run = router.map("bench", (next(prompts) for _ in range(rows)), max_tokens=world.case.max_tokens)
+    answered = 0
+    with trio.move_on_after(MOST_SECONDS):
+        answered = await _drain(run)
+    time = trio.current_time()
+    least = least_seconds(rows, world.supplies())
+    last = max(live.counts.last_latency for live in world.live.values()) + UPLINK_SECONDS
+    return Outcome(
+        case=world.case.name,
+        seed=seed,
+        time=time,
+        least=least,
+        over=(time - least - last) / least,
+        refused=world.refused(),
+        lost=rows - answered,
+    )
+
+
+async def _drain(run: MapRun) -> int:
+    answered = 0
+    async with run:
+        async for row in run:
+            answered += row.ok
+    return answered
+
+
+async def _steady(world: World, seed: int, router: Router) -> Outcome:
+    """Ten minutes of an endless map, after ten minutes in which it may learn."""
+    run = router.map("bench", world.prompts(), max_tokens=world.case.max_tokens)
+    failed = 0
+    with trio.move_on_at(LEARNING_SECONDS + SECONDS):
+        async with run:
+            async for row in run:
+                failed += not row.ok
+    (live,) = world.live.values()
+    admitted = sum(at >= LEARNING_SECONDS for at in live.counts.admitted_at)
+    supply = world.supplies()[0]
+    most = supply.rows(LEARNING_SECONDS + SECONDS) - supply.rows(LEARNING_SECONDS)
+    least = SECONDS * admitted / most
+    return Outcome(
+        case=world.case.name,
+        seed=seed,
+        time=SECONDS,
+        least=least,
+        over=SECONDS / least - 1.0,
+        refused=world.refused(LEARNING_SECONDS),
+        lost=failed,
+    )

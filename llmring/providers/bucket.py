@@ -1,0 +1,154 @@
+"""One limit in use: how much of it is there now, and when there will be enough. Pure; takes `now` (seconds).
+
+    Bucket   refills all the time: in every T seconds it admits at most capacity + rate * T
+    Window   what was taken comes back a period later: in every period it admits at most the limit
+
+(a request larger than the whole capacity is admitted when that is full, and counts against what comes after.)
+"""
+
+from collections import OrderedDict
+
+import msgspec
+
+from llmring.errors import Dimension
+from llmring.lockfile.providers import Counted
+from llmring.providers.drift import Drift
+
+MARGIN_SECONDS = 0.25
+"""The provider's clock starts when our first request reaches it, ours when it leaves; later requests may be faster on
+their way than the first. Without a margin that difference comes back as refusals at full rate. It is kept off the
+capacity once, so it costs this many seconds a run, not a share of the rate."""
+
+
+class Limit(msgspec.Struct, frozen=True, kw_only=True):
+    """So much of a dimension per `period` seconds. `counted` says what that means to the provider."""
+
+    dimension: Dimension
+    amount: float
+    period: float = 60.0
+    counted: Counted = "continuously"
+
+
+class Bucket:
+    """`level` is what is there now, `capacity` what it can hold."""
+
+    def __init__(self, limit: Limit, now: float) -> None:
+        self.corrected = 0.0
+        self.newest = -1
+        self.drift = Drift(now)
+        self._at = now
+        self.resize(limit)
+        self.level = self.capacity
+
+    @property
+    def rate(self) -> float:
+        """What comes in a second, for us."""
+        return self._refill - self.drift.shortfall
+
+    def resize(self, limit: Limit) -> None:
+        """Take a new limit. The level stays, for the caller to correct and to cut."""
+        self.limit = limit
+        self._refill = limit.amount / limit.period
+        self.capacity = max(limit.amount - self._refill * MARGIN_SECONDS, min(limit.amount, 1.0))
+
+    @property
+    def margin(self) -> float:
+        return self.limit.amount - self.capacity
+
+    def advance(self, now: float) -> None:
+        self.level = min(self.capacity, self.level + self.rate * max(0.0, now - self._at))
+        self._at = now
+
+    def take(self, number: int, amount: float, now: float) -> None:
+        """Take `amount` for the reservation of that number."""
+        self.advance(now)
+        self.level -= amount
+
+    def give_back(self, number: int, amount: float) -> None:
+        """A reservation took so much less in the end; more, where `amount` is below 0."""
+        self.level = min(self.capacity, self.level + amount)
+
+    def wait(self, amount: float) -> float:
+        """Seconds until `amount` is there. More than the capacity waits for a full bucket and then goes into debt."""
+        return max(0.0, self.needed(amount) - self.level) / self.rate
+
+    def needed(self, amount: float) -> float:
+        """The level at which `amount` may be taken."""
+        return min(amount + self.drift.cushion(self.capacity), self.capacity)
+
+    def correct(self, step: float) -> None:
+        """Move the level on the provider's word. Replies to requests sent before are read in the light of it."""
+        self.level += step
+        self.corrected += step
+
+
+class Window(Bucket):
+    """For a provider that counts what came in the last period, or by the period from the first request on.
+
+    What is taken comes back a period and a margin later. A correction comes back like something taken now.
+    """
+
+    def __init__(self, limit: Limit, now: float) -> None:
+        self._taken: OrderedDict[int, list[float]] = OrderedDict()
+        self._corrections = 0
+        super().__init__(limit, now)
+
+    @property
+    def rate(self) -> float:
+        """The mean."""
+        return self._refill
+
+    def resize(self, limit: Limit) -> None:
+        self.limit = limit
+        self._refill = limit.amount / limit.period
+        self.capacity = limit.amount
+
+    def advance(self, now: float) -> None:
+        self._at = now
+        while self._taken:
+            number, (back_at, amount) = next(iter(self._taken.items()))
+            if back_at > now:
+                return
+            del self._taken[number]
+            self.level = min(self.capacity, self.level + amount)
+
+    def take(self, number: int, amount: float, now: float) -> None:
+        super().take(number, amount, now)
+        self._taken[number] = [now + self.limit.period + MARGIN_SECONDS, amount]
+
+    def give_back(self, number: int, amount: float) -> None:
+        taken = self._taken.get(number)
+        if taken is not None:
+            taken[1] -= amount
+            super().give_back(number, amount)
+
+    def wait(self, amount: float) -> float:
+        lacking = self.needed(amount) - self.level
+        if lacking <= 0.0:
+            return 0.0
+        for back_at, part in self._taken.values():
+            lacking -= part
+            if lacking <= 0.0:
+                return back_at - self._at
+        return self.limit.period
+
+    def needed(self, amount: float) -> float:
+        """Without a cushion: what is kept free here is lost in every period, not once."""
+        return min(amount, self.capacity)
+
+    def correct(self, step: float) -> None:
+        super().correct(step)
+        if step < 0.0:
+            self._corrections -= 1
+            self._taken[self._corrections] = [self._at + self.limit.period + MARGIN_SECONDS, -step]
+            return
+        for taken in self._taken.values():
+            # The oldest have come back there already.
+            part = min(step, max(0.0, taken[1]))
+            taken[1] -= part
+            step -= part
+
+
+def bucket_for(limit: Limit, now: float) -> Bucket:
+    """A full one."""
+    return Bucket(limit, now) if limit.counted == "continuously" else Window(limit, now)
