@@ -141,6 +141,10 @@ async def test_a_runtime_directory_that_is_not_there_is_none(tmp_path: Path, mon
         assert (tmp_path / f"llmring-{os.geteuid()}" / own()).is_socket()
 
 
+def any_socket(directory: Path) -> bool:
+    return any(path.is_socket() for path in directory.rglob("*"))
+
+
 def foreign(tmp_path: Path) -> Path:
     """A directory of another user: the root's, or one that is given away."""
     if os.geteuid() != 0:
@@ -201,7 +205,7 @@ async def test_where_no_private_socket_can_be_the_router_goes_on_without(
     (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert warning.startswith(f"the status is not shown: {directory}: ")
     assert why in warning
-    assert not any(path.is_socket() for path in tmp_path.rglob("*"))
+    assert not any_socket(tmp_path)
 
 
 async def test_a_system_without_unix_sockets_is_one_warning(
