@@ -5,6 +5,7 @@ key.
 """
 
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,6 +20,9 @@ LOCKFILE_NAME = "llmring.lock"
 REGISTRY_URL_VARIABLE = "LLMRING_REGISTRY_URL"
 REGISTRY_URL = "https://llmring.github.io/registry"
 REFRESH_VARIABLE = "LLMRING_REGISTRY_REFRESH"
+STATUS_VARIABLE = "LLMRING_STATUS"
+_OFF = ("off", "0", "no", "false")
+_ON = ("on", "1", "yes", "true")
 BASE_URL_VARIABLES: Mapping[str, str] = {"ollama": "OLLAMA_BASE_URL"}
 """By provider, the variable that says where it is, where the lockfile does not."""
 
@@ -30,13 +34,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What the environment sets. None: not set, or blank.
 
     `cache_directory` is where registry lists are kept, None where there is no home; `refresh`: whether a router may
-    renew them over the network.
+    renew them over the network. `status`: whether a router shows its state to `llmring status`, or in which directory.
     """
 
     lockfile_path: Path | None = None
     profile: str | None = None
     cache_directory: Path | None = None
     refresh: bool = True
+    status: bool | Path | None = None
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -46,8 +51,16 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         lockfile_path=Path(path) if path else None,
         profile=profile or None,
         cache_directory=_cache_directory(environ),
-        refresh=environ.get(REFRESH_VARIABLE, "").strip().lower() not in ("off", "0", "no", "false"),
+        refresh=environ.get(REFRESH_VARIABLE, "").strip().lower() not in _OFF,
+        status=_status(environ.get(STATUS_VARIABLE, "").strip()),
     )
+
+
+def _status(value: str) -> bool | Path | None:
+    if not value:
+        return None
+    word = value.lower()
+    return word in _ON if word in _ON or word in _OFF else Path(value)
 
 
 def _cache_directory(environ: Mapping[str, str]) -> Path | None:
@@ -56,6 +69,37 @@ def _cache_directory(environ: Mapping[str, str]) -> Path | None:
     home = environ.get("HOME", "").strip()
     base = Path(cache) if cache and Path(cache).is_absolute() else Path(home) / ".cache" if home else None
     return base / "llmring" / "registry" if base is not None else None
+
+
+def status_directory(asked: Path | str | None = None, environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the sockets of `llmring status` are: `asked`, $XDG_RUNTIME_DIR/llmring, one in the temporary directory.
+
+    A runtime directory that is not there, or is another user's (as after `sudo -E`), is none. Raises ConfigError for a
+    relative path: whoever asks for the status is elsewhere.
+    """
+    if asked is not None:
+        path = Path(os.path.expanduser(asked))
+        if not path.is_absolute():
+            raise ConfigError(
+                f"status, or {STATUS_VARIABLE}, must be on, off or the absolute path of a directory, not {str(asked)!r}"
+            )
+        return path
+    runtime = environ.get("XDG_RUNTIME_DIR", "").strip()
+    if runtime and Path(runtime).is_absolute() and _is_own(runtime):
+        return Path(runtime) / "llmring"
+    return Path(tempfile.gettempdir()) / f"llmring-{user_id()}"
+
+
+def user_id() -> int:
+    """Whose files this process makes; 0 where files have no owners."""
+    return os.geteuid() if hasattr(os, "geteuid") else 0
+
+
+def _is_own(directory: str) -> bool:
+    try:
+        return os.stat(directory).st_uid == user_id()
+    except (OSError, ValueError):
+        return False
 
 
 def read_registry_url(argument: str | None = None, environ: Mapping[str, str] = os.environ) -> str:

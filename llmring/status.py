@@ -1,6 +1,7 @@
 """A router at one moment: what each of its models is waiting for, and how full every limit is. Values only."""
 
-from typing import Literal
+from datetime import datetime
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -53,3 +54,15 @@ class RouterStatus(msgspec.Struct, frozen=True, kw_only=True):
     routes: tuple[RouteStatus, ...]
     lockfile_error: str | None
     registry: dict[str, int]
+
+
+class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that shows its router. `program` is the name it was started by, `started_at` when its router was
+    opened, `version` that of llmring."""
+
+    pid: int
+    program: str
+    version: str
+    started_at: Annotated[datetime, msgspec.Meta(tz=True)]
+    lockfile: str
+    router: RouterStatus

@@ -16,6 +16,10 @@ settings.load_profile("llmring")
 os.environ["LLMRING_REGISTRY_REFRESH"] = "off"
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="llmring-tests-")
 
+# Nor do their routers show themselves among those of whoever runs the tests.
+os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="llmring-tests-")
+os.environ.pop("LLMRING_STATUS", None)
+
 # In the background of a shell SIGINT is ignored, and so it would be by the commands that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

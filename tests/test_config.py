@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from llmring.config import BUNDLED_LOCKFILE, Settings, find_lockfile, read_base_url, read_key, read_settings
+from llmring.config import (
+    BUNDLED_LOCKFILE,
+    Settings,
+    find_lockfile,
+    read_base_url,
+    read_key,
+    read_settings,
+    status_directory,
+)
 from llmring.errors import ConfigError, LockfileMissing
 from llmring.lockfile import read_lockfile
 from llmring.registry.store import read_bundled
@@ -18,6 +26,10 @@ from llmring.registry.store import read_bundled
         ({"LLMRING_LOCKFILE_PATH": "", "LLMRING_PROFILE": "  "}, Settings()),
         ({"LLMRING_LOCKFILE_PATH": "a/b.lock"}, Settings(lockfile_path=Path("a/b.lock"))),
         ({"LLMRING_PROFILE": " prod "}, Settings(profile="prod")),
+        ({"LLMRING_STATUS": " "}, Settings()),
+        ({"LLMRING_STATUS": " On "}, Settings(status=True)),
+        ({"LLMRING_STATUS": "off"}, Settings(status=False)),
+        ({"LLMRING_STATUS": "/run/app"}, Settings(status=Path("/run/app"))),
     ],
 )
 def test_a_blank_variable_is_not_set(environ: dict[str, str], settings: Settings) -> None:
@@ -91,6 +103,21 @@ def test_the_bundled_lockfile_binds_the_advisor_to_active_models_and_nothing_els
     facts = [read_bundled().get(ref) for ref in lockfile.binding("advisor").models]
     assert facts
     assert all(fact is not None and fact.is_active for fact in facts)
+
+
+def test_the_status_is_in_the_runtime_directory_or_in_one_of_this_user_among_the_temporary_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", "/somewhere")
+    temporary = Path(f"/somewhere/llmring-{os.geteuid()}")
+    runtime = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    assert status_directory(None, runtime) == tmp_path / "llmring"
+    assert status_directory("~/here", runtime) == tmp_path / "here"
+    for absent in ("", "relative", str(tmp_path / "gone"), "/nul\0"):
+        assert status_directory(None, {"XDG_RUNTIME_DIR": absent}) == temporary
+    with pytest.raises(ConfigError, match="not 'here'"):
+        status_directory("here", runtime)
 
 
 @pytest.mark.parametrize(

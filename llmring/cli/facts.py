@@ -10,6 +10,7 @@ from typing import Any
 import click
 import msgspec
 
+from llmring.cli.tables import printable
 from llmring.pricing import Prices
 from llmring.registry.catalog import CAPABILITIES, Json, ModelFacts, blended_usd
 
@@ -92,7 +93,7 @@ def facts_lines(facts: ModelFacts) -> Iterator[tuple[str, str]]:
         if day is not None:
             yield name, str(day)
     for field, value in facts.fields.items():
-        yield _printable(field).replace("_", " ").title(), _value(value)
+        yield printable(field).replace("_", " ").title(), _value(value)
     yield "Source", str(facts.source)
 
 
@@ -139,9 +140,5 @@ def _value(value: Json) -> str:
     if isinstance(value, bool):
         return _yes(value)
     if isinstance(value, str):
-        return _printable(value)
-    return f"{value:f}" if isinstance(value, Decimal) else _printable(_ENCODER.encode(value).decode())
-
-
-def _printable(text: str) -> str:
-    return text if text.isprintable() else ascii(text)
+        return printable(value)
+    return f"{value:f}" if isinstance(value, Decimal) else printable(_ENCODER.encode(value).decode())

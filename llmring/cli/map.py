@@ -16,10 +16,12 @@ from llmring.cli.rows import Rows, written
 from llmring.cli.running import check_is_ours, note, open_lockfile, run_trio
 from llmring.cli.stopping import Stop
 from llmring.cli.template import Template
+from llmring.config import read_settings
 from llmring.prompts import ChatOptions
 from llmring.router.batch import MapRun
 from llmring.router.opening import open_router
 from llmring.router.report import Report
+from llmring.router.status_directory import has_sockets
 
 FAILED_ROWS = 1
 
@@ -102,7 +104,7 @@ async def work(options: Options) -> Report:
     check_is_ours(lockfile, options.alias)
     template = Template(options.prompt) if options.prompt is not None else None
     with open_lines(options.source) as lines:
-        async with open_router(lockfile, profile=options.profile) as router:
+        async with open_router(lockfile, profile=options.profile, status=_shown()) as router:
             rows = Rows(lines, options.alias, _call_options(options), template)
             run = router.map(
                 options.alias,
@@ -118,6 +120,11 @@ async def work(options: Options) -> Report:
     if not options.quiet:
         note(report_text(run.report))
     return run.report
+
+
+def _shown() -> bool | None:
+    """To its user, who may want to know how far it is; unless LLMRING_STATUS says otherwise."""
+    return True if read_settings().status is None and has_sockets() else None
 
 
 async def _write_all(run: MapRun, rows: Rows, output: Output, total: int | None, *, quiet: bool) -> None:

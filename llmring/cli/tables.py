@@ -35,9 +35,16 @@ def show_table(
     return True
 
 
-def print_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def printable(text: str) -> str:
+    """Text of another's making, without what a terminal would obey."""
+    return text if text.isprintable() else ascii(text)
+
+
+def print_table(
+    title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[str] = ()
+) -> None:
     """`show_table`, or the same in plain columns."""
-    if show_table(title, heads, rows):
+    if show_table(title, heads, rows, numbers=numbers):
         return
     widths = [max(len(line[column]) for line in (heads, *rows)) for column in range(len(heads))]
     for line in (heads, *rows):

@@ -8,13 +8,22 @@ import math
 import random
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import trio
 
 from llmring.codecs.capabilities import Capabilities
-from llmring.config import Settings, find_lockfile, read_base_url, read_key, read_registry_url, read_settings
+from llmring.config import (
+    Settings,
+    find_lockfile,
+    read_base_url,
+    read_key,
+    read_registry_url,
+    read_settings,
+    status_directory,
+)
 from llmring.lockfile import Lockfile, ProviderSettings, read_lockfile
 from llmring.pricing import Prices
 from llmring.providers.endpoint import Endpoint, endpoint
@@ -33,6 +42,7 @@ from llmring.registry.store import read_bundled
 from llmring.router.calls import Calls
 from llmring.router.dispatcher import Dispatcher
 from llmring.router.router import Router
+from llmring.router.status_server import document, open_server
 
 TIMEOUT_SECONDS = 600.0
 GRACE_SECONDS = 10.0
@@ -49,6 +59,7 @@ async def open_router(
     keys: Mapping[str, str] | None = None,
     catalog: Catalog | None = None,
     refresh: bool | None = None,
+    status: bool | Path | str | None = None,
     jitter: Callable[[], float] = random.random,
 ) -> AsyncGenerator[Router]:
     """Open a router for the length of the `async with`. Reads files; nothing waits for the network.
@@ -62,6 +73,9 @@ async def open_router(
     Without a `catalog` the newest one of this machine is used, and renewed behind the calls' backs when it is a day
     old: see LLMRING_REGISTRY_URL. `refresh` false keeps off the network; by default LLMRING_REGISTRY_REFRESH says.
 
+    `status` true lets `llmring status` of the same user look at the router, through a socket in a private directory, or
+    in the directory that it names; by default LLMRING_STATUS says. A socket that cannot be made is a warning.
+
     Raises ConfigError. What the block raises comes out as it is, never in an ExceptionGroup.
     """
     settings = read_settings()
@@ -69,6 +83,7 @@ async def open_router(
         lockfile = read_lockfile(find_lockfile(lockfile, settings, Path.cwd()))
     connect = connect if connect is not None else HttpxConnect()
     lists = _lists(settings, refresh) if catalog is None else None
+    directory = _shown_in(settings, status)
     first = catalog if catalog is not None else read_bundled()
     calls, files = Calls(), Files()
     raised: BaseException | None = None
@@ -100,6 +115,7 @@ async def open_router(
                 nursery.start_soon(Refresher(lists, first, router.adopt).run)
             nursery.start_soon(dispatcher.watch)
             nursery.start_soon(_load_vocabularies)
+            _show(router, lockfile.path, directory, nursery)
             try:
                 yield router
             except Exception as error:  # noqa: BLE001 - carried past the nursery, which would wrap it in a group
@@ -121,6 +137,24 @@ def _lists(settings: Settings, refresh: bool | None) -> Lists:
     may_ask = settings.refresh if refresh is None else refresh
     fetch = fetch_from(read_registry_url()) if may_ask else None
     return Lists(read_bundled(), Cache(settings.cache_directory), fetch)
+
+
+def _shown_in(settings: Settings, status: bool | Path | str | None) -> Path | None:
+    """The directory in which a router is shown to `llmring status`; None where it is not. Raises ConfigError."""
+    asked = status if status is not None else settings.status
+    if asked is None or asked is False:
+        return None
+    return status_directory(asked if asked is not True else None)
+
+
+def _show(router: Router, lockfile: Path, directory: Path | None, nursery: trio.Nursery) -> None:
+    """Show a router, where it is to be shown and can be."""
+    if directory is None:
+        return
+    path, started_at = lockfile.absolute(), datetime.now(UTC)
+    server = open_server(directory, lambda: document(router.status(), path, started_at))
+    if server is not None:
+        nursery.start_soon(server.run)
 
 
 async def _load_vocabularies() -> None:

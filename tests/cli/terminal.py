@@ -51,7 +51,9 @@ def command(*arguments: str) -> list[str]:
 
 def environment(more: Mapping[str, str]) -> dict[str, str]:
     """No key and no setting of whoever runs the tests."""
-    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "SYSTEMROOT") if name in os.environ}
+    kept = {
+        name: os.environ[name] for name in ("PATH", "PYTHONPATH", "SYSTEMROOT", "XDG_RUNTIME_DIR") if name in os.environ
+    }
     kept["LLMRING_REGISTRY_REFRESH"] = "off"
     return {**kept, "PYTHONPATH": str(Path(__file__).parents[2]), **more}
 

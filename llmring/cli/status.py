@@ -1,0 +1,162 @@
+"""`llmring status`: what the routers of this user's running processes wait for."""
+
+import json
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import click
+import msgspec
+import trio
+
+from llmring.cli.progress import clock
+from llmring.cli.running import Failed, note, run_trio
+from llmring.cli.spelling import error_json
+from llmring.cli.status_reader import Seen, look
+from llmring.cli.tables import print_table, printable
+from llmring.errors import LLMRingError
+from llmring.status import LimitStatus, ProcessStatus, RouteStatus
+
+NUMBERS = ("in line", "in flight", "expected")
+HEADS = ("model", "ready", "breaker", "limits", *NUMBERS)
+_PERIODS = {60.0: "a minute", 3600.0: "an hour", 86400.0: "a day"}
+
+
+@click.command(
+    epilog="""\b
+    A process shows its router where it was opened with open_router(status=True), or runs with
+    LLMRING_STATUS=on; `llmring map` always does, unless LLMRING_STATUS=off. Keys and prompts are
+    never shown. In brackets behind the requests in flight: the connections in use at the provider.
+    `expected` is how long an answer is expected to take.
+    """
+)
+@click.option("--pid", type=click.IntRange(min=1), help="Show this process only.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON. With --watch: one object a line.")
+@click.option(
+    "--watch", metavar="SECONDS", type=click.FloatRange(min=0.1), help="Show it again and again, until Ctrl-C."
+)
+def command(pid: int | None, *, as_json: bool, watch: float | None) -> None:
+    """Show what the models of running processes are waiting for, and how full every limit is.
+
+    Only processes of the same user on the same machine are seen, and only those that allow it.
+    """
+    try:
+        if watch is None:
+            run_trio(lambda: show_once(pid, as_json=as_json))
+        else:
+            run_trio(lambda: keep_showing(pid, watch, as_json=as_json))
+    except Failed as failed:
+        if as_json:
+            click.echo(json.dumps({"error": error_json(failed.error)}))
+        raise
+    except KeyboardInterrupt:
+        # How watching ends.
+        if watch is None:
+            raise
+
+
+async def show_once(pid: int | None, *, as_json: bool) -> None:
+    """Raises LLMRingError where there is nothing to show."""
+    seen = await look(pid)
+    if not seen.processes:
+        raise LLMRingError(none_text(seen, pid))
+    show(seen, as_json=as_json)
+
+
+async def keep_showing(pid: int | None, seconds: float, *, as_json: bool) -> None:
+    """Until cancelled. Processes may come and go."""
+    while True:
+        seen = await look(pid)
+        if as_json:
+            click.echo(spelled(seen, indent=None))
+        else:
+            click.clear()
+            if seen.processes:
+                show(seen, as_json=False)
+            else:
+                click.echo(none_text(seen, pid))
+        await trio.sleep(seconds)
+
+
+def none_text(seen: Seen, pid: int | None) -> str:
+    """Why there is nothing to show, and how there could be."""
+    if seen.problems:
+        return "; ".join(map(printable, seen.problems))
+    who = "no running process shows its router" if pid is None else f"there is no process {pid} that shows its router"
+    return f"{who}: open it with open_router(status=True), or start the process with LLMRING_STATUS=on"
+
+
+def show(seen: Seen, *, as_json: bool) -> None:
+    for problem in seen.problems:
+        note(printable(problem))
+    if as_json:
+        click.echo(spelled(seen, indent=2))
+        return
+    for number, process in enumerate(seen.processes):
+        click.echo("\n" * (number > 0) + head(process, datetime.now(UTC)))
+        for remark in remarks(process):
+            click.echo(f"⚠️  {remark}")
+        if process.router.routes:
+            print_table("", HEADS, rows(process.router.routes), numbers=NUMBERS)
+
+
+def spelled(seen: Seen, *, indent: int | None) -> str:
+    """JSON in ASCII: what a terminal would obey is escaped."""
+    told = {"processes": msgspec.to_builtins(seen.processes), "problems": seen.problems}
+    return json.dumps(told, indent=indent).replace("\x7f", "\\u007f")
+
+
+def head(process: ProcessStatus, now: datetime) -> str:
+    seconds = max(0.0, (now - process.started_at).total_seconds())
+    return (
+        f"{printable(process.program) or 'python'} (process {process.pid}), for {clock(seconds)}, "
+        f"{printable(process.lockfile)}, llmring {printable(process.version)}"
+    )
+
+
+def remarks(process: ProcessStatus) -> list[str]:
+    """What its owner should know beside its models."""
+    error = process.router.lockfile_error
+    found = [f"the edited lockfile is not used: {printable(error)}"] if error is not None else []
+    return found if process.router.routes else [*found, "it has not asked for a model yet"]
+
+
+def rows(routes: Sequence[RouteStatus]) -> list[tuple[str, ...]]:
+    """For each model a row, and one more for each further limit."""
+    found: list[tuple[str, ...]] = []
+    for route in routes:
+        first, *others = [text for limit in route.limits if (text := limit_text(limit))] or ["-"]
+        found.append(
+            (
+                printable(str(route.model)),
+                ready_text(route),
+                route.breaker,
+                first,
+                f"{route.in_line:,}",
+                f"{route.in_flight:,} ({route.connections:,}/{route.most_connections:,})",
+                f"{route.seconds:.1f} s" if route.seconds is not None else "-",
+            )
+        )
+        found += [("", "", "", other, "", "", "") for other in others]
+    return found
+
+
+def ready_text(route: RouteStatus) -> str:
+    """`ready`, `busy 12.0 s: requests limit`, `shut: model gone`."""
+    if route.readiness == "ready":
+        return "ready"
+    wait = f" {route.wait_seconds:.1f} s" if route.wait_seconds else ""
+    return f"{route.readiness}{wait}: {printable(route.why)}"
+
+
+def limit_text(limit: LimitStatus) -> str:
+    """`requests 12/60 a minute, shared, held 20.0 s`; nothing for a hold that is over."""
+    level = ""
+    if limit.level is not None and limit.amount is not None and limit.period_seconds is not None:
+        period = _PERIODS.get(limit.period_seconds, f"in {limit.period_seconds:g} s")
+        # Down: a request that is not there whole is not there.
+        level = f" {math.floor(limit.level):,}/{limit.amount:,.0f} {period}"
+    held = f"held {limit.held_seconds:.1f} s" if limit.held_seconds > 0.0 else ""
+    if not level and not held:
+        return ""
+    return ", ".join(part for part in (f"{limit.dimension}{level}", "shared" if limit.shared else "", held) if part)
