@@ -6,6 +6,7 @@ formats' own.
 """
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -14,6 +15,8 @@ from llmring.sim.desk import Request
 from llmring.sim.faults import REFUSALS
 from llmring.sim.outcome import failed, forced, said, struck
 from llmring.sim.wire import Ask, Problem, Rejected
+
+_T = TypeVar("_T")
 
 _UNREAD_MODEL = "-"
 
@@ -39,7 +42,7 @@ def work(batch: Batch, request: Request) -> None:
             _note(batch, request, outcome, model)
 
 
-def out_of_order(outcomes: Sequence[Outcome]) -> list[Outcome]:
+def out_of_order(outcomes: Sequence[_T]) -> list[_T]:
     """Never as they were handed in, where there are two: every second one first."""
     return [*outcomes[1::2], *outcomes[0::2]]
 
