@@ -164,7 +164,7 @@ async def test_a_wrong_row_is_the_error_that_it_is_online(caller: Caller, kind: 
 
 @every_kind
 async def test_a_cancelled_batch_is_over_soon(caller: Caller, kind: str) -> None:
-    async with open_desk(caller, kind, "batching") as desk:
+    async with open_desk(caller, kind, "cancelling") as desk:
         made = await desk.submit(Batch(rows=(desk.row("a", "hello"), desk.row("b", "hello")), tag="run-1"))
         await desk.send(desk.batches.cancel(made.id))
         over = await desk.wait(made)

@@ -72,7 +72,7 @@ def test_a_batch_of_gemini_in_which_nothing_was_tried_has_expired(caller: Caller
 
 
 def test_a_cancelled_batch_stops_and_keeps_what_was_answered(caller: Caller, form: str) -> None:
-    batching = Batching(caller, form, "batching")
+    batching = Batching(caller, form, "cancelling")
     made = batching.create(_rows(batching, 4)).json()
     assert batching.cancel(made).status_code == 200
     assert batching.status(batching.get(made)) in ("cancelling", "canceling", "RUNNING", "cancelled", "CANCELLED")
@@ -94,7 +94,7 @@ def test_a_batch_takes_its_time(caller: Caller, form: str) -> None:
     first, last = ("in_progress", "ended") if form == "anthropic" else ("validating", "completed")
     if form.startswith("google"):
         first, last = "PENDING", "SUCCEEDED"
-    assert (seen[0], seen[-1]) == (first, last) and len(seen) > 10
+    assert (seen[0], seen[-1]) == (first, last) and len(seen) > 2
 
 
 def test_online_limits_do_not_hold_for_rows_which_are_counted_apart(caller: Caller, form: str) -> None:

@@ -123,7 +123,7 @@ def test_a_batch_is_made_polled_listed_read_and_deleted(client: Any) -> None:
 
 
 def test_a_batch_is_cancelled(simulator: Simulator, client: Any) -> None:
-    slow = client.with_options(base_url=simulator.anthropic_url("batching"))
+    slow = client.with_options(base_url=simulator.anthropic_url("cancelling"))
     params = {"model": "claude-sim", "max_tokens": 100, "messages": [_HELLO]}
     made = slow.messages.batches.create(requests=[{"custom_id": "row", "params": params}])
     with pytest.raises(anthropic.AnthropicError, match="No `results_url`"):

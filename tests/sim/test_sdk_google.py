@@ -153,7 +153,7 @@ def test_a_batch_of_a_file_has_its_results_in_a_file(client: Any) -> None:
 
 
 def test_a_batch_is_cancelled(simulator: Simulator) -> None:
-    options = types.HttpOptions(base_url=simulator.google_url("batching"), timeout=20_000)
+    options = types.HttpOptions(base_url=simulator.google_url("cancelling"), timeout=20_000)
     with genai.Client(api_key="key-of-cancelling", http_options=options) as slow:
         made = slow.batches.create(model="gemini-3-sim", src=[_row("a")], config={"display_name": "run-1"})
         slow.batches.cancel(name=made.name)

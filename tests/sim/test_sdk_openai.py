@@ -184,7 +184,7 @@ def test_a_batch_is_made_polled_listed_and_read(client: Any, endpoint: str) -> N
 
 
 def test_a_batch_is_cancelled(simulator: Simulator, client: Any) -> None:
-    slow = client.with_options(base_url=simulator.openai_url("batching"))
+    slow = client.with_options(base_url=simulator.openai_url("cancelling"))
     body = {"model": "gpt-sim", "input": "hello there"}
     row = {"custom_id": "row", "method": "POST", "url": "/v1/responses", "body": body}
     file = slow.files.create(file=("rows.jsonl", msgspec.json.encode(row)), purpose="batch")
