@@ -4,11 +4,14 @@ from collections.abc import Mapping
 
 import msgspec
 
+from llmring.codecs.anthropic.batches import AnthropicBatches
 from llmring.codecs.anthropic.codec import AnthropicCodec
 from llmring.codecs.anthropic.files import AnthropicFiles
 from llmring.codecs.anthropic.models import AnthropicModels
+from llmring.codecs.batch import BatchCodec
 from llmring.codecs.capabilities import Capabilities, SchemaSupport
 from llmring.codecs.codec import Codec, EmbeddingsCodec, FilesCodec, ModelsCodec
+from llmring.codecs.google.batches import GoogleBatches
 from llmring.codecs.google.codec import GoogleCodec
 from llmring.codecs.google.embeddings import GoogleEmbeddings
 from llmring.codecs.google.files import GoogleFiles
@@ -17,6 +20,7 @@ from llmring.codecs.ollama.codec import OllamaCodec
 from llmring.codecs.ollama.embeddings import OllamaEmbeddings
 from llmring.codecs.ollama.models import OllamaModels
 from llmring.codecs.openai import dialect as openai_dialect
+from llmring.codecs.openai.batches import OpenAIBatches
 from llmring.codecs.openai.chat import OpenAICodec
 from llmring.codecs.openai.dialect import Dialect
 from llmring.codecs.openai.embeddings import OpenAIEmbeddings
@@ -38,6 +42,7 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
     embeddings: EmbeddingsCodec | None = None
     models: ModelsCodec | None = None
     files: FilesCodec | None = None
+    batches: BatchCodec | None = None
     schema: SchemaSupport = "native"
     json_mode: bool = True
     object_roots: bool = False
@@ -78,12 +83,25 @@ WIRES: Mapping[Kind, Wire] = {
         embeddings=OpenAIEmbeddings(),
         models=OpenAIModels(),
         files=OpenAIFiles(),
+        batches=OpenAIBatches(),
         object_roots=True,
     ),
     "openai-responses": Wire(chat=ResponsesCodec(), embeddings=_EMBEDDINGS, models=OpenAIModels(), object_roots=True),
     "openai-compatible": _compatible(openai_dialect.COMPATIBLE),
-    "anthropic": Wire(chat=AnthropicCodec(), models=AnthropicModels(), files=AnthropicFiles(), json_mode=False),
-    "google": Wire(chat=GoogleCodec(), embeddings=GoogleEmbeddings(), models=GoogleModels(), files=GoogleFiles()),
+    "anthropic": Wire(
+        chat=AnthropicCodec(),
+        models=AnthropicModels(),
+        files=AnthropicFiles(),
+        batches=AnthropicBatches(),
+        json_mode=False,
+    ),
+    "google": Wire(
+        chat=GoogleCodec(),
+        embeddings=GoogleEmbeddings(),
+        models=GoogleModels(),
+        files=GoogleFiles(),
+        batches=GoogleBatches(),
+    ),
     "ollama": Wire(chat=OllamaCodec(), embeddings=OllamaEmbeddings(), models=OllamaModels()),
     "azure": _compatible(openai_dialect.AZURE, OpenAIEmbeddings()),
     "groq": _compatible(openai_dialect.GROQ),

@@ -25,7 +25,7 @@ def models(request: Request) -> Reply:
         if not request.provider.has_model(name):
             raise Rejected(Problem(kind="unknown_model", model=name))
         return told(_model(name))
-    return _paged(request, [_model(one) for one in names])
+    return paged(request, [_model(one) for one in names])
 
 
 def _model(name: str) -> dict[str, object]:
@@ -39,7 +39,7 @@ def _model(name: str) -> dict[str, object]:
         "max_tokens": 64_000,
         "lifecycle": "active",
         "capabilities": {
-            "batch": no,
+            "batch": yes,
             "citations": no,
             "effort": {"supported": True, "low": yes, "medium": yes, "high": yes, "xhigh": yes, "max": yes},
             "image_input": yes,
@@ -50,7 +50,8 @@ def _model(name: str) -> dict[str, object]:
     }
 
 
-def _paged(request: Request, entries: list[dict[str, object]]) -> Reply:
+def paged(request: Request, entries: list[dict[str, object]]) -> Reply:
+    """The entries that are asked for, known by their `id`."""
     asked = request.query.get("limit", str(_ON_A_PAGE))
     if not asked.isdigit() or not 1 <= int(asked) <= _MOST_ON_A_PAGE:
         detail = f"limit: Input should be between 1 and {_MOST_ON_A_PAGE}"
@@ -75,7 +76,7 @@ def files(request: Request) -> Reply:
     if request.path == "files":
         if request.method == "POST":
             return told(_file(_uploaded(request)))
-        return _paged(request, [_file(one) for one in memory.files.all_of(request.key, request.now)])
+        return paged(request, [_file(one) for one in memory.files.all_of(request.key, request.now)])
     name, _, part = request.path.removeprefix("files/").partition("/")
     found = memory.files.get(name, request.key, request.now)
     if found is None:

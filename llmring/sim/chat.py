@@ -11,12 +11,12 @@ import msgspec
 
 from llmring.sim.delivery import Delivery
 from llmring.sim.exchange import BodyTooLarge, ClientGone, Exchange
-from llmring.sim.faults import REFUSALS, Fault, named_fault, refused_parameter
+from llmring.sim.faults import REFUSALS, Fault
 from llmring.sim.limits import Refused
+from llmring.sim.outcome import forced, said, struck
 from llmring.sim.provider import Provider
-from llmring.sim.reply import answer
 from llmring.sim.stats import Cell, Stats
-from llmring.sim.wire import Answer, Ask, Dialect, Headers, Operation, Problem, Rejected
+from llmring.sim.wire import Ask, Dialect, Headers, Operation, Problem, Rejected
 
 _UNREAD_MODEL = "-"
 
@@ -67,20 +67,16 @@ def _read(exchange: Exchange, place: Place, key: str, body: bytes) -> Ask | Prob
 
 async def _answer(exchange: Exchange, place: Place, cell: Cell, key: str, ask: Ask, body: bytes) -> None:
     provider, dialect = place.provider, place.dialect
-    named = named_fault(ask.model)
-    if named == "unknown" or not provider.has_model(ask.model):
-        await _refuse(exchange, dialect, cell, Problem(kind="unknown_model", model=ask.model), dialect.identify())
+    fault = struck(provider, ask, body, asyncio.get_running_loop().time())
+    if isinstance(fault, Problem):
+        await _refuse(exchange, dialect, cell, fault, dialect.identify())
         return
-    if named is None:
-        fault = provider.faults.choose(ask.model, asyncio.get_running_loop().time(), body)
-    else:
-        fault = None if named.parameters and refused_parameter(named, body) is None else named
     if fault is not None:
         cell.count_fault(fault.kind)
         if fault.kind != "drip":
             await exchange.pause(fault.seconds or 0.0)
         if fault.kind in REFUSALS:
-            await _refuse(exchange, dialect, cell, _forced(fault, ask, body), dialect.identify())
+            await _refuse(exchange, dialect, cell, forced(fault, ask, body), dialect.identify())
             return
     found = provider.memory.resolve(ask, key, asyncio.get_running_loop().time())
     if isinstance(found, Problem):
@@ -107,7 +103,7 @@ async def _admit(exchange: Exchange, place: Place, cell: Cell, key: str, ask: As
         dialect=dialect,
         operation=place.operation,
         ask=ask,
-        answer=_said(provider, key, ask),
+        answer=said(provider, key, ask, asyncio.get_running_loop().time()),
         headers=headers,
         seconds_per_token=provider.config.seconds_per_token,
     )
@@ -124,33 +120,12 @@ async def _admit(exchange: Exchange, place: Place, cell: Cell, key: str, ask: As
         provider.memory.keep_reply(ask, key, delivery.answer, place.operation.whole(ask, delivery.answer))
 
 
-def _said(provider: Provider, key: str, ask: Ask) -> Answer:
-    said = answer(ask, provider.config.reply_tokens, provider.config.thinking_tokens)
-    cache = provider.memory.use_cache(ask, key, asyncio.get_running_loop().time())
-    return msgspec.structs.replace(said, cache=cache)
-
-
 async def _refuse(exchange: Exchange, dialect: Dialect, cell: Cell, problem: Problem, headers: Headers) -> None:
     failure = dialect.failure(problem)
     cell.count_status(failure.status)
     await exchange.answer(
         failure.status, [(b"content-type", b"application/json"), *headers, *failure.headers], failure.body
     )
-
-
-def _forced(fault: Fault, ask: Ask, body: bytes) -> Problem:
-    match fault.kind:
-        case "insufficient_quota":
-            return Problem(kind="insufficient_quota", model=ask.model)
-        case "context":
-            return Problem(kind="context", model=ask.model, requested_tokens=ask.input_tokens)
-        case "unsupported_parameter":
-            parameter = refused_parameter(fault, body) or fault.parameters[0]
-            return Problem(kind="unsupported_parameter", model=ask.model, parameter=parameter)
-        case _:
-            wait = 1.0 if fault.retry_after is None else fault.retry_after
-            refused = Refused(dimension="requests", limit=1, used=1, requested=1, wait_seconds=wait)
-            return Problem(kind="rate_limited", model=ask.model, refused=refused, retry_after=wait)
 
 
 def _over_limit(refused: Refused, ask: Ask) -> Problem:

@@ -37,6 +37,10 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     reply_tokens: Annotated[int, msgspec.Meta(ge=1)] = 16
     #: The thought before a reply, where a request asks for reasoning; it counts toward max_tokens.
     thinking_tokens: Annotated[int, msgspec.Meta(ge=1)] = 12
+    #: From handing in a batch until it has ended; its rows are answered evenly in between.
+    batch_seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    #: Of a batch's rows, how many are never tried; spread evenly.
+    batch_expired_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     #: Models that exist, also in the lists of models; empty: every name does, and the lists show samples.
     models: tuple[str, ...] = ()
     #: Whether replies carry rate-limit headers. Refusals carry retry-after in any case.

@@ -10,6 +10,7 @@ import msgspec
 
 from llmring.sim.exchange import Exchange
 from llmring.sim.faults import Fault
+from llmring.sim.outcome import failed
 from llmring.sim.wire import Answer, Ask, Dialect, Headers, Operation, Problem, Script, StreamedOperation
 
 _DRIP_SECONDS = 1.0
@@ -56,12 +57,12 @@ class Delivery(msgspec.Struct, kw_only=True):
             case "html_502":
                 return 502
             case _:
-                problem = _problem(fault)
+                problem = failed(fault)
                 return 200 if problem is None else self.dialect.failure(problem).status
 
     async def _instead(self, fault: Fault) -> bool:
         """Faults that leave nothing of the reply; False for the others."""
-        problem = _problem(fault)
+        problem = failed(fault)
         if problem is not None:
             failure = self.dialect.failure(problem)
             await self.exchange.answer(failure.status, [_JSON, *self.headers, *failure.headers], failure.body)
@@ -168,20 +169,3 @@ def _breaks_after(fault: Fault | None) -> int | None:
 
 def _pause(fault: Fault) -> float:
     return _DRIP_SECONDS if fault.seconds is None else fault.seconds
-
-
-def _problem(fault: Fault | None) -> Problem | None:
-    """The error a status fault answers with; None for the other kinds."""
-    match fault.kind if fault is not None else None:
-        case "status" | "status_500":
-            return Problem(kind="server_error", status=fault.status if fault else None, retry_after=_retry_after(fault))
-        case "status_503":
-            return Problem(kind="overloaded", status=503, retry_after=_retry_after(fault))
-        case "status_529" | "overloaded":
-            return Problem(kind="overloaded", status=529, retry_after=_retry_after(fault))
-        case _:
-            return None
-
-
-def _retry_after(fault: Fault | None) -> float | None:
-    return None if fault is None else fault.retry_after

@@ -1,4 +1,4 @@
-"""What a provider serves besides answers of a model: lists of models, files, stored replies, caches, counts.
+"""What a provider serves besides answers of a model: lists of models, files, batches, stored replies, caches, counts.
 
 A desk is a function from a request to a reply; it may change the provider's memory and nothing else, and never
 waits. Requests here need a key and are counted, under a name in brackets; limits and faults are for models only.
@@ -27,6 +27,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     key: str
     provider: Provider
+    stats: Stats
     #: On the clock of the server's loop.
     now: float
     #: Where the client reached this provider, without the version.
@@ -65,14 +66,16 @@ async def serve_desk(
     key = dialect.key(exchange.headers)
     cell = stats.begin(provider.name, key, f"({path.partition('/')[0]})", asyncio.get_running_loop().time())
     try:
-        reply = await _reply(exchange, provider, dialect, desk, path, key)
+        reply = await _reply(exchange, provider, dialect, desk, path, key, stats)
         cell.count_status(reply.status)
         await exchange.answer(reply.status, [*reply.headers, *dialect.identify()], reply.body)
     finally:
         cell.in_flight -= 1
 
 
-async def _reply(exchange: Exchange, provider: Provider, dialect: Dialect, desk: Desk, path: str, key: str) -> Reply:
+async def _reply(
+    exchange: Exchange, provider: Provider, dialect: Dialect, desk: Desk, path: str, key: str, stats: Stats
+) -> Reply:
     try:
         body = await exchange.body()
     except BodyTooLarge:
@@ -90,6 +93,7 @@ async def _reply(exchange: Exchange, provider: Provider, dialect: Dialect, desk:
         body=body,
         key=key,
         provider=provider,
+        stats=stats,
         now=asyncio.get_running_loop().time(),
         url=_url(exchange, provider),
     )

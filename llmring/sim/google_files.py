@@ -1,4 +1,4 @@
-"""Gemini's files: the resumable upload, and what is told about a file."""
+"""Gemini's files: the resumable upload, what is told about a file, and the download of those that a batch wrote."""
 
 import base64
 import hashlib
@@ -12,6 +12,9 @@ from llmring.sim.google_request import decoded
 from llmring.sim.google_rules import refused
 from llmring.sim.memory import File, Upload, new_id
 from llmring.sim.wire import Problem, Rejected
+
+GENERATED = "generated"
+"""The purpose of a file that was not uploaded."""
 
 _KEPT = timedelta(hours=48)
 _MOST_BYTES = 32 * 2**20
@@ -100,13 +103,30 @@ def files(request: Request) -> Reply:
         names, more = page(list(kept), request.query.get("pageToken", ""), page_size(request))
         listed: dict[str, object] = {"files": [_told(request, kept[name]) for name in names]} if names else {}
         return told({**listed, "nextPageToken": names[-1]} if more else listed)
-    found = memory.files.get(request.path, request.key, request.now)
-    if found is None:
-        raise Rejected(Problem(kind="unknown_file", detail=request.path.removeprefix("files/")))
+    if request.path.endswith(":download"):
+        return download(request)
+    found = _found(request, request.path)
     if request.method == "DELETE":
         memory.files.take(request.path)
         return told({})
     return told(_told(request, found))
+
+
+def download(request: Request) -> Reply:
+    """GET files/{id}:download, for what a client did not upload itself."""
+    if request.method != "GET":
+        raise absent(request)
+    found = _found(request, f"files/{request.path.rpartition('files/')[2].removesuffix(':download')}")
+    if found.purpose != GENERATED:
+        raise refused("Only generated files can be downloaded.")
+    return Reply(body=found.data, headers=[(b"content-type", found.media_type.encode())])
+
+
+def _found(request: Request, name: str) -> File:
+    found = request.provider.memory.files.get(name, request.key, request.now)
+    if found is None:
+        raise Rejected(Problem(kind="unknown_file", detail=name.removeprefix("files/")))
+    return found
 
 
 def _told(request: Request, file: File) -> dict[str, object]:
@@ -123,7 +143,7 @@ def _told(request: Request, file: File) -> dict[str, object]:
         "sha256Hash": base64.b64encode(digest).decode(),
         "uri": f"{request.url}/v1beta/{file.id}",
         "state": "ACTIVE",
-        "source": "UPLOADED",
+        "source": "GENERATED" if file.purpose == GENERATED else "UPLOADED",
     }
 
 

@@ -1,31 +1,20 @@
 """What one simulated provider remembers between requests, besides limits and faults: cached prefixes, uploaded
-files, explicit caches and stored replies. All of it bounded: the oldest go first.
+files, explicit caches, batches and stored replies. All of it bounded: the oldest go first.
 """
 
 import secrets
-from collections import OrderedDict
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Literal, get_args
 
 import msgspec
 
+from llmring.sim.batch_state import Batch
 from llmring.sim.prefixes import PrefixCache
+from llmring.sim.shelf import Shelf, Stored
 from llmring.sim.wire import Answer, Ask, CacheUse, Problem
 
-_Kept = TypeVar("_Kept", bound="Stored")
-
-_MOST_BYTES = 64 * 2**20
-_MOST_ENTRIES = 1000
-
-
-class Stored(msgspec.Struct, frozen=True, kw_only=True):
-    """Something kept under an id, for the key that made it."""
-
-    id: str
-    key: str
-    data: bytes
-    #: On the clock of the server's loop; None: until it is forgotten for room.
-    expires_at: float | None = None
+BatchForm = Literal["openai", "anthropic", "google"]
 
 
 class File(Stored, frozen=True, kw_only=True):
@@ -60,43 +49,6 @@ class Reply(Stored, frozen=True, kw_only=True):
     tokens: int
 
 
-class Shelf(Generic[_Kept]):
-    """Things by id, the newest last. Holds at most _MOST_ENTRIES, and _MOST_BYTES of data."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._bytes = 0
-
-    def add(self, one: _Kept) -> None:
-        self.take(one.id)
-        self._kept[one.id] = one
-        self._bytes += len(one.data)
-        while len(self._kept) > _MOST_ENTRIES or (self._bytes > _MOST_BYTES and len(self._kept) > 1):
-            self.take(next(iter(self._kept)))
-
-    def get(self, name: str, key: str, now: float) -> _Kept | None:
-        """What this key may see: its own, and not expired."""
-        found = self._kept.get(name)
-        if found is None or found.key != key:
-            return None
-        if found.expires_at is not None and found.expires_at <= now:
-            self.take(name)
-            return None
-        return found
-
-    def take(self, name: str) -> _Kept | None:
-        """Out of the shelf, or None when it is not there."""
-        found = self._kept.pop(name, None)
-        if found is not None:
-            self._bytes -= len(found.data)
-        return found
-
-    def all_of(self, key: str, now: float) -> list[_Kept]:
-        """Newest first."""
-        seen = [self.get(name, key, now) for name in reversed(list(self._kept))]
-        return [one for one in seen if one is not None]
-
-
 class Memory:
     """Owned by the server's event loop; changed between two awaits only."""
 
@@ -105,6 +57,8 @@ class Memory:
         self.uploads: Shelf[Upload] = Shelf()
         self.cached_contents: Shelf[CachedContent] = Shelf()
         self.replies: Shelf[Reply] = Shelf()
+        #: By the format that they came in.
+        self.batches: Mapping[BatchForm, Shelf[Batch]] = {form: Shelf() for form in get_args(BatchForm)}
         self._prefixes = PrefixCache()
 
     def resolve(self, ask: Ask, key: str, now: float) -> Ask | Problem:

@@ -23,6 +23,10 @@ class Cell(msgspec.Struct, kw_only=True):
     input_tokens: int = 0
     #: Really sent; a stream that was cut counts what left.
     output_tokens: int = 0
+    #: Rows of batches, by what became of them, counted when that is known; they are in no other counter but these.
+    batch_rows: dict[str, int] = {}
+    batch_input_tokens: int = 0
+    batch_output_tokens: int = 0
     in_flight: int = 0
     max_in_flight: int = 0
     #: The client left before its reply was complete.
@@ -43,6 +47,11 @@ class Cell(msgspec.Struct, kw_only=True):
     def count_refused(self, dimension: str) -> None:
         _count(self.refused, dimension)
 
+    def count_row(self, fate: str, input_tokens: int, output_tokens: int) -> None:
+        _count(self.batch_rows, fate)
+        self.batch_input_tokens += input_tokens
+        self.batch_output_tokens += output_tokens
+
     def count_fault(self, kind: str) -> None:
         _count(self.faults, kind)
 
@@ -60,11 +69,16 @@ class Stats:
 
     def begin(self, provider: str, key: str, model: str, now: float) -> Cell:
         """Count one request in; the caller takes it out of `in_flight` at its end."""
-        cell = self._cells.get((provider, key, model))
-        if cell is None:
-            cell = self._cells[provider, key, model] = Cell()
+        cell = self.cell(provider, key, model)
         cell.begin(now - self._started_at)
         return cell
+
+    def cell(self, provider: str, key: str, model: str) -> Cell:
+        """The counters of this key and model; new ones when there are none."""
+        found = self._cells.get((provider, key, model))
+        if found is None:
+            found = self._cells[provider, key, model] = Cell()
+        return found
 
     def reset(self) -> None:
         self._cells.clear()

@@ -37,6 +37,10 @@ CONFIG = SimConfig(
         "listed": ProviderConfig(models=("one", "two", "three")),
         "charged": ProviderConfig(requests_per_minute=2),
         "counted": ProviderConfig(),
+        "batching": ProviderConfig(batch_seconds=0.5),
+        "cancelling": ProviderConfig(batch_seconds=4.0),
+        "expiring": ProviderConfig(batch_expired_share=0.25),
+        "late": ProviderConfig(batch_expired_share=1.0),
     }
 )
 

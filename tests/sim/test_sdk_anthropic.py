@@ -99,3 +99,45 @@ def test_models_files_and_counts(client: Any) -> None:
     file = client.beta.files.upload(file=("a.txt", b"abc", "text/plain"))
     assert client.beta.files.retrieve_metadata(file.id).size_bytes == 3
     assert client.beta.files.delete(file.id).type == "file_deleted"
+
+
+def test_a_batch_is_made_polled_listed_read_and_deleted(client: Any) -> None:
+    params = {"model": "claude-sim", "max_tokens": 100, "messages": [_HELLO]}
+    wrong = {**params, "messages": []}
+    rows = [{"custom_id": f"row-{at}", "params": params} for at in range(3)]
+    made = client.messages.batches.create(requests=[*rows, {"custom_id": "wrong", "params": wrong}])
+    assert (made.processing_status, made.request_counts.processing, made.results_url) == ("in_progress", 4, None)
+    ended = client.messages.batches.retrieve(made.id)
+    assert ended.processing_status == "ended" and ended.ended_at is not None
+    assert (ended.request_counts.succeeded, ended.request_counts.errored) == (3, 1)
+    results = {one.custom_id: one.result for one in client.messages.batches.results(made.id)}
+    online = client.messages.create(**params)
+    message = results["row-2"].message
+    assert message.content == online.content and message.usage.output_tokens == online.usage.output_tokens
+    assert message.usage.service_tier == "batch"
+    assert results["wrong"].error.error.type == "invalid_request_error"
+    assert [one.id for one in client.messages.batches.list(limit=1)] == [made.id]
+    assert client.messages.batches.delete(made.id).type == "message_batch_deleted"
+    with pytest.raises(anthropic.NotFoundError):
+        client.messages.batches.retrieve(made.id)
+
+
+def test_a_batch_is_cancelled(simulator: Simulator, client: Any) -> None:
+    slow = client.with_options(base_url=simulator.anthropic_url("cancelling"))
+    params = {"model": "claude-sim", "max_tokens": 100, "messages": [_HELLO]}
+    made = slow.messages.batches.create(requests=[{"custom_id": "row", "params": params}])
+    with pytest.raises(anthropic.AnthropicError, match="No `results_url`"):
+        slow.messages.batches.results(made.id)
+    cancelled = slow.messages.batches.cancel(made.id)
+    assert cancelled.processing_status == "canceling" and cancelled.cancel_initiated_at is not None
+    while slow.messages.batches.retrieve(made.id).processing_status != "ended":
+        pass
+    assert [one.result.type for one in slow.messages.batches.results(made.id)] == ["canceled"]
+    assert slow.messages.batches.retrieve(made.id).request_counts.canceled == 1
+
+
+def test_a_wrong_list_of_requests_is_refused_at_once(client: Any) -> None:
+    params = {"model": "claude-sim", "max_tokens": 100, "messages": [_HELLO]}
+    for names in (["a b"], ["same", "same"], []):
+        with pytest.raises(anthropic.BadRequestError, match="requests"):
+            client.messages.batches.create(requests=[{"custom_id": name, "params": params} for name in names])

@@ -4,6 +4,7 @@ The clients are Any here, because they are optional and take plain tables.
 """
 
 import io
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -116,3 +117,46 @@ def test_an_explicit_cache_is_read(client: Any) -> None:
     config = types.GenerateContentConfig(cached_content=cache.name)
     usage = client.models.generate_content(model="gemini-3-sim", contents="x", config=config).usage_metadata
     assert usage.cached_content_token_count == cache.usage_metadata.total_token_count == 2000
+
+
+def _row(key: str) -> dict[str, Any]:
+    return {"contents": [{"parts": [{"text": "hello there"}], "role": "user"}], "metadata": {"my_key": key}}
+
+
+def test_a_batch_of_requests_is_made_polled_listed_and_read(client: Any) -> None:
+    rows = [_row("a"), _row("wrong") | {"config": {"max_output_tokens": -1}}, _row("b")]
+    made = client.batches.create(model="gemini-3-sim", src=rows, config={"display_name": "run-1"})
+    assert (made.state, made.display_name, made.dest) == ("JOB_STATE_PENDING", "run-1", None)
+    ended = client.batches.get(name=made.name)
+    assert ended.done and ended.state == "JOB_STATE_SUCCEEDED"
+    first, wrong, last = ended.dest.inlined_responses
+    online = client.models.generate_content(model="gemini-3-sim", contents="hello there")
+    assert first.response.text == last.response.text == online.text
+    assert first.response.usage_metadata == online.usage_metadata
+    assert [one.metadata for one in (first, wrong, last)] == [{"my_key": key} for key in ("a", "wrong", "b")]
+    assert wrong.response is None and wrong.error.code == 3
+    assert [one.name for one in client.batches.list(config={"page_size": 1})] == [made.name]
+    client.batches.delete(name=made.name)
+    with pytest.raises(errors.ClientError):
+        client.batches.get(name=made.name)
+
+
+def test_a_batch_of_a_file_has_its_results_in_a_file(client: Any) -> None:
+    row = {"key": "a", "request": {"contents": [{"parts": [{"text": "hello there"}]}]}}
+    file = client.files.upload(file=io.BytesIO(json.dumps(row).encode()), config={"mime_type": "application/jsonl"})
+    made = client.batches.create(model="gemini-3-sim", src=file.name, config={"display_name": "run-1"})
+    ended = client.batches.get(name=made.name)
+    line = json.loads(client.files.download(file=ended.dest.file_name))
+    assert line["key"] == "a" and line["response"]["usageMetadata"]["totalTokenCount"] == 19
+    with pytest.raises(errors.ClientError, match="Only generated files"):
+        client.files.download(file=file.name)
+
+
+def test_a_batch_is_cancelled(simulator: Simulator) -> None:
+    options = types.HttpOptions(base_url=simulator.google_url("cancelling"), timeout=20_000)
+    with genai.Client(api_key="key-of-cancelling", http_options=options) as slow:
+        made = slow.batches.create(model="gemini-3-sim", src=[_row("a")], config={"display_name": "run-1"})
+        slow.batches.cancel(name=made.name)
+        while not slow.batches.get(name=made.name).done:
+            pass
+        assert slow.batches.get(name=made.name).state == "JOB_STATE_CANCELLED"

@@ -151,3 +151,47 @@ def test_embeddings_models_and_files(client: Any) -> None:
     assert "gpt-sim" in [model.id for model in client.models.list()]
     file = client.files.create(file=("a.txt", b"abc"), purpose="user_data")
     assert client.files.content(file.id).content == b"abc" and client.files.delete(file.id).deleted
+
+
+@pytest.mark.parametrize("endpoint", ["/v1/chat/completions", "/v1/responses", "/v1/embeddings"])
+def test_a_batch_is_made_polled_listed_and_read(client: Any, endpoint: str) -> None:
+    asked: dict[str, dict[str, Any]] = {
+        "/v1/chat/completions": {"messages": [{"role": "user", "content": "hello there"}]},
+        "/v1/responses": {"input": "hello there"},
+        "/v1/embeddings": {"input": "hello there", "dimensions": 4},
+    }
+    body = {"model": "gpt-sim", **asked[endpoint]}
+    rows = [{"custom_id": f"row-{at}", "method": "POST", "url": endpoint, "body": body} for at in range(3)]
+    file = client.files.create(file=("rows.jsonl", b"\n".join(map(msgspec.json.encode, rows))), purpose="batch")
+    made = client.batches.create(
+        input_file_id=file.id, endpoint=endpoint, completion_window="24h", metadata={"run": "one"}
+    )
+    assert (made.status, made.request_counts.total, made.output_file_id) == ("validating", 0, None)
+    ended = client.batches.retrieve(made.id)
+    assert (ended.status, ended.model, ended.metadata) == ("completed", "gpt-sim", {"run": "one"})
+    assert (ended.request_counts.total, ended.request_counts.completed, ended.error_file_id) == (3, 3, None)
+    lines = [msgspec.json.decode(line) for line in client.files.content(ended.output_file_id).text.splitlines()]
+    assert sorted(line["custom_id"] for line in lines) == ["row-0", "row-1", "row-2"]
+    assert ended.usage.input_tokens == 9
+    if endpoint == "/v1/chat/completions":
+        online = client.chat.completions.create(**body).choices[0].message.content
+        assert lines[0]["response"]["body"]["choices"][0]["message"]["content"] == online
+    assert [one.id for one in client.batches.list(limit=1)] == [made.id]
+    with pytest.raises(openai.BadRequestError, match="Cannot cancel a batch with status 'completed'"):
+        client.batches.cancel(made.id)
+    with pytest.raises(openai.NotFoundError):
+        client.batches.retrieve("batch_none")
+
+
+def test_a_batch_is_cancelled(simulator: Simulator, client: Any) -> None:
+    slow = client.with_options(base_url=simulator.openai_url("cancelling"))
+    body = {"model": "gpt-sim", "input": "hello there"}
+    row = {"custom_id": "row", "method": "POST", "url": "/v1/responses", "body": body}
+    file = slow.files.create(file=("rows.jsonl", msgspec.json.encode(row)), purpose="batch")
+    made = slow.batches.create(input_file_id=file.id, endpoint="/v1/responses", completion_window="24h")
+    assert slow.batches.cancel(made.id).status == "cancelling"
+    while slow.batches.retrieve(made.id).status == "cancelling":
+        pass
+    ended = slow.batches.retrieve(made.id)
+    assert ended.status == "cancelled" and ended.cancelled_at is not None
+    assert "batch_cancelled" in slow.files.content(ended.error_file_id).text
