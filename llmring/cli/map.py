@@ -5,10 +5,12 @@ from typing import Any
 
 import click
 import msgspec
+from click.shell_completion import CompletionItem
 
 from llmring.chat import Effort
 from llmring.cli.formats import effort_option, read_schema, schema_option
 from llmring.cli.lines import open_lines
+from llmring.cli.map_status import command as status
 from llmring.cli.names import complete_either
 from llmring.cli.output import Output, open_output
 from llmring.cli.progress import progress_shown, report_text
@@ -22,6 +24,18 @@ from llmring.router.opening import open_router
 from llmring.router.report import Report
 
 FAILED_ROWS = 1
+STATUS = "status"
+
+
+class MapCommand(click.Command):
+    """`map ALIAS INPUT`, and `map status RUN`: the first word decides. Behind an option or `--` it is an alias."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        if args[:1] != [STATUS]:
+            return super().make_context(info_name, args, parent, **extra)
+        return status.make_context(f"{info_name} {STATUS}", args[1:], parent, **extra)
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +60,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     lockfile: str | None
 
 
+def _complete_first(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    words = [CompletionItem(STATUS)] if STATUS.startswith(incomplete) else []
+    return words + complete_either(ctx, parameter, incomplete)
+
+
 @click.command(
+    cls=MapCommand,
     epilog="""\b
     A row of INPUT is a JSON string, or an object with "prompt" or "messages", and, where they differ
     from the options, those of router.chat: system, temperature, max_tokens, tools, response_format,
@@ -60,9 +80,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
       llmring map tagger reviews.csv --prompt "Tag this {language} review: {text}" -o tags.csv
       llmring map tagger reviews.parquet --prompt "Tag this review: {text}" -o tags.parquet
       jq -c '{prompt: .text, id: .key}' data.json | llmring map tagger - --ordered > tags.jsonl
-    """
+      llmring map summarizer pages.jsonl -o summaries.jsonl --checkpoint run.jsonl
+      llmring map status run.jsonl
+
+    \b
+    An alias that is called "status" stands behind "--": llmring map -- status pages.jsonl
+    """,
 )
-@click.argument("alias", shell_complete=complete_either)
+@click.argument("alias", shell_complete=_complete_first)
 @click.argument("source", metavar="INPUT", type=click.Path(path_type=Path, allow_dash=True))
 @click.option(
     "-o",
@@ -95,9 +120,9 @@ def command(**given: Any) -> int:
     standard input.
 
     Rows wait for the limits of the whole chain as long as it takes. The output appears when it is whole; until then
-    finished rows are in OUTPUT.part, as JSON lines. With --checkpoint a run that was interrupted or killed is taken up by
-    the same command: what was answered is not asked again. The first Ctrl-C sends no more rows and gives those under
-    way 10 seconds, the second one cuts them off.
+    finished rows are in OUTPUT.part, as JSON lines. With --checkpoint a run that was interrupted or killed is taken up
+    by the same command: what was answered is not asked again; `llmring map status` says how much that is. The first
+    Ctrl-C sends no more rows and gives those under way 10 seconds, the second one cuts them off.
     """
     options = Options(**given)
     report = run_trio(lambda: work(options))
