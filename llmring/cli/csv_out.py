@@ -1,7 +1,7 @@
 """The rows of a map as CSV, by RFC 4180: a line of names, records that end with CR LF, UTF-8.
 
 Answers are written by strangers, and a spreadsheet runs what looks like a formula: such a text gets an apostrophe in
-front. Taking one away from every text that `is_guarded` gives back exactly what was there.
+front. One is taken away again where a text begins with one, or more, and would be a formula without them.
 """
 
 import csv
@@ -35,11 +35,6 @@ def write_csv(part: BinaryIO, new: BinaryIO) -> None:
 def guarded(text: str) -> str:
     """The text as a cell that no spreadsheet takes for a formula."""
     return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
-
-
-def is_guarded(cell: str) -> bool:
-    """Whether `guarded` has put an apostrophe in front of this one."""
-    return cell.startswith("'") and _FORMULA.match(cell) is not None
 
 
 def _cell(value: Any) -> Any:

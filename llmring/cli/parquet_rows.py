@@ -1,10 +1,10 @@
 """A Parquet file as the lines of a map: every row becomes one line of JSON, with the names of the columns as keys.
 
-Only the columns that count are read, a few hundred rows at a time: neither the size of the file nor of its row groups
-matters to memory.
+Only the columns that count are read, so many rows at a time as make a few megabytes: neither the size of the file nor
+of its row groups matters to memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,6 +16,7 @@ from llmring.cli.records import Columns, Unreadable
 from llmring.errors import ConfigError
 
 BATCH_ROWS = 256
+BATCH_BYTES = 1 << 23
 BUFFER_BYTES = 1 << 20
 """What is read ahead of a column. Without a buffer pyarrow reads a row group whole."""
 _BEYOND_PYTHON = (ValueError, OverflowError, LookupError)
@@ -51,7 +52,8 @@ class ParquetLines:
         counting = [name for name in schema.names if name in columns.read]
         self._columns = {name: self._column(name, schema.field(name).type) for name in counting}
         self.total: int | None = opened.metadata.num_rows
-        self._batches: Iterator[Any] = opened.iter_batches(batch_size=BATCH_ROWS, columns=counting)
+        rows = _batch_rows(opened.metadata, counting)
+        self._batches: Iterator[Any] = opened.iter_batches(batch_size=rows, columns=counting)
         self._lines: Iterator[bytes | Unreadable] = iter(())
 
     async def next_line(self) -> bytes | Unreadable:
@@ -95,6 +97,14 @@ class ParquetLines:
             return _spell_all(values, made.spell)
         except _BEYOND_PYTHON:
             return [_spell_one(name, values.slice(index, 1), made.spell) for index in range(len(values))]
+
+
+def _batch_rows(metadata: Any, names: Sequence[str]) -> int:
+    """How many rows are read at once, by their mean size on disk before compression."""
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    parts = [group.column(index) for group in groups for index in range(group.num_columns)]
+    size = sum(part.total_uncompressed_size for part in parts if part.path_in_schema.partition(".")[0] in names)
+    return max(1, min(BATCH_ROWS, BATCH_BYTES * metadata.num_rows // max(1, size)))
 
 
 def _spell_all(values: Any, spell: Spell) -> list[Any]:

@@ -240,7 +240,7 @@ def read_journal(path: Path) -> Generator[JournalRow]:
 
 
 def is_being_written(path: Path) -> bool | None:
-    """Whether a run has the journal open; None where the system has no such locks. Raises ConfigError."""
+    """Whether a run has the journal open; None where system or file system have no such locks. Raises ConfigError."""
     try:
         import fcntl
     except ImportError:
@@ -252,6 +252,8 @@ def is_being_written(path: Path) -> bool | None:
                 fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 return True
+            except OSError:
+                return None
             fcntl.flock(file.fileno(), fcntl.LOCK_UN)
             return False
     except OSError as error:

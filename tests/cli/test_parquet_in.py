@@ -137,10 +137,12 @@ def test_a_short_number_is_the_number_that_was_stored(value: float) -> None:
     assert len(repr(spelled)) <= len(repr(value))
 
 
-async def test_a_row_group_larger_than_memory_is_read_in_pieces(tmp_path: Path) -> None:
+@pytest.mark.parametrize("length", [2_000, 200_000])
+async def test_a_row_group_larger_than_memory_is_read_in_pieces(tmp_path: Path, length: int) -> None:
     path = tmp_path / "in.parquet"
-    texts = [f"{number:08}" * 2000 for number in range(4000)]
-    write(path, ("a", texts), compression="none", use_dictionary=False, row_group_size=len(texts))
+    texts = [f"{number:08}" * length for number in range(8_000_000 // length)]
+    paged = {"compression": "none", "use_dictionary": False, "write_batch_size": 1}
+    write(path, ("a", texts), row_group_size=len(texts), **paged)
     assert path.stat().st_size > 60_000_000
     before = pyarrow.total_allocated_bytes()
     most = 0
