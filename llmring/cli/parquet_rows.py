@@ -104,7 +104,8 @@ def _batch_rows(metadata: Any, names: Sequence[str]) -> int:
     groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
     parts = [group.column(index) for group in groups for index in range(group.num_columns)]
     size = sum(part.total_uncompressed_size for part in parts if part.path_in_schema.partition(".")[0] in names)
-    return max(1, min(BATCH_ROWS, BATCH_BYTES * metadata.num_rows // max(1, size)))
+    fitting: int = BATCH_BYTES * metadata.num_rows // max(1, size)
+    return max(1, min(BATCH_ROWS, fitting))
 
 
 def _spell_all(values: Any, spell: Spell) -> list[Any]:

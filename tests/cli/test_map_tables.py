@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -78,7 +79,7 @@ def test_what_is_in_a_cell_stays_there_and_is_no_formula(text: str) -> None:
     (row,) = as_csv({**ANSWERED, "content": text, "id": text})
     assert row["content"] == row["id"] == guarded(text)
     cell = row["content"]
-    assert guarded(cell.lstrip("'")) != cell.lstrip("'") or cell == text
+    assert not cell.startswith(("=", "@"))
     assert (cell[1:] if cell.startswith("'") and guarded(cell) != cell else cell) == text
 
 
@@ -256,6 +257,36 @@ def test_ctrl_c_while_the_table_is_made_says_where_the_rows_are(
         output.write(part(ANSWERED).getvalue())
     assert "1 rows that were finished are in" in capsys.readouterr().err
     assert [one.name for one in tmp_path.iterdir()] == ["out.csv.part"]
+
+
+DYING = """
+import os, signal, sys
+from pathlib import Path
+from llmring.cli.output import FileOutput
+
+def convert(lines, table):
+    table.write(b"row,cont")
+    table.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+with FileOutput(Path("out.csv"), force=True, convert=convert) as output:
+    output.write(b"{}\\n")
+"""
+
+
+def test_a_kill_while_the_table_is_made_costs_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    path.write_text("precious\n")
+    died = subprocess.run([sys.executable, "-c", DYING], cwd=tmp_path, env=environment({}), check=False)
+    assert died.returncode == -signal.SIGKILL
+    assert path.read_text() == "precious\n"
+    assert (tmp_path / "out.csv.part").read_bytes() == b"{}\n"
+    # What the kill has left is in nobody's way.
+    assert (tmp_path / "out.csv.part.new").exists()
+    with FileOutput(path, force=True, resumes=True, convert=write_csv) as output:
+        output.write(part(ANSWERED).getvalue())
+    assert [one.name for one in tmp_path.iterdir()] == ["out.csv"]
+    assert len(path.read_text().splitlines()) == 2
 
 
 def test_a_table_goes_to_a_regular_file(terminal: Terminal) -> None:
