@@ -16,6 +16,7 @@ HEAVY = [
     "httpx2",
     "msgspec",
     "opentelemetry",
+    "pyarrow",
     "rich",
     "tomlkit",
     "trio",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from llmring.cli.records import Unreadable
 from llmring.errors import ConfigError
 
 MOST_CELL_CHARACTERS = 10_000_000
@@ -17,6 +18,8 @@ class CsvLines:
 
     Reading a record of a regular file does not wait for anybody.
     """
+
+    noun = "row"
 
     def __init__(self, file: io.TextIOBase, path: Path) -> None:
         """Raises ConfigError when the file has no header, or one with a name twice."""
@@ -34,9 +37,8 @@ class CsvLines:
         if twice is not None:
             raise ConfigError(f"{path}: two columns are called {twice!r}")
 
-    async def next_line(self) -> bytes:
-        """The next record, b"" at the end; one with too many cells is a line that no row can be read from. Raises
-        ConfigError for what is no CSV."""
+    async def next_line(self) -> bytes | Unreadable:
+        """The next record, b"" at the end. Raises ConfigError for what is no CSV."""
         while True:
             try:
                 record = next(self._records, None)
@@ -48,6 +50,6 @@ class CsvLines:
             if not record:
                 continue
             if len(record) > len(self._names):
-                return msgspec.json.encode([f"{len(record)} cells under {len(self._names)} columns"]) + b"\n"
+                return Unreadable(f"{len(record)} cells under {len(self._names)} columns")
             cells = dict(zip(self._names, record, strict=False))
             return msgspec.json.encode({name: cell for name, cell in cells.items() if cell}) + b"\n"

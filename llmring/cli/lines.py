@@ -11,6 +11,8 @@ from typing import BinaryIO, Protocol
 import trio
 
 from llmring.cli.csv_rows import CsvLines
+from llmring.cli.parquet_rows import ParquetLines
+from llmring.cli.records import Columns, Unreadable
 from llmring.errors import ConfigError
 
 STDIN = Path("-")
@@ -18,17 +20,21 @@ CHUNK_BYTES = 1 << 16
 
 
 class Lines(Protocol):
-    """A source of lines. `total` counts those that are not blank, None where that cannot be told beforehand."""
+    """A source of lines. `total` counts those that are not blank, None where that cannot be told beforehand; `noun` is
+    what `row` counts in it."""
 
+    noun: str
     total: int | None
 
-    async def next_line(self) -> bytes:
+    async def next_line(self) -> bytes | Unreadable:
         """The next line, b"" at the end."""
         ...
 
 
 class FileLines:
     """A regular file: reading one line of it does not wait for anybody."""
+
+    noun = "line"
 
     def __init__(self, file: BinaryIO, total: int | None) -> None:
         self.total = total
@@ -41,6 +47,7 @@ class FileLines:
 class PipeLines:
     """A pipe, a terminal: lines come when they come, and a cancel does not wait for the next one."""
 
+    noun = "line"
     total: int | None = None
 
     def __init__(self, fd: int) -> None:
@@ -69,15 +76,21 @@ class PipeLines:
 
 
 @contextmanager
-def open_lines(source: Path) -> Generator[Lines]:
-    """The lines of `source`; `-` is standard input. Raises ConfigError when it cannot be read."""
+def open_lines(source: Path, columns: Columns) -> Generator[Lines]:
+    """The lines of `source`; `-` is standard input, and what is no JSONL ends in `.csv` or `.parquet`.
+
+    Raises ConfigError when it cannot be read.
+    """
     name = "standard input" if source == STDIN else str(source)
     try:
         file = open(os.dup(0) if source == STDIN else source, "rb")  # noqa: SIM115 - closed below
     except OSError as error:
         raise ConfigError(f"cannot read {name}: {error.strerror or error}") from error
     with file:
-        if source.suffix.lower() == ".csv":
+        suffix = source.suffix.lower()
+        if suffix == ".parquet":
+            yield ParquetLines(file, source, columns)
+        elif suffix == ".csv":
             # utf-8-sig: spreadsheets put a byte order mark in front.
             with TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
                 yield CsvLines(text, source)

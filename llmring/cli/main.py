@@ -28,7 +28,7 @@ COMMANDS: Homes = {
     "aliases": ("llmring.cli.aliases", "List the aliases of the lockfile."),
     "providers": ("llmring.cli.providers", "List the providers and whether their keys are set."),
     "chat": ("llmring.cli.chat", "Ask a model, by alias or as provider:model."),
-    "map": ("llmring.cli.map", "Send every row of a JSONL file to an alias."),
+    "map": ("llmring.cli.map", "Send every row of a file to an alias."),
     "status": ("llmring.cli.status", "Show what the running routers wait for."),
     "list": ("llmring.cli.models", "List the registry's models."),
     "info": ("llmring.cli.info", "Show what the registry says of a model or an alias."),

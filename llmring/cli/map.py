@@ -5,14 +5,16 @@ from typing import Any
 
 import click
 import msgspec
+from click.shell_completion import CompletionItem
 
 from llmring.chat import Effort
 from llmring.cli.formats import effort_option, read_schema, schema_option
 from llmring.cli.lines import open_lines
+from llmring.cli.map_status import command as status
 from llmring.cli.names import complete_either
 from llmring.cli.output import Output, open_output
 from llmring.cli.progress import progress_shown, report_text
-from llmring.cli.rows import Rows, written
+from llmring.cli.rows import Rows, columns_read, written
 from llmring.cli.running import check_is_ours, note, open_lockfile, run_trio
 from llmring.cli.stopping import Stop
 from llmring.cli.template import Template
@@ -24,6 +26,18 @@ from llmring.router.report import Report
 from llmring.router.status_directory import has_sockets
 
 FAILED_ROWS = 1
+STATUS = "status"
+
+
+class MapCommand(click.Command):
+    """`map ALIAS INPUT`, and `map status RUN`: the first word decides. Behind an option or `--` it is an alias."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        if args[:1] != [STATUS]:
+            return super().make_context(info_name, args, parent, **extra)
+        return status.make_context(f"{info_name} {STATUS}", args[1:], parent, **extra)
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,23 +62,41 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     lockfile: str | None
 
 
+def _complete_first(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    words = [CompletionItem(STATUS)] if STATUS.startswith(incomplete) else []
+    return words + complete_either(ctx, parameter, incomplete)
+
+
 @click.command(
+    cls=MapCommand,
     epilog="""\b
     A row of INPUT is a JSON string, or an object with "prompt" or "messages", and, where they differ
     from the options, those of router.chat: system, temperature, max_tokens, tools, response_format,
     reasoning_effort and so on. An "id" comes back with the answer. A row that cannot be read becomes
-    an error row; the others go on. In a CSV file the first line names the columns.
+    an error row; the others go on. In a CSV file the first line names the columns. Parquet needs
+    pyarrow: pip install 'llmring[parquet]'. What -o names is written by its ending, too.
 
     \b
     Examples:
       llmring map summarizer pages.jsonl -o summaries.jsonl
-      llmring map tagger reviews.csv --prompt "Tag this {language} review: {text}" -o tags.jsonl
+      llmring map tagger reviews.csv --prompt "Tag this {language} review: {text}" -o tags.csv
+      llmring map tagger reviews.parquet --prompt "Tag this review: {text}" -o tags.parquet
       jq -c '{prompt: .text, id: .key}' data.json | llmring map tagger - --ordered > tags.jsonl
-    """
+      llmring map summarizer pages.jsonl -o summaries.jsonl --checkpoint run.jsonl
+      llmring map status run.jsonl
+
+    \b
+    An alias that is called "status" stands behind "--": llmring map -- status pages.jsonl
+    """,
 )
-@click.argument("alias", shell_complete=complete_either)
+@click.argument("alias", shell_complete=_complete_first)
 @click.argument("source", metavar="INPUT", type=click.Path(path_type=Path, allow_dash=True))
-@click.option("-o", "--output", type=click.Path(path_type=Path, allow_dash=True), help="JSONL. Default: stdout.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="JSONL, or a table: .csv, .parquet. Default: JSONL on stdout.",
+)
 @click.option(
     "-p", "--prompt", help='A prompt with the columns of a row in it: "Summarize: {text}". Braces are written twice.'
 )
@@ -86,12 +118,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--profile", help="A profile of the lockfile. Default: LLMRING_PROFILE, then the lockfile's.")
 @click.option("--lockfile", metavar="FILE", help="Default: LLMRING_LOCKFILE_PATH, then ./llmring.lock.")
 def command(**given: Any) -> int:
-    """Send every row of INPUT (JSONL or CSV, '-' for JSONL on standard input) to ALIAS, and write one line for each.
+    """Send every row of INPUT to ALIAS, and write one for each. INPUT is JSONL, or .csv, or .parquet; '-' is JSONL on
+    standard input.
 
     Rows wait for the limits of the whole chain as long as it takes. The output appears when it is whole; until then
-    finished rows are in OUTPUT.part. With --checkpoint a run that was interrupted or killed is taken up by the same
-    command: what was answered is not asked again. The first Ctrl-C sends no more rows and gives those under way 10
-    seconds, the second one cuts them off.
+    finished rows are in OUTPUT.part, as JSON lines. With --checkpoint a run that was interrupted or killed is taken up
+    by the same command: what was answered is not asked again; `llmring map status` says how much that is. The first
+    Ctrl-C sends no more rows and gives those under way 10 seconds, the second one cuts them off.
     """
     options = Options(**given)
     report = run_trio(lambda: work(options))
@@ -103,7 +136,7 @@ async def work(options: Options) -> Report:
     lockfile = open_lockfile(options.lockfile)
     check_is_ours(lockfile, options.alias)
     template = Template(options.prompt) if options.prompt is not None else None
-    with open_lines(options.source) as lines:
+    with open_lines(options.source, columns_read(template)) as lines:
         async with open_router(lockfile, profile=options.profile, status=_shown()) as router:
             rows = Rows(lines, options.alias, _call_options(options), template)
             run = router.map(

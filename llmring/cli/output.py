@@ -3,6 +3,9 @@
 Rows are written to `<name>.part` beside the file and handed to the system one by one, so that a killed run loses none
 of the answers it had paid for; the file gets its name at the end. Neither an existing file nor an existing `.part` is
 overwritten unasked: what lies in a `.part` was paid for.
+
+A `.part` holds JSON lines, whatever the file is to be. A table is made of it at the end, as `<name>.part.new`, and only
+when that has got its name is the `.part` deleted.
 """
 
 import os
@@ -13,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from llmring.cli.output_forms import Convert, convert_for
 from llmring.cli.running import note
 from llmring.errors import ConfigError, LLMRingError
 
@@ -20,13 +24,14 @@ from llmring.errors import ConfigError, LLMRingError
 class FileOutput:
     """A context manager; the file gets its name when the block ends well."""
 
-    def __init__(self, path: Path, *, force: bool, resumes: bool = False) -> None:
+    def __init__(self, path: Path, *, force: bool, resumes: bool = False, convert: Convert | None = None) -> None:
         # A link stays a link: what it points at is replaced.
         path = Path(os.path.realpath(path)) if path.is_symlink() else path
         self._path = path
         self._part = path.parent / f"{path.name}.part"
         self._force = force
         self._resumes = resumes
+        self._convert = convert
         self._file: FileIO
         self._size = 0
         self.rows = 0
@@ -71,16 +76,51 @@ class FileOutput:
         if self.rows == 0:
             self._part.unlink()
         else:
-            note(f"{self.rows} rows that were finished are in {self._part}")
+            self._note_part()
 
     def _finish(self) -> None:
         try:
             with self._file:
                 os.fsync(self._file.fileno())
-            self._part.replace(self._path)
+            if self._convert is None:
+                self._part.replace(self._path)
+            else:
+                self._make_table(self._convert)
         except OSError as error:
             what = f"cannot finish {self._path}: {error.strerror or error}"
             raise LLMRingError(f"{what}; all {self.rows} rows are in {self._part}") from error
+        except BaseException:
+            # Ctrl-C above all: a large table takes its time.
+            self._note_part()
+            raise
+
+    def _make_table(self, convert: Convert) -> None:
+        new = self._part.parent / f"{self._part.name}.new"
+        try:
+            with self._part.open("rb") as lines, new.open("wb") as table:
+                convert(lines, table)
+                table.flush()
+                os.fsync(table.fileno())
+            new.replace(self._path)
+        finally:
+            new.unlink(missing_ok=True)
+        # Not before the table's name is on disk, too.
+        _sync_directory(self._path.parent)
+        self._part.unlink()
+
+    def _note_part(self) -> None:
+        form = "" if self._convert is None else ", as JSON lines"
+        note(f"{self.rows} rows that were finished are in {self._part}{form}")
+
+
+def _sync_directory(path: Path) -> None:
+    """A file system that cannot do that has done what it can."""
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 class StreamOutput:
@@ -119,10 +159,16 @@ Output = FileOutput | StreamOutput
 
 
 def open_output(path: Path | None, *, force: bool, resumes: bool = False) -> Output:
-    """The output that `-o` names; None or `-` is standard output. `resumes`: a journal holds what a `.part` does."""
+    """The output that `-o` names; None or `-` is standard output. `resumes`: a journal holds what a `.part` does.
+
+    Raises ConfigError where a name asks for a table that cannot be made.
+    """
     if path is None or str(path) == "-":
         return StreamOutput(None)
+    convert = convert_for(path)
     if path.exists() and not path.is_file() and not path.is_dir():
+        if convert is not None:
+            raise ConfigError(f"{path} is no regular file: JSON lines can go there as they come, a table cannot")
         # A rename would put a file in the place of the device.
         return StreamOutput(path)
-    return FileOutput(path, force=force, resumes=resumes)
+    return FileOutput(path, force=force, resumes=resumes, convert=convert)

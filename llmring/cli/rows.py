@@ -13,6 +13,7 @@ import trio
 
 from llmring.chat import ChatRequest, Effort, JSONObject
 from llmring.cli.lines import Lines
+from llmring.cli.records import Columns, Unreadable
 from llmring.cli.spelling import cost_json, error_json, extras_json, usage_json
 from llmring.cli.template import Template
 from llmring.errors import InvalidRequest
@@ -55,8 +56,15 @@ class _RowIn(_OptionsIn):
     id: Any = msgspec.UNSET
 
 
+def columns_read(template: Template | None) -> Columns:
+    """Which columns of a table make rows: with a template its own, else a prompt or messages and the options."""
+    if template is None:
+        return Columns(read=frozenset(_RowIn.__struct_fields__), needed=(("prompt", "messages"),))
+    return Columns(read=frozenset((*template.names, "id")), needed=tuple((name,) for name in template.names))
+
+
 class Mark(msgspec.Struct, frozen=True):
-    """Where an input came from: its line, counted from 1, and its own id, UNSET where it has none."""
+    """Where an input came from: its line or row, counted from 1, and its own id, UNSET where it has none."""
 
     line: int
     id: Any = msgspec.UNSET
@@ -82,7 +90,7 @@ class Rows:
     async def __anext__(self) -> ChatRequest | InvalidRequest:
         while line := await self._next_line():
             self._number += 1
-            if line.strip():
+            if isinstance(line, Unreadable) or line.strip():
                 request, self.marks[self._index] = self._read(line, self._number)
                 self._index += 1
                 return request
@@ -93,14 +101,17 @@ class Rows:
         self._stopped = True
         self._reading.cancel()
 
-    async def _next_line(self) -> bytes:
+    async def _next_line(self) -> bytes | Unreadable:
         with trio.CancelScope() as self._reading:
             if not self._stopped:
                 return await self._lines.next_line()
         return b""
 
-    def _read(self, line: bytes, number: int) -> tuple[ChatRequest | InvalidRequest, Mark]:
+    def _read(self, line: bytes | Unreadable, number: int) -> tuple[ChatRequest | InvalidRequest, Mark]:
         mark = Mark(number)
+        place = f"{self._lines.noun} {number}"
+        if isinstance(line, Unreadable):
+            return InvalidRequest(f"{place}: {line.problem}"), Mark(number, line.id)
         try:
             decoded = msgspec.json.decode(line.removeprefix(BOM_UTF8) if number == 1 else line)
             if isinstance(decoded, dict):
@@ -112,11 +123,11 @@ class Rows:
             given = msgspec.convert(decoded, str | _RowIn)
             return self._request(_RowIn(prompt=given) if isinstance(given, str) else given), mark
         except msgspec.DecodeError as error:
-            return InvalidRequest(f"line {number}: {error}"), mark
+            return InvalidRequest(f"{place}: {error}"), mark
         except (InvalidRequest, UnicodeDecodeError) as error:
-            return InvalidRequest(f"line {number}: {error}"), mark
+            return InvalidRequest(f"{place}: {error}"), mark
         except RecursionError:
-            return InvalidRequest(f"line {number}: nested too deeply"), mark
+            return InvalidRequest(f"{place}: nested too deeply"), mark
 
     def _request(self, given: _RowIn) -> ChatRequest:
         if (given.prompt is None) == (given.messages is None):

@@ -207,6 +207,73 @@ def _read(file: Any, path: Path) -> dict[str, int]:
     return offsets
 
 
+class JournalRow(msgspec.Struct, frozen=True):
+    """A settled row as it is in a journal: answered or failed. Neither: its answer cannot be read by this llmring, and
+    is asked for again."""
+
+    key: str
+    response: ChatResponse | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+
+
+def read_journal(path: Path) -> Generator[JournalRow]:
+    """The rows of a journal in the order they were settled; of one key the last answer counts, else the last failure.
+
+    Changes nothing and takes no lock: a run may be writing it meanwhile, and a torn last line is not there yet.
+    Raises ConfigError as `open_journal` does, and when there is no such file.
+    """
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"cannot open the journal {path}: it is no regular file")
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise ConfigError(f"cannot open the journal {path}: {error.strerror or error}") from error
+    with file:
+        for number, line in enumerate(file, 1):
+            if number == 1 and not (_HEAD.startswith(line) and line != _HEAD):
+                _check_head(line, path)
+            elif not line.endswith(b"\n"):
+                return
+            else:
+                yield _journal_row(line, number, path)
+
+
+def is_being_written(path: Path) -> bool | None:
+    """Whether a run has the journal open; None where system or file system have no such locks. Raises ConfigError."""
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    try:
+        with path.open("rb") as file:
+            # A run that starts in this moment would find it locked: it is given back at once.
+            try:
+                fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            except OSError:
+                return None
+            fcntl.flock(file.fileno(), fcntl.LOCK_UN)
+            return False
+    except OSError as error:
+        raise ConfigError(f"cannot open the journal {path}: {error.strerror or error}") from error
+
+
+def _journal_row(line: bytes, number: int, path: Path) -> JournalRow:
+    try:
+        try:
+            read = _LINES.decode(line)
+        except msgspec.ValidationError:
+            # As a run would find it: the answer is of another llmring.
+            return JournalRow(_SETTLED.decode(line).key)
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{path}, line {number}: not a line of a journal: {error}") from error
+    if read.error is None:
+        return JournalRow(read.key, read.response)
+    return JournalRow(read.key, None, read.error.type, read.error.message)
+
+
 def _check_head(line: bytes, path: Path) -> None:
     try:
         head = msgspec.json.decode(line, type=_Head)

@@ -16,7 +16,7 @@ from llmring.chat import ChatRequest, ChatResponse, Message
 from llmring.errors import Attempt, ConfigError, LLMRingError, ServerFault
 from llmring.refs import ModelRef
 from llmring.router.batch import MapRun, Row
-from llmring.router.journal import open_journal, row_digest
+from llmring.router.journal import JournalRow, is_being_written, open_journal, read_journal, row_digest
 from llmring.testing import Step, answer, status
 from llmring.usage import Cost, CostBreakdown, Usage
 from tests.router.world import CHAIN, world
@@ -111,6 +111,8 @@ def test_a_journal_cut_anywhere_is_whole_up_to_its_last_line(
     cut = data.draw(st.integers(0, len(whole)))
     path.write_bytes(whole[:cut])
     kept = max(0, whole[:cut].count(b"\n") - 1)
+    assert [row.key for row in read_journal(path)] == keys[:kept]
+    assert path.read_bytes() == whole[:cut]
     with open_journal(path) as journal:
         assert journal.answered == kept
         again = [journal.key(request(str(number)), MODELS) for number in range(5)]
@@ -136,6 +138,47 @@ def test_what_is_no_journal_is_not_touched(tmp_path: Path, content: str, problem
         pass
     assert problem in str(caught.value)
     assert path.read_text() == content
+    with pytest.raises(ConfigError) as read:
+        list(read_journal(path))
+    assert str(read.value) == str(caught.value)
+
+
+def test_a_journal_is_read_while_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    with open_journal(path) as journal:
+        key = journal.key(request(), MODELS)
+        journal.settle(key, 0, None, ServerFault("down"))
+        assert list(read_journal(path)) == [
+            JournalRow(key, error_type="ServerFault", error_message="ServerFault: down"),
+        ]
+        assert is_being_written(path) is True
+        journal.settle(key, 0, RESPONSE, None)
+    assert is_being_written(path) is False
+    failed, answered = read_journal(path)
+    assert failed.response is None
+    assert answered.response is not None and answered.response.cost == RESPONSE.cost
+
+
+def test_asking_whether_a_journal_is_being_written_keeps_nobody_from_it(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    path.touch()
+    assert is_being_written(path) is False
+    with open_journal(path):
+        pass
+
+
+def test_an_answer_of_another_llmring_is_a_row_without_one(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    with open_journal(path) as journal:
+        journal.settle("k", 0, RESPONSE, None)
+    path.write_text(path.read_text().replace('"finish_reason":"stop"', '"finish_reason":"stopped by another llmring"'))
+    assert list(read_journal(path)) == [JournalRow("k")]
+
+
+@pytest.mark.parametrize("name", ["gone.jsonl", "."])
+def test_what_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="cannot open the journal"):
+        list(read_journal(tmp_path / name))
 
 
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:
