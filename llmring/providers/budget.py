@@ -150,17 +150,17 @@ class Budget:
             bucket.advance(now)
             bucket.correct(min(0.0, -bucket.level))
 
-    def learn(self, dimension: Dimension, sent_at: float, now: float) -> Limit | None:
-        """A request of `sent_at` was refused in a dimension that replies say nothing of, and that is held now. Returns
-        the limit that this taught."""
+    def learn(self, dimension: Dimension, sent_at: float, held_until: float, now: float) -> Limit | None:
+        """A request of `sent_at` was refused, in a dimension that is held now. Returns the limit that this taught: none
+        where replies tell of it."""
         bucket = self.buckets.get(dimension)
         if bucket is not None and dimension not in self.learned:
             return None
         learned = self.learned.get(dimension)
         if learned is None:
-            learned = self.learned[dimension] = Learned(at=now, held_until=self.holds[dimension], grown_at=now)
+            learned = self.learned[dimension] = Learned(at=now, held_until=held_until, grown_at=now)
             return None
-        if not learned.refused(sent_at, self.holds[dimension], now):
+        if not learned.refused(sent_at, held_until, now):
             return None
         return self._take_learned(dimension, learned, now)
 

@@ -307,8 +307,8 @@ class Route:
 
     def _learn(self, dimension: Dimension, permit: "Permit", now: float) -> None:
         """A limit that nobody tells, or that is lower than was told, is learned from what is refused."""
-        self.budget.holds[dimension] = self._home(dimension).holds[dimension]
-        limit = self.budget.learn(dimension, permit.taken_at, now)
+        held_until = self._home(dimension).holds[dimension]
+        limit = self.budget.learn(dimension, permit.taken_at, held_until, now)
         if limit is not None:
             _LOG.info("%s: refused; %s limit taken as %.3g a minute", self.ref, dimension, limit.amount)
 

@@ -83,13 +83,13 @@ def taught() -> Budget:
     """Refused at 0 and at 30 s, 300 taken in between."""
     tested = Budget((), 0.0)
     tested.refused("requests", 0.5, 0.0)
-    assert tested.learn("requests", 0.0, 0.0) is None
+    assert tested.learn("requests", 0.0, 0.5, 0.0) is None
     for _ in range(300):
         tested.settle(tested.reserve(ONE, 1.0), ONE, 2.0)
     refused = tested.reserve(ONE, 29.0)
     tested.settle(refused, ONE, 30.0, taken=False)
     tested.refused("requests", 30.5, 30.0)
-    limit = tested.learn("requests", 29.0, 30.0)
+    limit = tested.learn("requests", 29.0, 30.5, 30.0)
     assert limit == Limit(dimension="requests", amount=60.0 * (LESS * 10.0))
     return tested
 
@@ -109,4 +109,4 @@ def test_a_limit_that_is_told_at_last_takes_the_place_of_the_learned_one() -> No
     told = tested.observe(LimitUpdate(dimension="requests", limit=50.0, remaining=9.0), reservation, 41.0)
     assert told == Limit(dimension="requests", amount=50.0)
     assert tested.learned == {}
-    assert tested.learn("requests", 40.0, 41.0) is None
+    assert tested.learn("requests", 40.0, 41.5, 41.0) is None
