@@ -122,7 +122,7 @@ def test_a_schema_is_input_too() -> None:
     ("kind", "by_characters", "family"),
     [
         ("openai", True, "openai"),
-        ("azure", False, "openai"),
+        ("azure", True, "openai"),
         ("anthropic", False, "anthropic"),
         ("vllm", False, "other"),
     ],
