@@ -24,6 +24,10 @@ def misses(case: Case, outcome: Outcome) -> list[str]:
         missed.append(f"{outcome.over:.1%} over the bound, goal {case.goal.over:.0%}")
     if outcome.refused > case.goal.refused:
         missed.append(f"{outcome.refused:.2%} refused, goal {case.goal.refused:.1%}")
+    if case.goal.waited and outcome.waited > case.goal.waited:
+        missed.append(f"calls waited {outcome.waited:.2f} s (p99), goal {case.goal.waited:g} s")
+    if case.goal.unfair and outcome.unfair > case.goal.unfair:
+        missed.append(f"a tenant is {outcome.unfair:.1f} requests from its share, goal {case.goal.unfair:g}")
     if outcome.lost:
         missed.append(f"{outcome.lost} rows lost")
     return missed
@@ -37,7 +41,19 @@ def line(case: Case, outcomes: list[Outcome]) -> str:
     return (
         f"| {case.name:32} | {1.0 + slowest.over:6.3f} (seed {slowest.seed}) | {1.0 + case.goal.over:5.2f} "
         f"| {refused.refused:8.3%} (seed {refused.seed}) | {case.goal.refused:6.1%} | {lost:4} |"
+        f"{_besides(case, outcomes)}"
     )
+
+
+def _besides(case: Case, outcomes: list[Outcome]) -> str:
+    """What only some cases measure."""
+    if case.goal.waited:
+        worst = max(outcome.waited for outcome in outcomes)
+        return f" calls wait {1000 * worst:.0f} ms (p99; goal {1000 * case.goal.waited:.0f}) |"
+    if case.goal.unfair:
+        worst = max(outcome.unfair for outcome in outcomes)
+        return f" tenants {worst:.1f} requests from their share (goal {case.goal.unfair:g}) |"
+    return " |"
 
 
 def main() -> int:
@@ -50,8 +66,8 @@ def main() -> int:
     seeds = [options.seed] if options.seed is not None else list(range(options.seeds))
     cases = [case for case in CASES if options.only in case.name]
     print(headline("the router against simulated providers, on virtual time"))
-    print("| case | time / least (worst) | goal | 429s (worst) | goal | lost |")
-    print("|---|---|---|---|---|---|")
+    print("| case | time / least (worst) | goal | 429s (worst) | goal | lost | |")
+    print("|---|---|---|---|---|---|---|")
     # What a provider does here is no news.
     logging.getLogger("llmring").addHandler(logging.NullHandler())
     missed: list[str] = []

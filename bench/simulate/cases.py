@@ -15,10 +15,13 @@ many tenants who all want everything."""
 
 
 class Goal(msgspec.Struct, frozen=True):
-    """`over`: time over the bound and the last latency; `refused`: the share of requests that were."""
+    """`over`: time over the bound and the last latency; `refused`: the share of requests that were; `waited`: the 99th
+    percentile of what a call waits, in seconds; `unfair`: how many requests a tenant may be away from its share."""
 
     over: float
     refused: float
+    waited: float = 0.0
+    unfair: float = 0.0
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +40,8 @@ KNOWN = Goal(0.02, 0.001)
 FOREIGN = Goal(0.05, 0.005)
 HALVED = Goal(0.05, 0.01)
 UNKNOWN = Goal(0.10, 0.01)
+BESIDE = Goal(0.10, 0.001, waited=0.25)
+FAIR = Goal(0.02, 0.001, unfair=2.0)
 
 _LONG = (400, 4000)
 _REQUESTS = Provider(name="a", limits={"requests": 300, "tokens": 10_000_000})
@@ -165,4 +170,6 @@ CASES: tuple[Case, ...] = (
         goal=UNKNOWN,
         characters=_LONG,
     ),
+    Case(name="calls beside a map", providers=_counting(limits={"requests": 600}), shape="interactive", goal=BESIDE),
+    Case(name="a hundred tenants", providers=_counting(limits={"requests": 600}), shape="tenants", goal=FAIR),
 )

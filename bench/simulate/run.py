@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import quantiles
 
 import msgspec
 import trio
@@ -11,6 +12,7 @@ from trio.testing import MockClock
 from bench.simulate.bound import Supply, least_seconds
 from bench.simulate.cases import SECONDS, Case
 from bench.simulate.provider import UPLINK_SECONDS, LiveProvider, Provider, Providers
+from bench.simulate.windows import PERIOD_SECONDS
 from llmring.errors import Dimension
 from llmring.lockfile import Lockfile, parse_lockfile
 from llmring.router.batch import MapRun
@@ -19,6 +21,8 @@ from llmring.router.router import Router
 
 KEY = "LLMRING_BENCH_KEY"
 LEARNING_SECONDS = 600.0
+CALLS_SHARE = 0.1
+TENANTS = 100
 MOST_SECONDS = 6 * SECONDS
 """A run that takes so much longer than it should is stopped, and what was not answered counts as lost."""
 
@@ -36,7 +40,8 @@ _NAMES: dict[Dimension, str] = {
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """`time` and `least` in seconds, `over` their difference less the last latency as a share of `least`."""
+    """`time` and `least` in seconds, `over` their difference less the last latency as a share of `least`; `waited` and
+    `unfair` as in Goal."""
 
     case: str
     seed: int
@@ -45,7 +50,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     over: float
     refused: float
     lost: int
-    said: str = ""
+    waited: float = 0.0
+    unfair: float = 0.0
 
 
 class World:
@@ -144,6 +150,10 @@ async def _simulate(case: Case, seed: int) -> Outcome:
             match case.shape:
                 case "steady":
                     outcome = await _steady(world, seed, router)
+                case "interactive":
+                    outcome = await _interactive(world, seed, router)
+                case "tenants":
+                    outcome = await _tenants(world, seed, router)
                 case _:
                     outcome = await _run(world, seed, router)
         nursery.cancel_scope.cancel()
@@ -201,4 +211,76 @@ async def _steady(world: World, seed: int, router: Router) -> Outcome:
         over=SECONDS / least - 1.0,
         refused=world.refused(LEARNING_SECONDS),
         lost=failed,
+    )
+
+
+async def _interactive(world: World, seed: int, router: Router) -> Outcome:
+    """Calls at random moments, a tenth of what the limit gives, beside an endless map."""
+    (live,) = world.live.values()
+    waits: list[float] = []
+    lost = 0
+
+    async def call(prompt: str) -> None:
+        response = await router.chat("bench", prompt)
+        waits.append(sum(attempt.waited_seconds for attempt in response.attempts))
+
+    prompts = world.prompts()
+    run = router.map("bench", world.prompts(), max_tokens=world.case.max_tokens)
+    async with trio.open_nursery() as nursery, run:
+
+        async def calls() -> None:
+            each = PERIOD_SECONDS / live.about.limits["requests"]
+            while True:
+                await trio.sleep(world.chance.expovariate(CALLS_SHARE / each))
+                nursery.start_soon(call, next(prompts))
+
+        nursery.start_soon(calls)
+        with trio.move_on_at(SECONDS):
+            async for row in run:
+                lost += not row.ok
+        nursery.cancel_scope.cancel()
+    (supply,) = world.supplies()
+    rows = run.report.answered
+    most = supply.rows(SECONDS) - len(waits)
+    return Outcome(
+        case=world.case.name,
+        seed=seed,
+        time=SECONDS,
+        least=SECONDS * rows / most,
+        over=most / rows - 1.0,
+        refused=world.refused(),
+        lost=lost,
+        waited=quantiles(waits, n=100)[98],
+    )
+
+
+async def _tenants(world: World, seed: int, router: Router) -> Outcome:
+    """Every tenant has more to send than it gets; some have much more than others."""
+    answered = [0] * TENANTS
+    prompts = world.prompts()
+
+    async def worker(tenant: int) -> None:
+        while True:
+            await router.chat("bench", next(prompts), tenant=f"tenant {tenant}", priority="batch")
+            answered[tenant] += 1
+
+    # No deadline for the calls: those that would miss it are refused at once.
+    async with trio.open_nursery() as nursery:
+        for tenant in range(TENANTS):
+            for _ in range(world.chance.randint(2, 8)):
+                nursery.start_soon(worker, tenant)
+        await trio.sleep_until(SECONDS)
+        nursery.cancel_scope.cancel()
+    (supply,) = world.supplies()
+    share = sum(answered) / TENANTS
+    most = supply.rows(SECONDS)
+    return Outcome(
+        case=world.case.name,
+        seed=seed,
+        time=SECONDS,
+        least=SECONDS * sum(answered) / most,
+        over=most / sum(answered) - 1.0,
+        refused=world.refused(),
+        lost=0,
+        unfair=max(abs(each - share) for each in answered),
     )

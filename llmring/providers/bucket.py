@@ -30,11 +30,12 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bucket:
-    """`level` is what is there now, `capacity` what it can hold."""
+    """`level` is what is there now, `capacity` what it can hold; `rounding` is the step in which replies tell it."""
 
     def __init__(self, limit: Limit, now: float) -> None:
         self.corrected = 0.0
         self.newest = -1
+        self.rounding = 1.0
         self.drift = Drift(now)
         self._at = now
         self.resize(limit)
@@ -68,13 +69,16 @@ class Bucket:
         """A reservation took so much less in the end; more, where `amount` is below 0."""
         self.level = min(self.capacity, self.level + amount)
 
-    def wait(self, amount: float) -> float:
-        """Seconds until `amount` is there. More than the capacity waits for a full bucket and then goes into debt."""
-        return max(0.0, self.needed(amount) - self.level) / self.rate
+    def wait(self, amount: float, keep: float = 0.0) -> float:
+        """Seconds until `amount` is there, and `keep` of the capacity beside it. More than the capacity waits for a
+        full bucket and then goes into debt."""
+        return max(0.0, self.needed(amount, keep) - self.level) / self.rate
 
-    def needed(self, amount: float) -> float:
+    def needed(self, amount: float, keep: float) -> float:
         """The level at which `amount` may be taken."""
-        return min(amount + self.drift.cushion(self.capacity), self.capacity)
+        unsure = self.drift.cushion(self.capacity) + (self.rounding / 2.0 if self.rounding > 1.0 else 0.0)
+        kept = max(keep * self.capacity, unsure)
+        return min(amount + kept, self.capacity)
 
     def correct(self, step: float) -> None:
         """Move the level on the provider's word. Replies to requests sent before are read in the light of it."""
@@ -122,8 +126,8 @@ class Window(Bucket):
             taken[1] -= amount
             super().give_back(number, amount)
 
-    def wait(self, amount: float) -> float:
-        lacking = self.needed(amount) - self.level
+    def wait(self, amount: float, keep: float = 0.0) -> float:
+        lacking = self.needed(amount, keep) - self.level
         if lacking <= 0.0:
             return 0.0
         for back_at, part in self._taken.values():
@@ -132,9 +136,9 @@ class Window(Bucket):
                 return back_at - self._at
         return self.limit.period
 
-    def needed(self, amount: float) -> float:
+    def needed(self, amount: float, keep: float) -> float:
         """Without a cushion: what is kept free here is lost in every period, not once."""
-        return min(amount, self.capacity)
+        return min(amount + keep * self.capacity, self.capacity)
 
     def correct(self, step: float) -> None:
         super().correct(step)

@@ -83,20 +83,38 @@ class Budget:
                 shared=shared,
             )
 
-    def wait(self, charge: Charge, now: float) -> tuple[float, Dimension | None]:
-        """Seconds until `charge` can be reserved, and the dimension that binds; (0.0, None) when it can be now."""
+    def wait(self, charge: Charge, now: float, keep: float = 0.0) -> tuple[float, Dimension | None]:
+        """Seconds until `charge` can be reserved with a share `keep` of every limit left beside it, and the dimension
+        that binds; (0.0, None) when it can be now."""
         longest, binding = 0.0, None
         for dimension, bucket in self.buckets.items():
             amount = charge.get(dimension, 0.0)
             if amount > 0.0:
                 bucket.advance(now)
-                wait = bucket.wait(amount)
+                wait = bucket.wait(amount, keep)
                 if wait > longest:
                     longest, binding = wait, dimension
         for dimension, until in self.holds.items():
             if until - now > longest and charge.get(dimension, 0.0) > 0.0:
                 longest, binding = until - now, dimension
         return (longest, binding) if longest > _SLACK_SECONDS else (0.0, None)
+
+    def wait_behind(self, ahead: Charge, charge: Charge, now: float) -> tuple[float, Dimension | None]:
+        """Seconds until `charge` can be reserved when all of `ahead` is first."""
+        longest, binding = self.wait(charge, now)
+        for dimension, bucket in self.buckets.items():
+            if charge.get(dimension, 0.0) > 0.0:
+                lacking = ahead.get(dimension, 0.0) + charge[dimension] - bucket.level
+                if lacking / bucket.rate > longest:
+                    longest, binding = lacking / bucket.rate, dimension
+        return longest, binding
+
+    def share(self, charge: Charge) -> float:
+        """The largest part that `charge` is of any limit; 0 where none is known."""
+        return max(
+            (charge.get(dimension, 0.0) / bucket.limit.amount for dimension, bucket in self.buckets.items()),
+            default=0.0,
+        )
 
     def impossible(self, charge: Charge) -> Dimension | None:
         """The dimension whose whole limit is smaller than `charge`: no waiting makes it fit. None if it fits."""
@@ -194,6 +212,7 @@ class Budget:
         if reservation.number < bucket.newest:
             return None
         bucket.newest = reservation.number
+        bucket.rounding = update.rounding
         bucket.advance(now)
         changed = None
         if update.limit is not None and update.limit > 0 and update.limit != bucket.limit.amount:

@@ -15,6 +15,9 @@ LESS = 0.97
 SURE_SECONDS = 20.0
 """A rate measured over less than this is a guess, and grows as one."""
 
+CONFIRMED_SHARE = 0.85
+"""Unless it is nearly what was asked for."""
+
 GROW_EVERY_SECONDS = 5.0
 GUESS_GROWS = 1.05
 """A guess, every 5 seconds."""
@@ -43,10 +46,12 @@ class Learned(msgspec.Struct, kw_only=True):
         news = sent_at >= self.held_until and self.taken > 0.0
         if news:
             seconds = now - self.at
-            self.sure = seconds >= SURE_SECONDS
             measured = self.taken / max(seconds, 1.0)
+            long = seconds >= SURE_SECONDS
+            confirms = self.rate is not None and measured >= CONFIRMED_SHARE * self.rate
+            self.sure = long or (confirms and seconds >= GROW_EVERY_SECONDS)
             # Of a first moment's burst nobody knows what came in and what had been there.
-            self.rate = LESS * (measured if self.rate is None or self.sure else min(measured, self.rate))
+            self.rate = LESS * (measured if self.rate is None or long else min(measured, self.rate))
         self.at, self.held_until, self.taken, self.grown_at = now, max(held_until, self.held_until), 0.0, now
         return news
 

@@ -3,15 +3,24 @@
 A request waits at all its routes at once and takes the first permit that any of them gives: that is the shortest wait
 whatever happens meanwhile, without a guess. A permit is reserved for a waiter before it wakes, so that nobody who comes
 later can take the room it was woken for.
+
+The classes of work and their tenants have their turns by fairness.py. Inside a tenant's work, calls that somebody waits
+for go by their deadlines and batches in the order in which they came; a large request at the head is never overtaken by
+small ones behind it.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+import heapq
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, Literal, Protocol, TypeVar
 
 import trio
 
+from llmring.errors import Dimension
+from llmring.providers.fairness import INTERACTIVE, Fairness, Flow, Priority
 from llmring.providers.regime import Charge
+
+_LEFT_BEHIND = 64
+"""Places of those who left that are kept at least, before they are cleared away."""
 
 
 class Returnable(Protocol):
@@ -24,13 +33,16 @@ Permit = TypeVar("Permit", bound=Returnable)
 
 
 class Waiter(Generic[Permit]):
-    """One request in line. `number` orders requests by when they were first made; `deadline` is on the trio clock."""
+    """One request in line. `number` orders requests by when they were first made; `deadline` is on the trio clock.
+    `places` is in how many lines it stands."""
 
-    __slots__ = ("_woken", "deadline", "number", "permit")
+    __slots__ = ("_woken", "deadline", "flow", "number", "permit", "places")
 
-    def __init__(self, number: int, deadline: float) -> None:
+    def __init__(self, number: int, deadline: float, flow: Flow = INTERACTIVE) -> None:
         self.number = number
         self.deadline = deadline
+        self.flow = flow
+        self.places = 1
         self.permit: Permit | None = None
         self._woken = trio.Event()
 
@@ -39,11 +51,17 @@ class Waiter(Generic[Permit]):
         """It has its permit, or was sent away: no line holds it any more."""
         return self._woken.is_set()
 
+    @property
+    def rank(self) -> tuple[float, int]:
+        """Its place among those of its flow."""
+        return (self.deadline if self.flow.priority == "interactive" else 0.0, self.number)
+
     async def wait(self, places: "Sequence[tuple[Line[Permit], Charge]]", until: float) -> Permit | None:
         """Stand in line at every place. None when the clock says `until`, or when a place turned out hopeless.
 
         Cancelled: leaves every line, and a permit that was given in the same moment goes back unused.
         """
+        self.places = max(1, len(places))
         for line, charge in places:
             line.enter(self, charge)
         try:
@@ -68,33 +86,168 @@ class Waiter(Generic[Permit]):
         self._woken.set()
 
 
-class Line(Generic[Permit]):
-    """Waiters of one route, the oldest request first. `changed()` is called when one comes."""
+class _Tenant(Generic[Permit]):
+    """The waiters of one flow, the first to be served at the front of the heap."""
 
-    def __init__(self, changed: Callable[[], None]) -> None:
+    __slots__ = ("flow", "heap")
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self.heap: list[tuple[tuple[float, int], int, Waiter[Permit]]] = []
+
+
+class _Class(Generic[Permit]):
+    """The tenants of one class, by when their next request starts in virtual time. `charge` sums what all of them ask
+    for, each a share for every line that it stands in."""
+
+    __slots__ = ("charge", "places", "starts", "tenants")
+
+    def __init__(self) -> None:
+        self.places: dict[Waiter[Permit], Charge] = {}
+        self.tenants: dict[str, _Tenant[Permit]] = {}
+        self.starts: list[tuple[float, int, str]] = []
+        self.charge: dict[Dimension, float] = {}
+
+
+class Head(Generic[Permit]):
+    """Who is next. `start` is when in virtual time, `cost` what it takes of the limits."""
+
+    __slots__ = ("charge", "cost", "start", "waiter")
+
+    def __init__(self, waiter: Waiter[Permit], charge: Charge, start: float, cost: float) -> None:
+        self.waiter = waiter
+        self.charge = charge
+        self.start = start
+        self.cost = cost
+
+
+class Line(Generic[Permit]):
+    """Waiters of one route. `changed()` is called when one comes; `cost(charge)` is a request's part of its limits."""
+
+    def __init__(
+        self,
+        changed: Callable[[], None],
+        fairness: Fairness | None = None,
+        cost: Callable[[Charge], float] = lambda _: 1.0,
+    ) -> None:
         self._changed = changed
-        self._places: OrderedDict[Waiter[Permit], Charge] = OrderedDict()
-        self._last_number = -1
+        self.fairness = fairness if fairness is not None else Fairness()
+        self._cost = cost
+        self._classes: dict[Priority, _Class[Permit]] = {"interactive": _Class(), "batch": _Class()}
+        self._entries = 0
 
     def __len__(self) -> int:
-        return len(self._places)
+        return sum(len(each.places) for each in self._classes.values())
+
+    def waits(self, priority: Priority) -> bool:
+        """Whether anybody of that class stands here."""
+        return bool(self._classes[priority].places)
+
+    def ahead(self, priority: Priority) -> Mapping[Dimension, float]:
+        """What those ask for who will be served before a newcomer of that class, without what they may get elsewhere:
+        for calls the other calls, for a batch everybody."""
+        calls = self._classes["interactive"].charge
+        if priority == "interactive":
+            return calls
+        total = dict(calls)
+        for dimension, amount in self._classes["batch"].charge.items():
+            total[dimension] = total.get(dimension, 0.0) + amount
+        return total
 
     def enter(self, waiter: Waiter[Permit], charge: Charge) -> None:
-        self._places[waiter] = charge
-        if waiter.number < self._last_number:
-            # One that comes back after a failure: seldom, and nearly sorted already.
-            self._places = OrderedDict(sorted(self._places.items(), key=lambda place: place[0].number))
-        self._last_number = max(self._last_number, waiter.number)
+        kind = self._classes[waiter.flow.priority]
+        if waiter in kind.places:
+            kind.places[waiter] = charge
+            return
+        kind.places[waiter] = charge
+        _add(kind.charge, charge, 1.0 / waiter.places)
+        self.fairness.came(waiter.flow.priority)
+        tenant = kind.tenants.get(waiter.flow.tenant)
+        if tenant is None:
+            tenant = kind.tenants[waiter.flow.tenant] = _Tenant(waiter.flow)
+            heapq.heappush(kind.starts, (self.fairness.start(waiter.flow), waiter.number, waiter.flow.tenant))
+        self._entries += 1
+        heapq.heappush(tenant.heap, (waiter.rank, self._entries, waiter))
         self._changed()
 
     def leave(self, waiter: Waiter[Permit]) -> None:
-        self._places.pop(waiter, None)
+        kind = self._classes[waiter.flow.priority]
+        charge = kind.places.pop(waiter, None)
+        if charge is None:
+            return
+        self.fairness.left(waiter.flow.priority)
+        if not kind.places:
+            # Sums of fractions do not come back to nothing by themselves.
+            kind.charge.clear()
+        else:
+            _add(kind.charge, charge, -1.0 / waiter.places)
+        tenant = kind.tenants.get(waiter.flow.tenant)
+        if tenant is not None and len(tenant.heap) > 2 * len(kind.places) + _LEFT_BEHIND:
+            tenant.heap = [entry for entry in tenant.heap if entry[2] in kind.places]
+            heapq.heapify(tenant.heap)
 
-    def head(self) -> tuple[Waiter[Permit], Charge] | None:
-        """The next to be served. Those who were served elsewhere are dropped."""
-        while self._places:
-            waiter = next(iter(self._places))
-            if not waiter.is_served:
-                return waiter, self._places[waiter]
-            del self._places[waiter]
+    def first(self, priority: Priority) -> tuple[Waiter[Permit], Charge, float] | None:
+        """The next of a class to be served, and when it starts among its tenants. Those served elsewhere are passed
+        over."""
+        kind = self._classes[priority]
+        while kind.starts:
+            start, number, name = kind.starts[0]
+            tenant = kind.tenants[name]
+            while tenant.heap and (tenant.heap[0][2].is_served or tenant.heap[0][2] not in kind.places):
+                heapq.heappop(tenant.heap)
+            if not tenant.heap:
+                heapq.heappop(kind.starts)
+                del kind.tenants[name]
+                continue
+            finished = self.fairness.finish(tenant.flow)
+            if finished > start:
+                # Served since, here or at another model.
+                heapq.heapreplace(kind.starts, (finished, number, name))
+                continue
+            waiter = tenant.heap[0][2]
+            return waiter, kind.places[waiter], start
         return None
+
+    def heads(self) -> "list[Head[Permit]]":
+        """The next to be served, and behind a batch's request the call that may go while that one does not fit yet."""
+        call, batch = self._head("interactive"), self._head("batch")
+        if call is None or batch is None:
+            return [head for head in (call, batch) if head is not None]
+        if self.fairness.class_start("interactive") <= self.fairness.class_start("batch"):
+            # What the call lacks must not be given to the batch in front of it.
+            return [call]
+        return [batch, call] if self.fairness.may_overtake(batch.cost) else [batch]
+
+    def _head(self, priority: Priority) -> "Head[Permit] | None":
+        first = self.first(priority)
+        if first is None:
+            return None
+        waiter, charge, start = first
+        return Head(waiter, charge, start, self._cost(charge))
+
+    def may_pass(self, flow: Flow) -> bool:
+        """Whether a newcomer that fits may go before all who wait here: nobody does, or a call comes to batches alone,
+        and in its turn."""
+        if not self.waits("interactive") and not self.waits("batch"):
+            return True
+        heads = self.heads()
+        if not heads:
+            return True
+        if flow.priority == "batch" or self.waits("interactive"):
+            return False
+        starts = self.fairness.class_start("interactive"), self.fairness.class_start("batch")
+        return starts[0] <= starts[1] or self.fairness.may_overtake(heads[0].cost)
+
+    def passed(self, flow: Flow, cost: float) -> None:
+        """A newcomer went without waiting."""
+        self.fairness.served(flow, self.fairness.start(flow), cost, in_turn=False)
+
+    def serve(self, head: "Head[Permit]", permit: Permit, *, in_turn: bool) -> None:
+        """Give the next one its permit. Not `in_turn`: it went before one that did not fit."""
+        self.fairness.served(head.waiter.flow, head.start, head.cost, in_turn=in_turn)
+        head.waiter.give(permit)
+
+
+def _add(total: dict[Dimension, float], charge: Charge, share: float) -> None:
+    for dimension, amount in charge.items():
+        total[dimension] = total.get(dimension, 0.0) + share * amount

@@ -20,6 +20,7 @@ from llmring.lockfile.providers import Counted
 from llmring.providers.breaker import Breaker, State
 from llmring.providers.budget import Budget, Reservation
 from llmring.providers.estimate import Counting, OutputEstimate, estimate
+from llmring.providers.fairness import INTERACTIVE, RESERVE_SECONDS, RESERVE_SHARE, Fairness, Flow
 from llmring.providers.fit import most_output_tokens
 from llmring.providers.line import Line
 from llmring.providers.pace import Means, Pace, pace
@@ -39,6 +40,9 @@ reservation stands; refused, so it counted as a request and used no tokens; neve
 
 _COUNTS: tuple[Dimension, ...] = ("requests", "day")
 """The dimensions that count requests; the others count tokens."""
+
+UNLIMITED_COST = 0.001
+"""What a request costs its flow where no limit is known."""
 
 QUOTA_SECONDS = 300.0
 """A credential without money is asked again after this long."""
@@ -75,7 +79,8 @@ _BREAKER: Mapping[State, BreakerState] = {
 class Credential:
     """What all routes of one provider share: its configured limits, its connections, and whether its key works.
 
-    `max_in_flight` bounds the connections; `random()` gives a number in [0, 1).
+    `max_in_flight` bounds the connections; `random()` gives a number in [0, 1); `called_at` is when the newest call
+    came that somebody waits for.
     """
 
     def __init__(self, budget: Budget, max_in_flight: int, random: Callable[[], float]) -> None:
@@ -83,6 +88,8 @@ class Credential:
         self.max_in_flight = max_in_flight
         self.random = random
         self.in_flight = 0
+        self.fairness = Fairness()
+        self.called_at = -math.inf
         self.missing: str | None = None
         self._out: Shut | None = None
         self._out_until = -math.inf
@@ -121,7 +128,7 @@ class Route:
         self.model = Model(name=ref.model, capabilities=capabilities)
         self.credential = credential
         self.changed = changed
-        self.line: Line[Permit] = Line(changed)
+        self.line: Line[Permit] = Line(changed, credential.fairness, self.cost)
         self.breaker = Breaker(credential.random)
         self.budget = Budget((), now, counted)
         self.in_flight = 0
@@ -186,15 +193,38 @@ class Route:
         needed = charge(self._regime, Estimate(input_tokens=tokens, output_tokens=0.0, max_output_tokens=0.0))
         return self.credential.budget.fit(self.budget.fit(needed, needed), needed)
 
-    def readiness(self, needed: Charge, now: float) -> Readiness:
+    def readiness(self, needed: Charge, now: float, flow: Flow = INTERACTIVE) -> Readiness:
         """May a newcomer go now? Those in line go first, and what could never fit is told at once."""
         dimension = self.budget.impossible(needed) or self.credential.budget.impossible(needed)
         if dimension is not None:
             return Shut(wait_seconds=None, why=f"ImpossibleRequest: larger than the whole {dimension} limit")
-        answer = self.room(needed, now)
-        if answer is READY and self.line.head() is not None:
-            return Busy(wait_seconds=0.0, why=f"{len(self.line)} in line")
-        return answer
+        answer = self.room(needed, now, self.keep(flow, now))
+        if isinstance(answer, Shut) or self.line.may_pass(flow):
+            return answer
+        return self._behind(answer, needed, now, flow)
+
+    def _behind(self, answer: Ready | Busy, needed: Charge, now: float, flow: Flow) -> Busy:
+        """How long a newcomer will stand in line. An estimate: others may find a place elsewhere, or leave. `answer` is
+        what it would meet without them."""
+        ahead = self.line.ahead(flow.priority)
+        own, own_dimension = self.budget.wait_behind(ahead, needed, now)
+        shared, shared_dimension = self.credential.budget.wait_behind(ahead, needed, now)
+        wait, dimension = (own, own_dimension) if own >= shared else (shared, shared_dimension)
+        if dimension is not None and wait > 0.0:
+            return Busy(wait_seconds=wait, why=f"{dimension} limit, {len(self.line)} in line")
+        return answer if isinstance(answer, Busy) else Busy(wait_seconds=0.0, why=f"{len(self.line)} in line")
+
+    def keep(self, flow: Flow, now: float) -> float:
+        """The share of every limit that work of `flow` leaves free: batches, for the calls that may come; not for those
+        that wait already, for these have their turns."""
+        is_expected = now - self.credential.called_at < RESERVE_SECONDS
+        if flow.priority == "batch" and is_expected and not self.line.waits("interactive"):
+            return RESERVE_SHARE
+        return 0.0
+
+    def cost(self, charge: Charge) -> float:
+        """What part of its limits a request takes: of the one that it takes most of."""
+        return max(self.budget.share(charge), self.credential.budget.share(charge)) or UNLIMITED_COST
 
     def status(self, now: float) -> RouteStatus:
         """What a request that takes nothing out of the limits but its own place would meet now."""
@@ -215,8 +245,8 @@ class Route:
             seconds=self.seconds(usage),
         )
 
-    def room(self, needed: Charge, now: float) -> Readiness:
-        """May the head of the line go now?"""
+    def room(self, needed: Charge, now: float, keep: float = 0.0) -> Readiness:
+        """May the head of the line go now, and leave a share `keep` of every limit free?"""
         shut = self.credential.readiness(now) or self._gone
         if shut is not None:
             return shut
@@ -225,17 +255,17 @@ class Route:
             return Shut(wait_seconds=self.breaker.until - now, why="breaker open")
         if self.breaker.probing:
             return Busy(wait_seconds=0.0, why="waiting for the probe")
-        return self._limits(needed, now) or self._connections(state, now) or READY
+        return self._limits(needed, now, keep) or self._connections(state, now, keep) or READY
 
-    def _limits(self, needed: Charge, now: float) -> Busy | None:
-        own, own_dimension = self.budget.wait(needed, now)
-        shared, shared_dimension = self.credential.budget.wait(needed, now)
+    def _limits(self, needed: Charge, now: float, keep: float) -> Busy | None:
+        own, own_dimension = self.budget.wait(needed, now, keep)
+        shared, shared_dimension = self.credential.budget.wait(needed, now, keep)
         wait, dimension = (own, own_dimension) if own >= shared else (shared, shared_dimension)
         return Busy(wait_seconds=wait, why=f"{dimension} limit") if wait > 0.0 else None
 
-    def _connections(self, state: State, now: float) -> Busy | None:
+    def _connections(self, state: State, now: float, keep: float) -> Busy | None:
         most = self.credential.max_in_flight
-        if self.credential.in_flight >= most:
+        if self.credential.in_flight >= max(1, most - math.ceil(keep * most)):
             return Busy(wait_seconds=0.0, why=f"all {most} connections in use")
         if state is State.RECOVERING and self.in_flight > 0:
             # The times are compared, not the shares: what is waited for is then exactly what is asked here.
@@ -244,8 +274,16 @@ class Route:
                 return Busy(wait_seconds=at - now, why="recovering")
         return None
 
-    def take(self, needed: Charge, now: float) -> "Permit":
-        """Reserve. The caller has just seen that the route is Ready."""
+    def admit(self, needed: Charge, now: float, flow: Flow) -> "Permit":
+        """Reserve for a newcomer. The caller has just seen that the route is Ready."""
+        cost = self.cost(needed)
+        self.line.passed(flow, cost)
+        return self.take(needed, now, flow, cost)
+
+    def take(self, needed: Charge, now: float, flow: Flow = INTERACTIVE, cost: float = 0.0) -> "Permit":
+        """Reserve. The caller has just seen that the route is Ready, and has counted `cost` for the flow."""
+        if flow.priority == "interactive":
+            self.credential.called_at = now
         self.credential.in_flight += 1
         self.in_flight += 1
         probe = self.breaker.begin(now)
@@ -255,6 +293,8 @@ class Route:
             needed,
             probe=probe,
             taken_at=now,
+            flow=flow,
+            cost=cost,
         )
 
     def succeeded(self, permit: "Permit", usage: Usage | None, now: float) -> None:
@@ -374,7 +414,18 @@ def _told(answer: Readiness) -> tuple[ReadinessName, str, float | None]:
 class Permit:
     """The right to send one request on a route: a connection and room in every limit. Settled exactly once."""
 
-    __slots__ = ("_settled", "charge", "first_at", "generation", "probe", "reservations", "route", "taken_at")
+    __slots__ = (
+        "_settled",
+        "charge",
+        "cost",
+        "first_at",
+        "flow",
+        "generation",
+        "probe",
+        "reservations",
+        "route",
+        "taken_at",
+    )
 
     def __init__(
         self,
@@ -384,8 +435,12 @@ class Permit:
         *,
         probe: bool,
         taken_at: float,
+        flow: Flow,
+        cost: float,
     ) -> None:
         self.route = route
+        self.flow = flow
+        self.cost = cost
         self.reservations = reservations
         self.charge = charge
         self.probe = probe
@@ -402,6 +457,8 @@ class Permit:
         actual = self.route.actual(outcome, self.charge, usage or Usage())
         for budget, reservation in self.reservations:
             budget.settle(reservation, actual, now, taken=outcome not in ("refused", "not_sent"))
+        if self.cost:
+            self.route.credential.fairness.ended(self.flow, self.cost, self.route.cost(actual))
         self.route.in_flight -= 1
         self.route.credential.in_flight -= 1
         if self.probe and self.route.breaker.probing and self.generation == self.route.breaker.generation:

@@ -22,9 +22,7 @@ from llmring.providers.budget import Budget
 from llmring.providers.endpoint import Endpoint
 from llmring.providers.exchange import Exchange, LiveStream, read_body, time_limit
 from llmring.providers.files import Files, Place, needs_files
-from llmring.providers.line import Waiter
 from llmring.providers.readiness import Ready
-from llmring.providers.regime import Charge
 from llmring.providers.route import Credential, Permit, Route
 from llmring.providers.transport import Connect, Connection
 from llmring.refs import ModelRef
@@ -265,29 +263,36 @@ class ProviderWorker:
             await self._idle.pop().aclose()
 
     def _serve(self, now: float) -> float:
-        """Give permits to all who can go, oldest request first. Returns when to look again, on the trio clock."""
+        """Give permits to all who can go, in their turns. Returns when to look again, on the trio clock."""
         wake_at = 0.0
         while wake_at == 0.0:
             wake_at = math.inf
-            for waiter, charge, route in self._heads():
-                if waiter.is_served:
-                    continue
-                answer = route.room(charge, now)
-                if isinstance(answer, Ready):
-                    waiter.give(route.take(charge, now))
-                    wake_at = 0.0
-                elif answer.wait_seconds is None or now + answer.wait_seconds > waiter.deadline:
-                    waiter.send_away()
-                    wake_at = 0.0
-                elif answer.wait_seconds > 0.0:
-                    wake_at = min(wake_at, now + answer.wait_seconds)
+            for route in self._in_turn():
+                wake_at = min(wake_at, self._serve_route(route, now))
         return wake_at
 
-    def _heads(self) -> list[tuple[Waiter[Permit], Charge, Route]]:
-        """The first in line of every route, oldest request first."""
-        heads = [(*head, route) for route in self._routes.values() if (head := route.line.head()) is not None]
-        heads.sort(key=lambda place: place[0].number)
-        return heads
+    def _in_turn(self) -> list[Route]:
+        """The routes that somebody waits for: first the one whose next comes first."""
+        waiting = [(heads[0].waiter.number, route) for route in self._routes.values() if (heads := route.line.heads())]
+        waiting.sort(key=lambda place: place[0])
+        return [route for _, route in waiting]
+
+    def _serve_route(self, route: Route, now: float) -> float:
+        """Serve the next in line. Returns when to look again: 0 at once, for something was done."""
+        wake_at = math.inf
+        for place, head in enumerate(route.line.heads()):
+            waiter = head.waiter
+            answer = route.room(head.charge, now, route.keep(waiter.flow, now))
+            if isinstance(answer, Ready):
+                permit = route.take(head.charge, now, waiter.flow, head.cost)
+                route.line.serve(head, permit, in_turn=place == 0)
+                return 0.0
+            if answer.wait_seconds is None or now + answer.wait_seconds > waiter.deadline:
+                waiter.send_away()
+                return 0.0
+            if answer.wait_seconds > 0.0:
+                wake_at = min(wake_at, now + answer.wait_seconds)
+        return wake_at
 
     def _exchange(self, permit: Permit) -> Exchange:
         try:

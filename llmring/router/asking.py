@@ -31,7 +31,8 @@ async def _ask_again(dispatcher: Dispatcher, journey: Journey, first: Completion
     """The corrected answer, or the first one as it is when none can be had."""
     again = msgspec.structs.replace(asked_again(journey.request, first), model=str(journey.route.ref))
     try:
-        second = dispatcher.journey(again, journey.profile, journey.plan.deadline, patient=journey.plan.patient)
+        deadline, patient = journey.plan.deadline, journey.plan.patient
+        second = dispatcher.journey(again, journey.profile, deadline, flow=journey.flow, patient=patient)
     except ConfigError:
         # The lockfile was edited meanwhile, and no longer knows the model.
         return first

@@ -20,6 +20,7 @@ from llmring.lockfile import Binding, Lockfile, ProviderSettings, read_lockfile
 from llmring.pricing import Prices, price
 from llmring.providers.endpoint import endpoint
 from llmring.providers.estimate import Counting, input_tokens
+from llmring.providers.fairness import INTERACTIVE, Flow
 from llmring.providers.fit import ABSENT, can_go_without, field_of, without_native
 from llmring.providers.line import Waiter
 from llmring.providers.regime import Charge
@@ -59,6 +60,7 @@ class Journey(msgspec.Struct, kw_only=True):
     charges: tuple[Charge, ...]
     plan: Plan
     number: int
+    flow: Flow
     index: int = 0
     waited_seconds: float = 0.0
     sent_at: float = 0.0
@@ -136,7 +138,15 @@ class Dispatcher:
                 worker.inherit(previous)
         return worker
 
-    def journey(self, request: ChatRequest, profile: str | None, deadline: float, *, patient: bool = False) -> Journey:
+    def journey(
+        self,
+        request: ChatRequest,
+        profile: str | None,
+        deadline: float,
+        *,
+        flow: Flow = INTERACTIVE,
+        patient: bool = False,
+    ) -> Journey:
         """Begin a request's way. `deadline` is on the trio clock."""
         counted: dict[Counting, float] = {}
 
@@ -156,6 +166,7 @@ class Dispatcher:
             bound,
             routes,
             lambda route, _: route.charge(request, count(route)),
+            flow=flow,
             patient=patient,
         )
 
@@ -183,6 +194,7 @@ class Dispatcher:
         deadline: float,
         texts: Callable[[ProviderWorker], Sequence[str]],
         *,
+        flow: Flow = INTERACTIVE,
         patient: bool = False,
     ) -> Journey:
         """Begin the way of a request for vectors; `texts` are those that a provider is sent."""
@@ -192,7 +204,7 @@ class Dispatcher:
             return route.charge_texts(texts(worker))
 
         bound = self._bound(alias, profile)
-        return self._begin(request, profile, deadline, bound, bound.routes, charge, patient=patient)
+        return self._begin(request, profile, deadline, bound, bound.routes, charge, flow=flow, patient=patient)
 
     def _begin(
         self,
@@ -203,6 +215,7 @@ class Dispatcher:
         routes: tuple[Route, ...],
         charge: Callable[[Route, ProviderWorker], Charge],
         *,
+        flow: Flow,
         patient: bool,
     ) -> Journey:
         plan = Plan(
@@ -222,6 +235,7 @@ class Dispatcher:
             charges=tuple(charge(route, worker) for route, worker in zip(routes, workers, strict=True)),
             plan=plan,
             number=next(self._numbers),
+            flow=flow,
         )
 
     async def go(self, journey: Journey, send: Send[Answer]) -> Answer:
@@ -289,13 +303,16 @@ class Dispatcher:
         charges = journey.charges
         while True:
             now = trio.current_time()
-            readiness = [route.readiness(charge, now) for route, charge in zip(journey.routes, charges, strict=True)]
+            readiness = [
+                route.readiness(charge, now, journey.flow)
+                for route, charge in zip(journey.routes, charges, strict=True)
+            ]
             match journey.plan.next(readiness, now):
                 case Go(index):
                     journey.index = index
-                    return journey.routes[index].take(charges[index], now)
+                    return journey.routes[index].admit(charges[index], now, journey.flow)
                 case Wait(indexes=indexes, until=until):
-                    waiter: Waiter[Permit] = Waiter(journey.number, journey.plan.deadline)
+                    waiter: Waiter[Permit] = Waiter(journey.number, journey.plan.deadline, journey.flow)
                     places = [(journey.routes[index].line, charges[index]) for index in indexes]
                     permit = await waiter.wait(places, until)
                     if permit is not None:

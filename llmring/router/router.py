@@ -16,6 +16,7 @@ from llmring.live import LiveModel
 from llmring.pricing import price
 from llmring.prompts import ChatOptions, Prompt, check_request, to_request
 from llmring.providers.estimate import context_problem, input_tokens
+from llmring.providers.fairness import INTERACTIVE, SHARES, Flow, Priority
 from llmring.providers.files import FileInfo, Files
 from llmring.providers.fit import most_output_tokens
 from llmring.providers.route import Route
@@ -82,18 +83,26 @@ class Router:
         prompt: Prompt | None = None,
         *,
         profile: str | None = None,
+        priority: Priority = "interactive",
+        tenant: str = "",
+        weight: float = 1.0,
         **options: Unpack[ChatOptions],
     ) -> ChatResponse:
         """Ask the first model of `model` (an alias or `provider:model`) that is ready, and the next when it fails.
 
         `prompt` is text, a message, or a list of messages or OpenAI-style dictionaries; a whole ChatRequest may stand
         in place of both. The call ends within `timeout` seconds (600), or sooner when the caller's cancel scope does.
+        Where limits are short, calls of `priority` "interactive" go before those of "batch", 9 to 1, by their
+        deadlines, and `tenant`s of one priority get shares by `weight`. A call that is predicted to miss its deadline
+        in the line fails at once.
+
         Raises ConfigError before anything is sent; the provider's error where another model would not help (BadRequest,
         ContentRefused, AuthFailed); AllModelsFailed with every attempt. Cancelling closes the connection.
         """
         request = self._request(model, prompt, options)
+        flow = _flow(priority, tenant, weight)
         with self._calls.call():
-            return await self._chat(request, profile)
+            return await self._chat(request, profile, flow)
 
     def stream(
         self,
@@ -101,6 +110,9 @@ class Router:
         prompt: Prompt | None = None,
         *,
         profile: str | None = None,
+        priority: Priority = "interactive",
+        tenant: str = "",
+        weight: float = 1.0,
         on_break: OnBreak = "error",
         **options: Unpack[ChatOptions],
     ) -> ChatStream:
@@ -109,10 +121,11 @@ class Router:
         A `timeout` given here bounds the whole stream; without one only the wait for the first text is bounded.
         """
         request = self._request(model, prompt, options)
+        flow = _flow(priority, tenant, weight)
         return ChatStream(
             self.dispatcher,
             self._calls,
-            lambda: self._journey(request, profile),
+            lambda: self._journey(request, profile, flow),
             self._finish,
             on_break=on_break,
         )
@@ -128,6 +141,9 @@ class Router:
         checkpoint: Path | str | None = None,
         max_failures: int | None = None,
         profile: str | None = None,
+        priority: Priority = "batch",
+        tenant: str = "",
+        weight: float = 1.0,
         **options: Unpack[ChatOptions],
     ) -> MapRun:
         """Send every prompt to `alias`: `async with router.map(...) as run: async for row in run`.
@@ -146,6 +162,7 @@ class Router:
 
         # Wrong options are the caller's to hear of, now and once.
         _check(to_request(alias, "x", **options))
+        flow = _flow(priority, tenant, weight)
 
         def prepare(item: Input) -> ChatRequest:
             if isinstance(item, InvalidRequest):
@@ -159,7 +176,7 @@ class Router:
 
         async def send(request: ChatRequest) -> ChatResponse:
             with self._calls.step():
-                return await self._chat(request, profile, patient=True)
+                return await self._chat(request, profile, flow, patient=True)
 
         return MapRun(
             prompts,
@@ -295,7 +312,9 @@ class Router:
         _check(request)
         return request
 
-    def _journey(self, request: ChatRequest, profile: str | None, *, patient: bool = False) -> Journey:
+    def _journey(
+        self, request: ChatRequest, profile: str | None, flow: Flow = INTERACTIVE, *, patient: bool = False
+    ) -> Journey:
         """Begin: with what the binding sets for its requests, until the earlier of the request's own time limit and the
         caller's cancel scope. Work that nobody waits for has only its own."""
         request = self.dispatcher.completed(request, profile)
@@ -305,11 +324,13 @@ class Router:
         else:
             seconds = request.timeout if request.timeout is not None else self._timeout
             deadline = min(now + seconds, trio.current_effective_deadline())
-        return self.dispatcher.journey(request, profile, deadline, patient=patient)
+        return self.dispatcher.journey(request, profile, deadline, flow=flow, patient=patient)
 
-    async def _chat(self, request: ChatRequest, profile: str | None, *, patient: bool = False) -> ChatResponse:
+    async def _chat(
+        self, request: ChatRequest, profile: str | None, flow: Flow, *, patient: bool = False
+    ) -> ChatResponse:
         with chat_span(request) as span:
-            journey = self._journey(request, profile, patient=patient)
+            journey = self._journey(request, profile, flow, patient=patient)
             completion = await ask(self.dispatcher, journey)
             response = self._finish(journey, completion)
             record_answer(span, response)
@@ -340,6 +361,15 @@ class Router:
             facts = self.catalog.get(ref)
             self._digests[ref] = facts_digest(facts) if facts is not None else None
         return self._digests[ref]
+
+
+def _flow(priority: Priority, tenant: str, weight: float) -> Flow:
+    """Raises InvalidRequest."""
+    if priority not in SHARES:
+        raise InvalidRequest(f"priority must be one of {', '.join(map(repr, SHARES))}, not {priority!r}")
+    if not 0.0 < weight < math.inf:
+        raise InvalidRequest(f"weight must be a number above 0, not {weight!r}")
+    return Flow(priority, tenant, weight)
 
 
 def _check(request: ChatRequest) -> None:

@@ -28,9 +28,14 @@ def test_between_two_refusals_a_provider_takes_what_comes_in() -> None:
 
 
 def test_a_short_measure_is_a_guess_that_never_raises_the_rate() -> None:
-    assert refused_at(taken=300.0, seconds=5.0).sure is False
+    assert not refused_at(taken=300.0, seconds=5.0).sure
     assert refused_at(taken=300.0, seconds=5.0, rate=20.0).rate == pytest.approx(LESS * 20.0)
     assert refused_at(taken=300.0, seconds=30.0, rate=5.0).rate == pytest.approx(LESS * 10.0)
+
+
+@pytest.mark.parametrize(("rate", "seconds", "sure"), [(11.0, 6.0, True), (12.0, 6.0, False), (11.0, 4.0, False)])
+def test_a_short_measure_that_is_nearly_what_was_asked_for_confirms_it(rate: float, seconds: float, sure: bool) -> None:
+    assert refused_at(taken=10.0 * seconds, seconds=seconds, rate=rate).sure is sure
 
 
 def test_those_refused_together_teach_once() -> None:

@@ -6,13 +6,13 @@ import pytest
 import trio
 import trio.testing
 
-from llmring.errors import Dimension
 from llmring.providers.budget import Budget
 from llmring.providers.line import Line, Waiter
+from llmring.providers.regime import Charge
 from llmring.providers.route import Credential, Permit, Route
 from llmring.refs import ModelRef
 
-CHARGE: dict[Dimension, float] = {"requests": 1.0}
+CHARGE: Charge = {"requests": 1.0}
 
 
 def waiter(number: int) -> Waiter[Permit]:
@@ -24,12 +24,19 @@ def enter(line: Line[Permit], *waiters: Waiter[Permit]) -> None:
         line.enter(each, CHARGE)
 
 
+def head(line: Line[Permit]) -> tuple[Waiter[Permit], Charge] | None:
+    """Who is next."""
+    heads = line.heads()
+    return (heads[0].waiter, heads[0].charge) if heads else None
+
+
 def order(line: Line[Permit]) -> list[int]:
     """Serves everybody."""
     numbers = []
-    while (head := line.head()) is not None:
-        numbers.append(head[0].number)
-        head[0].send_away()
+    while (first := head(line)) is not None:
+        numbers.append(first[0].number)
+        first[0].send_away()
+        line.leave(first[0])
     return numbers
 
 
@@ -45,10 +52,10 @@ def _nobody() -> None:
 def serve(*routes: Route) -> Permit:
     """Give a permit to the head of the first of `routes` that has one."""
     for each in routes:
-        head = each.line.head()
-        if head is not None:
-            permit = each.take(head[1], trio.current_time())
-            head[0].give(permit)
+        first = head(each.line)
+        if first is not None:
+            permit = each.take(first[1], trio.current_time())
+            first[0].give(permit)
             return permit
     raise AssertionError("nobody waits")
 
@@ -83,9 +90,9 @@ def test_the_head_stays_the_head_until_it_is_served_or_leaves() -> None:
     line: Line[Permit] = Line(_nobody)
     first, second = waiter(0), waiter(1)
     enter(line, first, second)
-    assert line.head() == line.head() == (first, CHARGE)
+    assert head(line) == head(line) == (first, CHARGE)
     line.leave(first)
-    assert line.head() == (second, CHARGE)
+    assert head(line) == (second, CHARGE)
 
 
 def test_leaving_twice_or_unknown_is_nothing() -> None:
@@ -95,7 +102,7 @@ def test_leaving_twice_or_unknown_is_nothing() -> None:
     enter(line, first)
     line.leave(first)
     line.leave(first)
-    assert line.head() is None
+    assert head(line) is None
 
 
 def test_who_was_served_elsewhere_is_passed_over() -> None:
@@ -103,7 +110,7 @@ def test_who_was_served_elsewhere_is_passed_over() -> None:
     first, second = waiter(0), waiter(1)
     enter(line, first, second)
     first.send_away()
-    assert line.head() == (second, CHARGE)
+    assert head(line) == (second, CHARGE)
 
 
 def test_a_charge_that_is_named_again_replaces_the_first_and_keeps_the_place() -> None:
@@ -111,7 +118,7 @@ def test_a_charge_that_is_named_again_replaces_the_first_and_keeps_the_place() -
     first = waiter(0)
     enter(line, first, waiter(1))
     line.enter(first, {"requests": 2.0})
-    assert line.head() is not None
+    assert head(line) is not None
     assert len(line) == 2
 
 
@@ -132,7 +139,7 @@ async def test_a_waiter_gets_the_permit_that_is_given_and_leaves_every_line(
         await trio.sleep(3.0)
         assert (len(one.line), len(other.line)) == (1, 1)
         permit = serve(other)
-        assert one.line.head() is None
+        assert head(one.line) is None
     assert got == [permit]
     assert (one.in_flight, other.in_flight) == (0, 1)
     assert (len(one.line), len(other.line)) == (0, 0)
@@ -229,6 +236,6 @@ async def test_a_permit_given_in_the_moment_the_time_ends_is_taken(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait)
         await trio.sleep_until(5.0)
-        if tested.line.head() is not None:
+        if head(tested.line) is not None:
             serve(tested)
     assert [permit is not None for permit in got] == [tested.in_flight == 1]
