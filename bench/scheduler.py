@@ -45,8 +45,8 @@ class Goal(msgspec.Struct, frozen=True):
 
 
 GOALS = (
-    Goal(waiters=1, requests=20_000, microseconds=25.0, ratio=10.0),
-    Goal(waiters=10_000, requests=30_000, microseconds=40.0, ratio=16.0),
+    Goal(waiters=1, requests=20_000, microseconds=25.0, ratio=7.0),
+    Goal(waiters=10_000, requests=30_000, microseconds=40.0, ratio=11.5),
 )
 
 
@@ -56,7 +56,6 @@ def open_worker(connections: int) -> ProviderWorker:
         base_url="http://127.0.0.1:1",
         requests_per_minute=PLENTY,
         tokens_per_minute=PLENTY,
-        requests_per_day=PLENTY,
         max_in_flight=connections,
     )
     return ProviderWorker(endpoint("openai", settings), "k", ScriptedProvider({}), lambda: 0.0)
