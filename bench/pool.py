@@ -26,6 +26,7 @@ from bench.machine import headline
 from bench.simulate.bound import Supply, least_seconds
 from bench.simulate.provider import Incident, Provider
 from llmring import open_router
+from llmring.errors import Dimension
 from llmring.lockfile import Lockfile, parse_lockfile
 from llmring.sim.config import ProviderConfig, SimConfig
 from llmring.sim.faults import Fault
@@ -121,7 +122,7 @@ def lockfile(simulator: Simulator) -> Lockfile:
 def supply(name: str, input_tokens: float, outage: Incident) -> Supply:
     """A provider for the bound, where a row takes so many input tokens."""
     config = CONFIGS[name]
-    limits = {
+    limits: dict[Dimension, int | None] = {
         "requests": config.requests_per_minute,
         "tokens": config.tokens_per_minute,
         "input": config.input_tokens_per_minute,
