@@ -3,8 +3,8 @@
 CPU of one request from its place in line to its settled permit: the worker's task, the line, the limits, the breaker.
 Nothing is sent. With 1 waiter, so that every request waits for the one before it alone, and with 10,000, who line up
 again as soon as they were served. Beside it, turn by turn in the same run, what a bare trio checkpoint costs: a machine
-that is slow or busy slows both. Best of several rounds. `--check` exits with 1 when a goal is
-missed by more than `--slack` times; the ratio is what counts there.
+that is slow or busy slows both. Best of several rounds. `--check` exits with 1 when a goal is missed by more than
+`--slack` times; the ratio is what counts there.
 """
 
 import argparse
