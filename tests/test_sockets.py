@@ -11,6 +11,7 @@ import httpx2
 import pytest
 import trio
 
+from bench import pool
 from llmring.chat import Message, NamedTool, Tool
 from llmring.errors import AllModelsFailed, AuthFailed, ContextTooLong, ModelGone, QuotaExhausted
 from llmring.lockfile import parse_lockfile
@@ -247,6 +248,17 @@ async def _all_rows_are_answered(router: Router, model: str) -> None:
     async with router.map(model, (f"row {number}" for number in range(ROWS))) as run:
         answered = [row.index async for row in run if row.ok]
     assert sorted(answered) == list(range(ROWS))
+
+
+async def test_three_providers_are_used_together_and_one_that_was_down_comes_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As `python -m bench.pool`, in a minute: how the run begins and ends weighs more, so a little less is asked."""
+    monkeypatch.setenv(pool.KEY_VARIABLE, "bench")
+    outcome = await pool.measure(minutes=1.2)
+    assert outcome.lost == 0
+    assert outcome.refused < pool.REFUSED
+    assert outcome.used >= 0.95
 
 
 async def test_a_stream_that_thinks_in_silence_is_waited_for() -> None:

@@ -57,8 +57,13 @@ class Bucket:
         return self.limit.amount - self.capacity
 
     def advance(self, now: float) -> None:
-        self.level = min(self.capacity, self.level + self.rate * max(0.0, now - self._at))
+        passed = now - self._at
+        if passed == 0.0:
+            # A request looks, takes and settles in one moment or two.
+            return
         self._at = now
+        if passed > 0.0:
+            self.level = min(self.capacity, self.level + self.rate * passed)
 
     def take(self, number: int, amount: float, now: float) -> None:
         """Take `amount` for the reservation of that number."""

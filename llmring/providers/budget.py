@@ -140,7 +140,6 @@ class Budget:
             self.outstanding[dimension] = self.outstanding.get(dimension, 0.0) + amount
             bucket = self.buckets.get(dimension)
             if bucket is not None:
-                bucket.advance(now)
                 bucket.take(self._next_number + 1, amount, now)
                 levels[dimension] = bucket.level - bucket.corrected
         self._next_number += 1

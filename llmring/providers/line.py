@@ -10,6 +10,7 @@ small ones behind it.
 """
 
 import heapq
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, Literal, Protocol, TypeVar
 
@@ -30,6 +31,16 @@ class Returnable(Protocol):
 
 
 Permit = TypeVar("Permit", bound=Returnable)
+
+
+async def wait_until(event: trio.Event, until: float) -> None:
+    """Wait for `event`, or for the clock to say `until`. A checkpoint."""
+    if until == math.inf:
+        # A scope that never ends costs as much as the wait itself.
+        await event.wait()
+    else:
+        with trio.move_on_at(until):
+            await event.wait()
 
 
 class Waiter(Generic[Permit]):
@@ -65,8 +76,7 @@ class Waiter(Generic[Permit]):
         for line, charge in places:
             line.enter(self, charge)
         try:
-            with trio.move_on_at(until):
-                await self._woken.wait()
+            await wait_until(self._woken, until)
         except BaseException:
             if self.permit is not None:
                 self.permit.settle("not_sent", trio.current_time())

@@ -22,6 +22,7 @@ from llmring.providers.budget import Budget
 from llmring.providers.endpoint import Endpoint
 from llmring.providers.exchange import Exchange, LiveStream, read_body, time_limit
 from llmring.providers.files import Files, Place, needs_files
+from llmring.providers.line import wait_until
 from llmring.providers.readiness import Ready
 from llmring.providers.route import Credential, Permit, Route
 from llmring.providers.transport import Connect, Connection
@@ -236,8 +237,7 @@ class ProviderWorker:
                 wake_at = self._serve(trio.current_time())
                 if self._retired:
                     await self._close_idle()
-                with trio.move_on_at(wake_at):
-                    await self._changed.wait()
+                await wait_until(self._changed, wake_at)
         finally:
             with trio.move_on_after(CLOSE_SECONDS, shield=True):
                 await self._close_idle()

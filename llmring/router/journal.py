@@ -14,22 +14,25 @@ its end is what a killed process leaves, and is dropped.
 
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
 from llmring.chat import ChatRequest, ChatResponse
 from llmring.errors import ConfigError, LLMRingError
 from llmring.refs import ModelRef
+from llmring.router.places import Places
 
 VERSION = 1
 SYNC_SECONDS = 1.0
 SYNC_ROWS = 256
 """A journal is forced to disk so often at least: what a power failure can cost."""
+
+_READ_BYTES = 64 * 1024
+"""Rows are asked for nearly in the order they were settled: one look at the file is good for the next ones too."""
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -63,11 +66,12 @@ _SETTLED = msgspec.json.Decoder(_Settled)
 class Journal:
     """Made by `open_journal`. `answered` counts the rows that are on disk already."""
 
-    def __init__(self, path: Path, file: Any, offsets: dict[str, int]) -> None:
+    def __init__(self, path: Path, file: Any, reader: BinaryIO, offsets: Places) -> None:
         self.path = path
         self._file = file
+        self._reader = reader
         self._offsets = offsets
-        self._times: Counter[str] = Counter()
+        self._times = Places()
         self._unsynced = 0
         self._torn = False
 
@@ -78,8 +82,8 @@ class Journal:
     def key(self, request: ChatRequest, models: Sequence[ModelRef]) -> str:
         """The key of the next row with this request. Asked once a row, in the order of the input."""
         digest = row_digest(request, models)
-        number = self._times[digest]
-        self._times[digest] += 1
+        number = self._times.get(digest) or 0
+        self._times.put(digest, number + 1)
         return digest if number == 0 else f"{digest}-{number}"
 
     def answer(self, key: str) -> ChatResponse | None:
@@ -89,11 +93,12 @@ class Journal:
         if offset is None:
             return None
         try:
-            self._file.seek(offset)
-            return _LINES.decode(self._file.readline()).response
+            self._reader.seek(offset)
+            line = _LINES.decode(self._reader.readline())
         except (OSError, msgspec.DecodeError):
             # A disk that fails, or a line of another llmring.
             return None
+        return line.response if line.key == key else None
 
     def settle(self, key: str, index: int, response: ChatResponse | None, error: LLMRingError | None) -> None:
         """Write a finished row. Raises LLMRingError when it cannot be written; the row itself is not lost by that."""
@@ -109,7 +114,7 @@ class Journal:
             raise LLMRingError(f"cannot write {self.path}: {failed.strerror or failed}") from failed
         self._unsynced += 1
         if response is not None:
-            self._offsets[key] = offset
+            self._offsets.put(key, offset)
 
     def _write(self, line: bytes, offset: int) -> None:
         """All of a line, or nothing: a line behind half of another could never be read."""
@@ -158,10 +163,9 @@ def open_journal(path: Path) -> Generator[Journal]:
         file = path.open("a+b", buffering=0)
     except OSError as error:
         raise ConfigError(f"cannot open the journal {path}: {error.strerror or error}") from error
-    with file:
+    with file, path.open("rb", buffering=_READ_BYTES) as reader:
         _lock(file, path)
-        offsets = _read(file, path)
-        journal = Journal(path, file, offsets)
+        journal = Journal(path, file, reader, _read(file, reader, path))
         try:
             yield journal
         finally:
@@ -179,31 +183,31 @@ def _lock(file: Any, path: Path) -> None:
         raise ConfigError(f"the journal {path} is being written by another run") from error
 
 
-def _read(file: Any, path: Path) -> dict[str, int]:
+def _read(file: Any, reader: BinaryIO, path: Path) -> Places:
     """Where the answers are, by key. A torn end is cut off; a new file gets its head."""
-    offsets: dict[str, int] = {}
+    offsets = Places()
     offset = 0
-    reader = path.open("rb")
-    with reader:
-        for number, line in enumerate(reader, 1):
-            if number == 1 and _HEAD.startswith(line) and line != _HEAD:
-                break
-            if number > 1 and not line.endswith(b"\n"):
-                break
-            try:
-                if number == 1:
-                    _check_head(line, path)
-                else:
-                    settled = _SETTLED.decode(line)
-                    if settled.error is None:
-                        offsets[settled.key] = offset
-            except msgspec.DecodeError as error:
-                raise ConfigError(f"{path}, line {number}: not a line of a journal: {error}") from error
-            offset += len(line)
+    for number, line in enumerate(reader, 1):
+        if number == 1 and _HEAD.startswith(line) and line != _HEAD:
+            break
+        if number > 1 and not line.endswith(b"\n"):
+            break
+        try:
+            if number == 1:
+                _check_head(line, path)
+            else:
+                settled = _SETTLED.decode(line)
+                if settled.error is None:
+                    offsets.put(settled.key, offset)
+        except msgspec.DecodeError as error:
+            raise ConfigError(f"{path}, line {number}: not a line of a journal: {error}") from error
+        offset += len(line)
     # What a killed process had begun: of an empty file's head, or of a row that is asked again.
     file.truncate(offset)
     if offset == 0:
         file.write(_HEAD)
+    # Relative to the end, for that empties the buffer: what has just been cut off may be in it.
+    reader.seek(0, os.SEEK_END)
     return offsets
 
 

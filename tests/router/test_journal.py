@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 from hypothesis import given
@@ -179,6 +180,37 @@ def test_an_answer_of_another_llmring_is_a_row_without_one(tmp_path: Path) -> No
 def test_what_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="cannot open the journal"):
         list(read_journal(tmp_path / name))
+
+
+def test_a_line_in_the_place_of_a_torn_one_is_read_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    with open_journal(path) as journal:
+        keys = [journal.key(request(text), MODELS) for text in ("a", "b")]
+        for number, key in enumerate(keys):
+            journal.settle(key, number, RESPONSE, None)
+    path.write_bytes(path.read_bytes()[:-9])
+    with open_journal(path) as journal:
+        assert [journal.answer(key) is not None for key in keys] == [True, False]
+        journal.settle(keys[1], 1, msgspec.structs.replace(RESPONSE, content="anew"), None)
+        kept = journal.answer(keys[1])
+    assert kept is not None and kept.content == "anew"
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="only Linux counts reads")
+def test_answers_are_read_many_at_a_time(tmp_path: Path) -> None:
+    def reads() -> int:
+        counts = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+        return int(counts["syscr"])
+
+    path = tmp_path / "run.jsonl"
+    with open_journal(path) as journal:
+        keys = [journal.key(request(str(number)), MODELS) for number in range(200)]
+        for number, key in enumerate(keys):
+            journal.settle(key, number, RESPONSE, None)
+    with open_journal(path) as journal:
+        before = reads()
+        assert all(journal.answer(key) is not None for key in keys)
+        assert reads() - before < 20
 
 
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:
