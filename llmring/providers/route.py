@@ -22,7 +22,7 @@ from llmring.providers.budget import Budget, Reservation
 from llmring.providers.estimate import Counting, OutputEstimate, estimate
 from llmring.providers.fit import most_output_tokens
 from llmring.providers.line import Line
-from llmring.providers.pace import Means, Pace, pace
+from llmring.providers.pace import Means, Pace, ceilings, pace
 from llmring.providers.readiness import READY, Busy, Readiness, Ready, Shut
 from llmring.providers.regime import Charge, Estimate, Regime, at_least, charge, settled
 from llmring.providers.speed import Speed
@@ -126,6 +126,8 @@ class Route:
         self.budget = Budget((), now, counted)
         self.in_flight = 0
         self.means = Means()
+        self.answered_at = -math.inf
+        """When it has answered anybody last."""
         self._regime = regime
         self._output = OutputEstimate()
         self._speed = Speed()
@@ -137,6 +139,7 @@ class Route:
         self.budget = previous.budget
         self.breaker = previous.breaker
         self.means = previous.means
+        self.answered_at = previous.answered_at
         self._output = previous._output
         self._speed = previous._speed
         self._gone = previous._gone
@@ -259,6 +262,7 @@ class Route:
 
     def succeeded(self, permit: "Permit", usage: Usage | None, now: float) -> None:
         self._refusals = 0
+        self.answered_at = now
         self.means.add(permit.charge, now - permit.taken_at)
         self._record(permit, now, ok=True)
         if usage is not None:
@@ -338,6 +342,11 @@ class Route:
         for bucket in buckets:
             bucket.advance(now)
         return pace(buckets, self.means, self.credential.max_in_flight)
+
+    def ceilings(self) -> tuple[Pace, ...]:
+        """How fast each of its limits would let requests like the last ones go, beginning full."""
+        buckets = [*self.budget.buckets.values(), *self.credential.budget.buckets.values()]
+        return ceilings(buckets, self.means, self.credential.max_in_flight)
 
     def observe(self, updates: tuple[LimitUpdate, ...], permit: "Permit", now: float) -> None:
         """Take in what the headers of a reply say of the limits."""
