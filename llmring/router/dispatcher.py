@@ -26,7 +26,8 @@ from llmring.providers.regime import Charge
 from llmring.providers.route import Permit, Route
 from llmring.providers.worker import ProviderWorker
 from llmring.refs import ModelRef
-from llmring.router.failover import Fail, Go, Plan, Wait
+from llmring.router.account import Account
+from llmring.router.failover import Fail, Go, Plan, Spill, Wait
 from llmring.router.ordering import ARRANGE, Candidate
 
 _LOG = logging.getLogger("llmring")
@@ -48,7 +49,8 @@ class _Bound(msgspec.Struct, frozen=True, kw_only=True):
 class Journey(msgspec.Struct, kw_only=True):
     """One request under way: its routes in order and the plan that decides among them.
 
-    `permit` and `sent_at` are those of the newest attempt; `number` keeps its place among the waiting.
+    `permit` and `sent_at` are those of the newest attempt; `number` keeps its place among the waiting. `account` is its
+    money, where that is bounded.
     """
 
     request: ChatRequest
@@ -62,6 +64,7 @@ class Journey(msgspec.Struct, kw_only=True):
     index: int = 0
     waited_seconds: float = 0.0
     sent_at: float = 0.0
+    account: Account | None = None
     left_out: frozenset[str] = frozenset()
     notes: list[Note] = []
 
@@ -100,9 +103,16 @@ class Dispatcher:
         if profile is not None:
             lockfile.profile(profile)
 
-    def routes(self, alias: str, profile: str | None) -> tuple[Route, ...]:
-        """The routes of an alias or `provider:model`, in order. Raises ConfigError: unknown, or not one has a key."""
-        return self._bound(alias, profile).routes
+    def routes(self, alias: str, profile: str | None, spill: Spill = "auto") -> tuple[Route, ...]:
+        """The routes of an alias or `provider:model` that may be asked, in order. Raises ConfigError: unknown, or not
+        one has a key."""
+        bound = self._bound(alias, profile)
+        if spill != "never" or bound.binding.order != "ordered":
+            return bound.routes
+        missing = self.workers[bound.routes[0].ref.provider].missing_key
+        if missing is not None:
+            raise copy(missing)
+        return bound.routes[:1]
 
     def completed(self, request: ChatRequest, profile: str | None) -> ChatRequest:
         """The request with what its binding sets for those that leave it open. Raises ConfigError."""
@@ -136,7 +146,16 @@ class Dispatcher:
                 worker.inherit(previous)
         return worker
 
-    def journey(self, request: ChatRequest, profile: str | None, deadline: float, *, patient: bool = False) -> Journey:
+    def journey(
+        self,
+        request: ChatRequest,
+        profile: str | None,
+        deadline: float,
+        *,
+        patient: bool = False,
+        spill: Spill = "auto",
+        account: Account | None = None,
+    ) -> Journey:
         """Begin a request's way. `deadline` is on the trio clock."""
         counted: dict[Counting, float] = {}
 
@@ -154,9 +173,11 @@ class Dispatcher:
             profile,
             deadline,
             bound,
-            routes,
+            routes if spill != "never" else routes[:1],
             lambda route, _: route.charge(request, count(route)),
             patient=patient,
+            spill=spill,
+            account=account,
         )
 
     def _arranged(self, bound: _Bound, request: ChatRequest, count: Callable[[Route], float]) -> tuple[Route, ...]:
@@ -204,6 +225,8 @@ class Dispatcher:
         charge: Callable[[Route, ProviderWorker], Charge],
         *,
         patient: bool,
+        spill: Spill = "auto",
+        account: Account | None = None,
     ) -> Journey:
         plan = Plan(
             request.model,
@@ -211,6 +234,7 @@ class Dispatcher:
             deadline=deadline,
             random=self._random,
             patient=patient,
+            spill=spill,
         )
         workers = tuple(self.workers[route.ref.provider] for route in routes)
         return Journey(
@@ -222,12 +246,15 @@ class Dispatcher:
             charges=tuple(charge(route, worker) for route, worker in zip(routes, workers, strict=True)),
             plan=plan,
             number=next(self._numbers),
+            account=account,
         )
 
     async def go(self, journey: Journey, send: Send[Answer]) -> Answer:
         """Try route after route until one answers. Raises AllModelsFailed, or the error that ends it by policy."""
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
+            if journey.account is not None and not journey.plan.is_over:
+                await journey.account.reserve(journey.request, journey.routes)
             asked_at = trio.current_time()
             permit = await self._permit(journey)
             journey.sent_at = trio.current_time()
@@ -276,7 +303,9 @@ class Dispatcher:
         """The newest attempt has failed in a way that fails over."""
         now = trio.current_time()
         _forget_frames(error)
-        journey.plan.failed(journey.index, error, journey.waited_seconds, now - journey.sent_at, now)
+        took = now - journey.sent_at
+        answers = journey.route.means.count
+        journey.plan.failed(journey.index, error, journey.waited_seconds, took, now, answers)
         if isinstance(error, ContextTooLong):
             journey.plan.rule_out(_no_larger(journey), "its context window is no larger")
 
@@ -290,7 +319,7 @@ class Dispatcher:
         while True:
             now = trio.current_time()
             readiness = [route.readiness(charge, now) for route, charge in zip(journey.routes, charges, strict=True)]
-            match journey.plan.next(readiness, now):
+            match journey.plan.next(readiness, now, max(route.answered_at for route in journey.routes)):
                 case Go(index):
                     journey.index = index
                     return journey.routes[index].take(charges[index], now)

@@ -16,8 +16,9 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import msgspec
@@ -166,6 +167,20 @@ def open_journal(path: Path) -> Generator[Journal]:
             yield journal
         finally:
             journal.sync()
+
+
+@contextmanager
+def open_scratch() -> Generator[Journal]:
+    """A journal that nobody else sees and that is gone when the block ends: a place for answers outside of memory.
+
+    Raises ConfigError when there is no room for temporary files.
+    """
+    with ExitStack() as files:
+        try:
+            file = files.enter_context(TemporaryFile(buffering=0))
+        except OSError as error:
+            raise ConfigError(f"cannot make a temporary file: {error.strerror or error}") from error
+        yield Journal(Path("a temporary file"), file, {})
 
 
 def _lock(file: Any, path: Path) -> None:

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Callable, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Unpack
+from typing import Unpack, get_args
 
 import msgspec
 import trio
@@ -13,7 +13,7 @@ from llmring.chat import ChatRequest, ChatResponse, Completion, JSONSchema, Note
 from llmring.embeddings import EmbedResponse
 from llmring.errors import InvalidRequest
 from llmring.live import LiveModel
-from llmring.pricing import price
+from llmring.pricing import Prices, price
 from llmring.prompts import ChatOptions, Prompt, check_request, to_request
 from llmring.providers.estimate import context_problem, input_tokens
 from llmring.providers.files import FileInfo, Files
@@ -23,12 +23,14 @@ from llmring.providers.structured import check_schema
 from llmring.refs import ModelRef
 from llmring.registry.catalog import Catalog
 from llmring.registry.digest import facts_digest
+from llmring.router.account import Account, Purse
 from llmring.router.answer import answer, cost
 from llmring.router.asking import ask
-from llmring.router.batch import Input, Inputs, MapRun, OnError, Row, RowCalls
+from llmring.router.batch import Caps, Input, Inputs, MapRun, OnError, Row, RowCalls
 from llmring.router.calls import Calls
 from llmring.router.dispatcher import Dispatcher, Journey
 from llmring.router.embedding import check_texts, embed
+from llmring.router.failover import Spill
 from llmring.router.served import NAMES_ITS_OWN, is_other
 from llmring.router.streaming import ChatStream, OnBreak
 from llmring.router.telemetry import chat_span, record_answer
@@ -127,6 +129,11 @@ class Router:
         on_error: OnError | Callable[[Row], OnError] = "yield",
         checkpoint: Path | str | None = None,
         max_failures: int | None = None,
+        budget: Decimal | float | str | None = None,
+        deadline: float | None = None,
+        dedupe: bool = False,
+        key: Callable[[Input], str] | None = None,
+        spill: Spill = "auto",
         profile: str | None = None,
         **options: Unpack[ChatOptions],
     ) -> MapRun:
@@ -134,18 +141,33 @@ class Router:
 
         `prompts` is any iterable or async iterable of prompts, or of ChatRequests, whose own fields then hold; an input
         that could not be read may stand there as an InvalidRequest, and fails its own row alone. Rows
-        wait for the limits of the whole chain as long as it takes; a refusal or an overload never fails a row. `window`
+        wait for the limits of the whole chain as long as it takes; a refusal or an overload does not fail a row, unless
+        waiting cannot help it (RowStalled: refused 4 times while others are answered, or nobody for 600 s). `window`
         bounds the rows in flight and finished but unread. A failed row is yielded with its `error`, raised, or skipped;
         a function decides for each. After more than `max_failures` of them no more rows are sent: those under way come
         first, then TooManyFailures.
 
         `checkpoint` names a journal: every finished row is written there before it is handed out, and a later run with
         the same journal takes from it what was answered already, whatever became of the earlier one. Rows are known by
-        what is asked and of whom, so inputs may be added, moved or taken away.
+        what is asked and of whom, so inputs may be added, moved or taken away; or, with `key`, by what that says of the
+        input, and by nothing else.
+
+        `budget` caps what this run spends, in dollars: before every request what it may cost at the most is set aside,
+        and when nothing is left the rows under way come first, then BudgetExceeded. After `deadline` seconds what is
+        under way is cut off: finished rows come first, then MapTimeout. With `dedupe` equal rows are asked once.
+        `spill` says when the next models are used: "auto", as soon as the first makes one wait; "on_failure"; "never".
         """
 
         # Wrong options are the caller's to hear of, now and once.
         _check(to_request(alias, "x", **options))
+        if spill not in get_args(Spill):
+            raise InvalidRequest(f"spill must be one of {', '.join(get_args(Spill))}, not {spill!r}")
+
+        def prices(ref: ModelRef) -> Prices | None:
+            # Of the catalog as it is by then.
+            return self.catalog.prices(ref)
+
+        purse = Purse(_dollars(budget), prices) if budget is not None else None
 
         def prepare(item: Input) -> ChatRequest:
             if isinstance(item, InvalidRequest):
@@ -157,21 +179,26 @@ class Router:
         def models(request: ChatRequest) -> Sequence[ModelRef]:
             return [route.ref for route in self.dispatcher.routes(request.model, profile)]
 
-        async def send(request: ChatRequest) -> ChatResponse:
+        def routes(request: ChatRequest) -> Sequence[Route]:
+            return self.dispatcher.routes(request.model, profile, spill)
+
+        async def send(request: ChatRequest, account: Account | None) -> ChatResponse:
             with self._calls.step():
-                return await self._chat(request, profile, patient=True)
+                return await self._chat(request, profile, patient=True, spill=spill, account=account)
 
         return MapRun(
             prompts,
-            RowCalls(prepare=prepare, models=models, send=send),
-            lambda: self.dispatcher.routes(alias, profile),
+            RowCalls(prepare=prepare, models=models, routes=routes, send=send),
+            lambda: self.dispatcher.routes(alias, profile, spill),
             self._nursery,
             self._calls,
             ordered=ordered,
             window=window,
             on_error=on_error,
             checkpoint=Path(checkpoint) if checkpoint is not None else None,
-            max_failures=max_failures,
+            caps=Caps(max_failures=max_failures, purse=purse, deadline=deadline),
+            dedupe=dedupe,
+            key=key,
         )
 
     async def embed(
@@ -295,7 +322,15 @@ class Router:
         _check(request)
         return request
 
-    def _journey(self, request: ChatRequest, profile: str | None, *, patient: bool = False) -> Journey:
+    def _journey(
+        self,
+        request: ChatRequest,
+        profile: str | None,
+        *,
+        patient: bool = False,
+        spill: Spill = "auto",
+        account: Account | None = None,
+    ) -> Journey:
         """Begin: with what the binding sets for its requests, until the earlier of the request's own time limit and the
         caller's cancel scope. Work that nobody waits for has only its own."""
         request = self.dispatcher.completed(request, profile)
@@ -305,11 +340,19 @@ class Router:
         else:
             seconds = request.timeout if request.timeout is not None else self._timeout
             deadline = min(now + seconds, trio.current_effective_deadline())
-        return self.dispatcher.journey(request, profile, deadline, patient=patient)
+        return self.dispatcher.journey(request, profile, deadline, patient=patient, spill=spill, account=account)
 
-    async def _chat(self, request: ChatRequest, profile: str | None, *, patient: bool = False) -> ChatResponse:
+    async def _chat(
+        self,
+        request: ChatRequest,
+        profile: str | None,
+        *,
+        patient: bool = False,
+        spill: Spill = "auto",
+        account: Account | None = None,
+    ) -> ChatResponse:
         with chat_span(request) as span:
-            journey = self._journey(request, profile, patient=patient)
+            journey = self._journey(request, profile, patient=patient, spill=spill, account=account)
             completion = await ask(self.dispatcher, journey)
             response = self._finish(journey, completion)
             record_answer(span, response)
@@ -340,6 +383,17 @@ class Router:
             facts = self.catalog.get(ref)
             self._digests[ref] = facts_digest(facts) if facts is not None else None
         return self._digests[ref]
+
+
+def _dollars(budget: Decimal | float | str) -> Decimal:
+    """A cap in dollars; a float as it is written, not as it is stored. Raises InvalidRequest."""
+    try:
+        usd = Decimal(str(budget))
+    except InvalidOperation:
+        raise InvalidRequest(f"budget must be dollars, not {budget!r}") from None
+    if not usd.is_finite() or usd < 0:
+        raise InvalidRequest(f"budget must be at least 0 dollars, not {budget!r}")
+    return usd
 
 
 def _check(request: ChatRequest) -> None:
