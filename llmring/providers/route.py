@@ -128,6 +128,8 @@ class Route:
         self.means = Means()
         self.answered_at = -math.inf
         """When it has answered anybody last."""
+        self.weathered = 0
+        """How many requests it has refused or was too busy for."""
         self._regime = regime
         self._output = OutputEstimate()
         self._speed = Speed()
@@ -140,6 +142,7 @@ class Route:
         self.breaker = previous.breaker
         self.means = previous.means
         self.answered_at = previous.answered_at
+        self.weathered = previous.weathered
         self._output = previous._output
         self._speed = previous._speed
         self._gone = previous._gone
@@ -284,6 +287,7 @@ class Route:
     def failed(self, permit: "Permit", error: ProviderError, now: float) -> None:
         """Learn from a failure: trip, hold, or put out, as the class of the error says."""
         self._record(permit, now, ok=not error.trips_breaker)
+        self.weathered += error.is_weather
         match error.holds:
             case "dimension":
                 self._refused(permit, error, now)

@@ -304,8 +304,8 @@ class Dispatcher:
         now = trio.current_time()
         _forget_frames(error)
         took = now - journey.sent_at
-        answers = journey.route.means.count
-        journey.plan.failed(journey.index, error, journey.waited_seconds, took, now, answers)
+        answers, refusals = journey.route.means.count, journey.route.weathered
+        journey.plan.failed(journey.index, error, journey.waited_seconds, took, now, answers, refusals)
         if isinstance(error, ContextTooLong):
             journey.plan.rule_out(_no_larger(journey), "its context window is no larger")
 

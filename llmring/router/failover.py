@@ -141,8 +141,10 @@ class Plan:
         took_seconds: float,
         now: float,
         answers: int = 0,
+        refusals: int = 0,
     ) -> None:
-        """An attempt on a route has failed in a way that fails over. `answers`: how many the route has given so far."""
+        """An attempt on a route has failed in a way that fails over. `answers` and `refusals`: how many requests of all
+        the route has answered so far, and failed by weather."""
         self._record(index, error, waited_seconds, took_seconds)
         span = min(PAUSE_FIRST_SECONDS * 2.0 ** self._failures[index], PAUSE_MOST_SECONDS)
         self._failed[index] = self._failed[index] or not isinstance(error, RateLimited)
@@ -150,7 +152,7 @@ class Plan:
             self._failures[index] += 1
             self._spent[index] = self._failures[index] >= error.tries
         else:
-            self._spent[index] = self._stall.failed(index, error, answers, now)
+            self._spent[index] = self._stall.failed(index, error, answers, refusals, now)
         self._paused_until[index] = now + max(PAUSE_LEAST_SECONDS, span * self._random())
 
     def rule_out(self, indexes: Sequence[int], why: str) -> None:

@@ -142,7 +142,7 @@ class Router:
         `prompts` is any iterable or async iterable of prompts, or of ChatRequests, whose own fields then hold; an input
         that could not be read may stand there as an InvalidRequest, and fails its own row alone. Rows
         wait for the limits of the whole chain as long as it takes; a refusal or an overload does not fail a row, unless
-        waiting cannot help it (RowStalled: refused 4 times while others are answered, or nobody for 600 s). `window`
+        waiting cannot help it (RowStalled: failed 4 times while others are answered, or nobody is for 600 s). `window`
         bounds the rows in flight and finished but unread. A failed row is yielded with its `error`, raised, or skipped;
         a function decides for each. After more than `max_failures` of them no more rows are sent: those under way come
         first, then TooManyFailures.

@@ -25,30 +25,40 @@ def begun(routes: int = 1) -> Stall:
 @pytest.mark.parametrize(
     ("errors", "answers", "given_up"),
     [
-        ([SLOW] * 4, [0, 1, 2, 3], True),
-        ([SLOW] * 3, [0, 1, 2], False),
+        ([FULL] * 4, [0, 1, 2, 3], True),
+        ([FULL] * 3, [0, 1, 2], False),
         # Nobody else was answered in between: it is not this request.
-        ([SLOW] * 9, [5] * 9, False),
-        ([SLOW] * 5, [0, 1, 1, 2, 3], True),
+        ([FULL] * 9, [5] * 9, False),
+        ([FULL] * 5, [0, 1, 1, 2, 3], True),
         # Not the same way each time.
-        ([SLOW, FULL, SLOW, FULL, SLOW], [0, 1, 2, 3, 4], False),
-        ([SLOW, SLOW, SLOW, FULL, SLOW, SLOW, SLOW, SLOW], list(range(8)), True),
-        ([SLOW, RateLimited("x", code="tokens", status=429)] * 4, list(range(8)), False),
+        ([FULL, SLOW, FULL, SLOW, FULL], [0, 1, 2, 3, 4], False),
+        ([FULL, FULL, FULL, SLOW, FULL, FULL, FULL, FULL], list(range(8)), True),
+        ([FULL, Overloaded("x", code="busy", status=529)] * 4, list(range(8)), False),
     ],
 )
 def test_the_same_failure_while_others_are_answered_is_of_the_request(
     errors: list[ProviderError], answers: list[int], given_up: bool
 ) -> None:
     stall = begun()
-    verdicts = [stall.failed(0, error, count, 1.0) for error, count in zip(errors, answers, strict=True)]
+    counts = enumerate(zip(errors, answers, strict=True), 1)
+    verdicts = [stall.failed(0, error, count, number, 1.0) for number, (error, count) in counts]
     assert verdicts == [False] * (len(errors) - 1) + [given_up]
     assert (stall.repeated is not None) is given_up
 
 
+@pytest.mark.parametrize(("error", "others"), [(FULL, 2), (SLOW, 0)])
+def test_where_others_are_failed_too_or_a_limit_refuses_it_has_to_last(error: ProviderError, others: int) -> None:
+    stall = begun()
+    every = 1 + others
+    assert not any(stall.failed(0, error, count, every * count, 5.0 * count) for count in range(12))
+    assert stall.failed(0, error, 12, every * 12, 60.0)
+    assert stall.repeated == f"{type(error).__name__} 13 times, while others were answered"
+
+
 def test_each_route_counts_for_itself() -> None:
     stall = begun(2)
-    assert not any(stall.failed(index, SLOW, count, 1.0) for count in range(3) for index in (0, 1))
-    assert stall.failed(1, SLOW, 3, 1.0)
+    assert not any(stall.failed(index, FULL, count, count, 1.0) for count in range(3) for index in (0, 1))
+    assert stall.failed(1, FULL, 3, 3, 1.0)
 
 
 def test_silence_counts_from_the_beginning_or_the_last_answer() -> None:
@@ -75,7 +85,7 @@ def test_what_was_refused_is_excused_once() -> None:
     stall = begun()
     hold = RateLimited("slow", status=429, retry_after=60.0)
     for at in (0.0, 60.0, 120.0):
-        stall.failed(0, hold, 0, at)
+        stall.failed(0, hold, 0, 1, at)
         stall.look([Busy(wait_seconds=60.0, why="requests limit")], -math.inf, at)
     assert stall.ends(-math.inf) == 660.0
     # Somebody was answered: it may be told to wait again.
@@ -94,7 +104,7 @@ def test_a_plan_gives_a_route_up_and_goes_on_with_the_next() -> None:
     tested = plan(2)
     for count in range(4):
         assert tested.next([READY, READY], 10.0 * count) == Go(0)
-        tested.failed(0, SLOW, 0.0, 0.0, 10.0 * count, count)
+        tested.failed(0, FULL, 0.0, 0.0, 10.0 * count, count, count)
     assert tested.next([READY, READY], 40.0) == Go(1)
     assert not tested.is_over
 
@@ -102,11 +112,11 @@ def test_a_plan_gives_a_route_up_and_goes_on_with_the_next() -> None:
 def test_a_plan_without_another_route_fails_with_the_reason_and_every_attempt() -> None:
     tested = plan()
     for count in range(4):
-        tested.failed(0, SLOW, 0.0, 0.0, 10.0 * count, count)
+        tested.failed(0, FULL, 0.0, 0.0, 10.0 * count, count, count)
     decision = tested.next([READY], 40.0)
     assert isinstance(decision, Fail)
     assert isinstance(decision.error, RowStalled)
-    assert decision.error.why == "RateLimited 4 times, while others were answered"
+    assert decision.error.why == "Overloaded 4 times, while others were answered"
     assert len(decision.error.attempts) == 4
     assert tested.is_over
 
