@@ -30,8 +30,11 @@
     |  |- ContentRefused                                         no         no       1    nothing
     |  `- AuthFailed                                             no         no       1    key
     |- AllModelsFailed                alias, attempts, retry_at
+    |  `- RowStalled                  why: a row of a map that got nowhere
     |- StreamBroken                   the text so far; after the first chunk nothing can fail over
     |- TooManyFailures                failed: a map gave up
+    |- BudgetExceeded                 cap, spent, reserved, needed: a map may spend no more
+    |- MapTimeout                     seconds, finished, not_done, more, checkpoint: a map's time is over
     |- RegistryError                  path
     |  `- RegistryStale               provider, updated_at, age_days
     `- RouterClosed
@@ -46,6 +49,8 @@ Messages hold what happened, to which model or file, and what to do; never a key
 import difflib
 from collections.abc import Iterable, Sequence
 from datetime import date
+from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -398,6 +403,19 @@ class AllModelsFailed(LLMRingError):
         return f"all models of {self.alias!r} failed{again}: {tries}"
 
 
+class RowStalled(AllModelsFailed):
+    """A row of a map was given up, for waiting on would not have helped it. `why` says what it was given up for."""
+
+    def __init__(self, alias: str, attempts: Sequence[Attempt], why: str) -> None:
+        super().__init__(alias, attempts)
+        self.args = (alias, attempts, why)
+        self.why = why
+
+    def __str__(self) -> str:
+        tries = "; ".join(str(attempt) for attempt in self.attempts)
+        return f"a row of {self.alias!r} was given up: {self.why}: {tries}"
+
+
 class StreamBroken(LLMRingError):
     """A stream failed after text had been handed out. `cause` says how, `partial` is the text so far."""
 
@@ -420,6 +438,52 @@ class TooManyFailures(LLMRingError):
 
     def __str__(self) -> str:
         return f"the map was stopped after {self.failed} failed rows; the last: {self.last}"
+
+
+class BudgetExceeded(LLMRingError):
+    """A map stopped, for what it would ask next may cost more than is left. All in dollars: `cap` as it was given;
+    `spent` by what was answered, and at the most by attempts whose cost is unknown; `reserved` for rows under way;
+    `needed` by the next request at the most."""
+
+    def __init__(self, cap: Decimal, spent: Decimal, reserved: Decimal, needed: Decimal) -> None:
+        super().__init__(cap, spent, reserved, needed)
+        self.cap = cap
+        self.spent = spent
+        self.reserved = reserved
+        self.needed = needed
+
+    def __str__(self) -> str:
+        cap, spent, reserved, needed = (
+            f"${usd.normalize():f}" for usd in (self.cap, self.spent, self.reserved, self.needed)
+        )
+        return (
+            f"the map was stopped at its cap of {cap}: {spent} spent, {reserved} reserved, and the next request may "
+            f"cost {needed}"
+        )
+
+
+class MapTimeout(LLMRingError):
+    """A map's deadline of `seconds` has passed. `finished` rows are done, `not_done` are not; `more`: at least so many,
+    for the inputs were not read to their end. `checkpoint` is the journal to go on with, None when there is none."""
+
+    def __init__(self, seconds: float, finished: int, not_done: int, *, more: bool, checkpoint: Path | None) -> None:
+        super().__init__(seconds, finished, not_done)
+        self.seconds = seconds
+        self.finished = finished
+        self.not_done = not_done
+        self.more = more
+        self.checkpoint = checkpoint
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return partial(MapTimeout, more=self.more, checkpoint=self.checkpoint), self.args
+
+    def __str__(self) -> str:
+        least = "at least " if self.more else ""
+        resume = f"; the same map with the journal {self.checkpoint} goes on there" if self.checkpoint else ""
+        return (
+            f"the map was stopped after {self.seconds:g} s: {self.finished} rows are finished, {least}{self.not_done} "
+            f"are not done{resume}"
+        )
 
 
 class RouterClosed(LLMRingError):

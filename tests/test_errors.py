@@ -3,6 +3,7 @@
 import pickle
 import re
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from llmring.errors import (
     AllModelsFailed,
     Attempt,
     AuthFailed,
+    BudgetExceeded,
     ConfigError,
     EditFailed,
     EditRefused,
@@ -20,6 +22,7 @@ from llmring.errors import (
     LLMRingError,
     LockfileInvalid,
     LockfileMissing,
+    MapTimeout,
     MissingKey,
     PackageMissing,
     ProviderError,
@@ -27,6 +30,7 @@ from llmring.errors import (
     RegistryError,
     RegistryStale,
     RouterClosed,
+    RowStalled,
     ServerFault,
     StreamBroken,
     TooManyFailures,
@@ -118,11 +122,14 @@ EVERY_ERROR = [
     PackageMissing("lib:x", Path("/p"), "not installed"),
     RegistryStale("openai", date(2026, 1, 1), 30.0),
     TooManyFailures(3, ServerFault("down")),
+    BudgetExceeded(Decimal(5), Decimal("4.5"), Decimal(0), Decimal("0.75")),
+    MapTimeout(1800.0, 12, 34, more=True, checkpoint=Path("/p")),
     UnknownProvider("opnai", ("openai",)),
     InvalidRequest("no messages"),
     MissingKey("openai", ("OPENAI_API_KEY",)),
     *provider_errors(),
     AllModelsFailed("fast", [Attempt(model=MODEL, outcome="skipped")], retry_at=10.0, retry_after=2.0),
+    RowStalled("fast", [Attempt(model=MODEL, outcome="skipped")], "no answer"),
     StreamBroken(ServerFault("cut", status=500), "the text so far"),
     RouterClosed("closed"),
     RegistryError(Path("/p"), "damaged"),
@@ -179,6 +186,25 @@ def test_an_attempt_survives_a_pickle_with_its_error() -> None:
         (AuthFailed("wrong key"), "AuthFailed: wrong key"),
         (RegistryError(Path("/p"), "damaged"), "registry /p: damaged"),
         (StreamBroken(ServerFault("cut"), "abc"), "stream broke after 3 characters: ServerFault: cut"),
+        (
+            RowStalled("fast", [Attempt(model=MODEL, outcome="overloaded")], "no model of its chain has answered"),
+            "a row of 'fast' was given up: no model of its chain has answered: openai:gpt-4o: overloaded",
+        ),
+        (
+            BudgetExceeded(Decimal(5), Decimal("4.5"), Decimal(0), Decimal("0.75")),
+            "the map was stopped at its cap of $5: $4.5 spent, $0 reserved, and the next request may cost $0.75",
+        ),
+        (
+            MapTimeout(90.0, 12, 3, more=False, checkpoint=None),
+            "the map was stopped after 90 s: 12 rows are finished, 3 are not done",
+        ),
+        (
+            MapTimeout(90.0, 12, 3, more=True, checkpoint=Path("/p")),
+            (
+                "the map was stopped after 90 s: 12 rows are finished, at least 3 are not done; "
+                "the same map with the journal /p goes on there"
+            ),
+        ),
         (
             AllModelsFailed("fast", [Attempt(model=MODEL, outcome="rate limited")], retry_after=2.0),
             "all models of 'fast' failed (earliest retry in 2 s): openai:gpt-4o: rate limited",

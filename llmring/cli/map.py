@@ -1,13 +1,15 @@
 """`llmring map`: a file of prompts in, a file of answers out."""
 
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import msgspec
 from click.shell_completion import CompletionItem
 
 from llmring.chat import Effort
+from llmring.cli.amounts import dollars, duration
 from llmring.cli.formats import effort_option, read_schema, schema_option
 from llmring.cli.lines import open_lines
 from llmring.cli.map_status import command as status
@@ -19,8 +21,10 @@ from llmring.cli.running import check_is_ours, note, open_lockfile, run_trio
 from llmring.cli.stopping import Stop
 from llmring.cli.template import Template
 from llmring.config import read_settings
+from llmring.errors import BudgetExceeded, MapTimeout, TooManyFailures
 from llmring.prompts import ChatOptions
 from llmring.router.batch import MapRun
+from llmring.router.failover import Spill
 from llmring.router.opening import open_router
 from llmring.router.report import Report
 from llmring.router.status_directory import has_sockets
@@ -57,6 +61,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     force: bool
     checkpoint: Path | None
     max_failures: int | None
+    budget: Decimal | None
+    deadline: float | None
+    dedupe: bool
+    spill: Spill
     quiet: bool
     profile: str | None
     lockfile: str | None
@@ -82,7 +90,7 @@ def _complete_first(ctx: click.Context, parameter: click.Parameter, incomplete: 
       llmring map tagger reviews.csv --prompt "Tag this {language} review: {text}" -o tags.csv
       llmring map tagger reviews.parquet --prompt "Tag this review: {text}" -o tags.parquet
       jq -c '{prompt: .text, id: .key}' data.json | llmring map tagger - --ordered > tags.jsonl
-      llmring map summarizer pages.jsonl -o summaries.jsonl --checkpoint run.jsonl
+      llmring map summarizer pages.jsonl -o summaries.jsonl --checkpoint run.jsonl --budget 5.00
       llmring map status run.jsonl
 
     \b
@@ -113,6 +121,18 @@ def _complete_first(ctx: click.Context, parameter: click.Parameter, incomplete: 
     help="A journal of finished rows: the same command again goes on where it stood.",
 )
 @click.option("--max-failures", type=click.IntRange(min=0), help="Send no more rows after so many have failed.")
+@click.option(
+    "--budget", metavar="USD", type=dollars, help="Send no more rows than so many dollars are sure to pay for."
+)
+@click.option("--deadline", metavar="TIME", type=duration, help="Cut the run off after 90, 90s, 30m, 2h.")
+@click.option("--dedupe", is_flag=True, help="Ask equal rows once.")
+@click.option(
+    "--spill",
+    type=click.Choice(get_args(Spill)),
+    default="auto",
+    show_default=True,
+    help="Use the next models when the first makes a row wait; when it has failed; or not at all.",
+)
 @click.option("--force", is_flag=True, help="Replace an OUTPUT that exists.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no report on standard error.")
 @click.option("--profile", help="A profile of the lockfile. Default: LLMRING_PROFILE, then the lockfile's.")
@@ -146,13 +166,25 @@ async def work(options: Options) -> Report:
                 window=options.window,
                 checkpoint=options.checkpoint,
                 max_failures=options.max_failures,
+                budget=options.budget,
+                deadline=options.deadline,
+                dedupe=options.dedupe,
+                spill=options.spill,
             )
             resumes = options.checkpoint is not None
-            with open_output(options.output, force=options.force, resumes=resumes) as output:
-                await _write_all(run, rows, output, lines.total, quiet=options.quiet)
-    if not options.quiet:
-        note(report_text(run.report))
+            try:
+                with open_output(options.output, force=options.force, resumes=resumes) as output:
+                    await _write_all(run, rows, output, lines.total, quiet=options.quiet)
+            except* (BudgetExceeded, MapTimeout, TooManyFailures):
+                _report(run, quiet=options.quiet)
+                raise
+    _report(run, quiet=options.quiet)
     return run.report
+
+
+def _report(run: MapRun, *, quiet: bool) -> None:
+    if not quiet:
+        note(report_text(run.report))
 
 
 def _shown() -> bool | None:

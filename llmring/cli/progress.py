@@ -103,9 +103,12 @@ def report_text(report: Report) -> str:
         counts = (part.served, part.refused, part.failed, part.input_tokens, part.output_tokens)
         rows.append((model, *(f"{count:,}" for count in counts), f"${part.usd:.6f}{unpriced}"))
     resumed = f"{report.resumed:,} of them by an earlier run, " if report.resumed else ""
+    duplicates = f"{report.duplicates:,} rows equal to others, " if report.duplicates else ""
+    share = report.bound_share
+    bound = f" ({share:.0%} is the least that the limits allow)" if share is not None else ""
     summary = (
-        f"{report.answered:,} of {report.rows:,} rows answered, {resumed}{report.failovers:,} failed over, "
-        f"{report.refused:,} 429s, {usd_text(report)}, {report.wall_seconds:.1f} s"
+        f"{report.answered:,} of {report.rows:,} rows answered, {resumed}{duplicates}{report.failovers:,} failed over, "
+        f"{report.refused:,} 429s, {usd_text(report)}, {report.wall_seconds:.1f} s{bound}"
     )
     errors = [f"{count:,} x {name}" for name, count in sorted(report.errors.items())]
     return "\n".join([*_aligned(rows), "", summary, *errors])

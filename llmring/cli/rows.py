@@ -153,6 +153,10 @@ def written(row: Row, mark: Mark) -> bytes:
         spelled["model"] = str(response.model)
         spelled["finish_reason"] = response.finish_reason
         spelled |= extras_json(response)
-        spelled["usage"] = usage_json(response.usage)
-        spelled |= cost_json(response.cost)
+        if row.duplicate_of is None:
+            spelled["usage"] = usage_json(response.usage)
+            spelled |= cost_json(response.cost)
+    if row.duplicate_of is not None:
+        # What it used and cost stands in the row that was asked: a sum over all rows counts it once.
+        spelled["duplicate"] = True
     return msgspec.json.encode(spelled) + b"\n"

@@ -13,6 +13,8 @@ from llmring.errors import Dimension
 from llmring.providers.bucket import Bucket
 
 _WEIGHT = 0.05
+_LONGEST_SECONDS = 1e9
+_BISECTIONS = 50
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +59,51 @@ def pace(buckets: Iterable[Bucket], means: Means, connections: int) -> Pace:
                 binding=f"{bucket.limit.dimension} limit",
             )
     return slowest
+
+
+def ceilings(buckets: Iterable[Bucket], means: Means, connections: int) -> tuple[Pace, ...]:
+    """What each limit of a route, beginning full, and its connections would allow by themselves. Empty before the first
+    answer."""
+    found = [
+        Pace(
+            at_once=bucket.capacity / charge,
+            rows_per_second=bucket.rate / charge,
+            binding=f"{bucket.limit.dimension} limit",
+        )
+        for bucket in buckets
+        if (charge := means.charge.get(bucket.limit.dimension, 0.0)) > 0.0
+    ]
+    if means.took_seconds > 0.0:
+        each = connections / means.took_seconds
+        found.append(Pace(at_once=float(connections), rows_per_second=each, binding="connections"))
+    return tuple(found)
+
+
+def bound_seconds(rows: float, groups: Sequence[Sequence[Sequence[Pace]]], latency_seconds: float) -> float | None:
+    """The least possible time for `rows` from full limits on, by bisection; None where nothing bounds it.
+
+    A group has the ceilings of routes that share their limits, and goes as fast as the fastest of them; groups add up.
+    """
+    known = [[route for route in group if route] for group in groups]
+
+    def allowed(seconds: float) -> float:
+        fastest = (
+            max((min(c.at_once + c.rows_per_second * seconds for c in route) for route in group), default=0.0)
+            for group in known
+        )
+        return sum(fastest)
+
+    if not any(known):
+        return None
+    low, high = 0.0, 1.0
+    while allowed(high) < rows:
+        low, high = high, 2.0 * high
+        if high > _LONGEST_SECONDS:
+            return None
+    for _ in range(_BISECTIONS if allowed(low) < rows else 0):
+        middle = (low + high) / 2.0
+        low, high = (low, middle) if allowed(middle) >= rows else (middle, high)
+    return latency_seconds + (high if allowed(low) < rows else 0.0)
 
 
 def least_seconds(rows: float, paces: Sequence[Pace], latency_seconds: float) -> float:

@@ -23,7 +23,7 @@ from llmring.providers.estimate import Counting, OutputEstimate, estimate
 from llmring.providers.fairness import INTERACTIVE, RESERVE_SECONDS, RESERVE_SHARE, Fairness, Flow
 from llmring.providers.fit import most_output_tokens
 from llmring.providers.line import Line
-from llmring.providers.pace import Means, Pace, pace
+from llmring.providers.pace import Means, Pace, ceilings, pace
 from llmring.providers.readiness import READY, Busy, Readiness, Ready, Shut
 from llmring.providers.regime import Charge, Estimate, Regime, at_least, charge, settled
 from llmring.providers.speed import Speed
@@ -133,6 +133,10 @@ class Route:
         self.budget = Budget((), now, counted)
         self.in_flight = 0
         self.means = Means()
+        self.answered_at = -math.inf
+        """When it has answered anybody last."""
+        self.weathered = 0
+        """How many requests it has refused or was too busy for."""
         self._regime = regime
         self._output = OutputEstimate()
         self._speed = Speed()
@@ -144,6 +148,8 @@ class Route:
         self.budget = previous.budget
         self.breaker = previous.breaker
         self.means = previous.means
+        self.answered_at = previous.answered_at
+        self.weathered = previous.weathered
         self._output = previous._output
         self._speed = previous._speed
         self._gone = previous._gone
@@ -299,6 +305,7 @@ class Route:
 
     def succeeded(self, permit: "Permit", usage: Usage | None, now: float) -> None:
         self._refusals = 0
+        self.answered_at = now
         self.means.add(permit.charge, now - permit.taken_at)
         self._record(permit, now, ok=True)
         if usage is not None:
@@ -320,6 +327,7 @@ class Route:
     def failed(self, permit: "Permit", error: ProviderError, now: float) -> None:
         """Learn from a failure: trip, hold, or put out, as the class of the error says."""
         self._record(permit, now, ok=not error.trips_breaker)
+        self.weathered += error.is_weather
         match error.holds:
             case "dimension":
                 self._refused(permit, error, now)
@@ -378,6 +386,11 @@ class Route:
         for bucket in buckets:
             bucket.advance(now)
         return pace(buckets, self.means, self.credential.max_in_flight)
+
+    def ceilings(self) -> tuple[Pace, ...]:
+        """How fast each of its limits would let requests like the last ones go, beginning full."""
+        buckets = [*self.budget.buckets.values(), *self.credential.budget.buckets.values()]
+        return ceilings(buckets, self.means, self.credential.max_in_flight)
 
     def observe(self, updates: tuple[LimitUpdate, ...], permit: "Permit", now: float) -> None:
         """Take in what the headers of a reply say of the limits."""

@@ -7,7 +7,7 @@ import msgspec
 import trio
 
 from llmring.chat import Completion, Note
-from llmring.errors import AllModelsFailed, ConfigError, ProviderError
+from llmring.errors import AllModelsFailed, BudgetExceeded, ConfigError, ProviderError
 from llmring.providers.route import Permit
 from llmring.providers.structured import asked_again, is_invalid
 from llmring.providers.worker import ProviderWorker
@@ -24,21 +24,29 @@ async def ask(dispatcher: Dispatcher, journey: Journey) -> Completion:
 
 async def _attempt(worker: ProviderWorker, permit: Permit, journey: Journey) -> Completion:
     seconds = journey.plan.attempt_seconds(journey.index, trio.current_time())
-    return await worker.attempt(permit, journey.request, seconds)
+    account = journey.terms.account
+    if account is None:
+        return await worker.attempt(permit, journey.request, seconds)
+    try:
+        completion = await worker.attempt(permit, journey.request, seconds)
+    except BaseException as error:
+        account.failed(error, permit.route)
+        raise
+    account.answered(completion.usage, permit.route)
+    return completion
 
 
 async def _ask_again(dispatcher: Dispatcher, journey: Journey, first: Completion) -> Completion:
     """The corrected answer, or the first one as it is when none can be had."""
     again = msgspec.structs.replace(asked_again(journey.request, first), model=str(journey.route.ref))
     try:
-        deadline, patient = journey.plan.deadline, journey.plan.patient
-        second = dispatcher.journey(again, journey.profile, deadline, flow=journey.flow, patient=patient)
+        second = dispatcher.journey(again, journey.profile, journey.plan.deadline, journey.terms)
     except ConfigError:
         # The lockfile was edited meanwhile, and no longer knows the model.
         return first
     try:
         completion = await dispatcher.go(second, _attempt)
-    except (ProviderError, AllModelsFailed):
+    except (ProviderError, AllModelsFailed, BudgetExceeded):
         journey.plan.attempts += second.plan.attempts
         return first
     journey.plan.attempts += second.plan.attempts

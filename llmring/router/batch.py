@@ -5,9 +5,8 @@ tasks live in the router's nursery; the consumer pulls, and memory stays proport
 """
 
 import itertools
-import math
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence, Sized
 from contextlib import ExitStack, aclosing
 from pathlib import Path
 from types import TracebackType
@@ -17,13 +16,25 @@ import msgspec
 import trio
 
 from llmring.chat import ChatRequest, ChatResponse, Message
-from llmring.errors import AuthFailed, ConfigError, InvalidRequest, LLMRingError, RouterClosed, TooManyFailures
+from llmring.errors import (
+    AuthFailed,
+    BudgetExceeded,
+    ConfigError,
+    InvalidRequest,
+    LLMRingError,
+    MapTimeout,
+    RouterClosed,
+    TooManyFailures,
+)
 from llmring.prompts import Prompt
-from llmring.providers.pace import Pace, least_seconds
+from llmring.providers.pace import least_seconds
 from llmring.providers.route import Route
 from llmring.refs import ModelRef
+from llmring.router.account import Account, Purse
 from llmring.router.calls import Calls
-from llmring.router.journal import SYNC_SECONDS, Journal, open_journal
+from llmring.router.duplicates import Duplicates, First, Settled
+from llmring.router.journal import SYNC_SECONDS, Journal, open_journal, open_scratch, row_digest
+from llmring.router.pacing import least_possible_seconds, paces_of
 from llmring.router.report import Report
 
 OnError = Literal["yield", "raise", "skip"]
@@ -35,13 +46,15 @@ _LEAVE_SECONDS = 5.0
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One finished row: `index` counts the inputs from 0; exactly one of `response` and `error` is set. `resumed`: an
-    earlier run of the same journal has had the answer."""
+    earlier run of the same journal has had the answer. `duplicate_of` is the index of the row that was asked in its
+    place, and that the cost of the answer belongs to."""
 
     index: int
     prompt: Input
     response: ChatResponse | None = None
     error: LLMRingError | None = None
     resumed: bool = False
+    duplicate_of: int | None = None
 
     @property
     def ok(self) -> bool:
@@ -49,14 +62,33 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RowCalls(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run has done for a row: its input made a request, the request's models, the call itself.
+    """What a run has done for a row: its input made a request, the request's models, those of them that may be asked,
+    the call itself, with the row's money where that is bounded.
 
-    `prepare` raises InvalidRequest, `models` ConfigError, `send` what `chat` raises.
+    `prepare` raises InvalidRequest, `models` and `routes` ConfigError, `send` what `chat` raises.
     """
 
     prepare: Callable[[Input], ChatRequest]
     models: Callable[[ChatRequest], Sequence[ModelRef]]
-    send: Callable[[ChatRequest], Awaitable[ChatResponse]]
+    routes: Callable[[ChatRequest], Sequence[Route]]
+    send: Callable[[ChatRequest, Account | None], Awaitable[ChatResponse]]
+
+
+class Caps(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run may not go beyond: failed rows, money, seconds from its start. None: no bound."""
+
+    max_failures: int | None = None
+    purse: Purse | None = None
+    deadline: float | None = None
+
+
+class _Place(msgspec.Struct, frozen=True, kw_only=True):
+    """A row on its way: where it came from, what it is known by in the journal, and to those that ask the same."""
+
+    index: int
+    prompt: Input
+    key: str | None = None
+    digest: str | None = None
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,20 +122,20 @@ class MapRun:
         window: int | None,
         on_error: OnError | Callable[[Row], OnError],
         checkpoint: Path | None,
-        max_failures: int | None,
+        caps: Caps,
+        dedupe: bool,
+        key: Callable[[Input], str] | None,
     ) -> None:
-        if isinstance(inputs, str | bytes | Message | Mapping):
-            # A text is an iterable too, of one-letter prompts that would all be paid for.
-            raise InvalidRequest("map takes an iterable of prompts, not one prompt: [prompt]")
-        if window is not None and window < 1:
-            raise InvalidRequest(f"window must be at least 1 row, not {window}")
-        if max_failures is not None and max_failures < 0:
-            raise InvalidRequest(f"max_failures must be at least 0, not {max_failures}")
+        _check_options(inputs, window, caps)
         self.report = Report()
         self._inputs = inputs
         self._calls_of = calls_of
         self._checkpoint = checkpoint
-        self._max_failures = max_failures
+        self._caps = caps
+        self._dedupe = dedupe
+        self._duplicates: Duplicates[_Place] | None = None
+        self._row_key = key
+        self._row_keys: set[str] = set()
         self._journal: Journal | None = None
         self._files = ExitStack()
         self._sync_due = trio.Event()
@@ -117,6 +149,9 @@ class MapRun:
         self._entered = False
         self._scope = trio.CancelScope()
         self._feeding = trio.CancelScope()
+        self._in_time = trio.CancelScope()
+        self._read = 0
+        self._all_read = False
         self._finished: deque[Row] = deque()
         self._early: dict[int, Row] = {}
         self._next_index = 0
@@ -127,17 +162,24 @@ class MapRun:
         self._started_at = 0.0
 
     async def __aenter__(self) -> Self:
-        """Start. Raises ConfigError when the alias is unknown or none of its models has a key."""
+        """Start. Raises ConfigError when the alias is unknown, or none of its models has a key, or one has no price and
+        there is a budget."""
         if self._entered:
             raise InvalidRequest("a map runs once: make a new one")
         self._entered = True
         self._routes = self._find_routes()
+        if self._caps.purse is not None:
+            self._caps.purse.check(self._routes)
         if self._checkpoint is not None:
             opened = open_journal(self._checkpoint)
             self._journal = await trio.to_thread.run_sync(self._files.enter_context, opened)
+        if self._dedupe:
+            self._duplicates = Duplicates(self._journal or self._files.enter_context(open_scratch()))
         self._room = trio.Semaphore(self._window or self._default_window())
         self._calls.begin()
         self._started_at = trio.current_time()
+        if self._caps.deadline is not None:
+            self._in_time.deadline = self._started_at + self._caps.deadline
         self._nursery.start_soon(self._run)
         return self
 
@@ -191,7 +233,7 @@ class MapRun:
     def progress(self, total: int | None = None) -> Progress:
         """Where the run is; `total` rows, when known, give an ETA: from the limits, not from the average so far."""
         now = trio.current_time()
-        paces = _paces(self._routes, now)
+        paces = paces_of(self._routes, now)
         widest = max(paces, key=lambda named: named[1].rows_per_second, default=None)
         seconds = now - self._started_at
         eta = None
@@ -222,6 +264,8 @@ class MapRun:
     def _note_time(self) -> None:
         if self.report.wall_seconds == 0.0:
             self.report.wall_seconds = trio.current_time() - self._started_at
+            asked = self.report.answered - self.report.resumed - self.report.duplicates
+            self.report.note_bound(least_possible_seconds(asked, self._routes))
 
     # In the router's nursery.
 
@@ -231,12 +275,16 @@ class MapRun:
                 async with trio.open_nursery() as syncing:
                     if self._journal is not None:
                         syncing.start_soon(self._keep_in_sync, self._journal)
-                    async with trio.open_nursery() as nursery:
-                        with self._feeding:
-                            await self._feed(nursery)
+                    with self._in_time:
+                        async with trio.open_nursery() as nursery:
+                            with self._feeding:
+                                await self._feed(nursery)
+                    if self._in_time.cancelled_caught:
+                        self._time_is_up()
                     syncing.cancel_scope.cancel()
         finally:
-            await self._close_journal()  # noqa: ASYNC102 - shields itself
+            await self._close_files()  # noqa: ASYNC102 - shields itself
+            self._hand_out_the_rest()
             self._ended.set()
             self._news.set()
             self._calls.end()
@@ -252,51 +300,155 @@ class MapRun:
                 try:
                     prompt = await anext(source)
                 except StopAsyncIteration:
+                    self._all_read = True
                     return
                 except Exception as error:  # noqa: BLE001 - what the caller's iterator raises goes to the caller
                     self._stopped_by = error
                     return
-                # Here, for keys count equal rows in the order of the input.
-                key = self._key(prompt)
-                kept = self._journal.answer(key) if self._journal is not None and key is not None else None
-                if kept is not None:
-                    self.report.add_resumed()
-                    self._put(Row(index=index, prompt=prompt, response=kept, resumed=True))
-                    continue
-                self._in_flight += 1
-                nursery.start_soon(self._row, index, prompt, key)
+                self._read += 1
+                try:
+                    await self._admit(nursery, index, prompt)
+                except Exception as error:  # noqa: BLE001 - no money, no price, or what the caller's `key` raises
+                    self._stopped_by = error
+                    return
 
-    def _key(self, prompt: Input) -> str | None:
-        """None without a journal, and for a row that cannot be sent: it costs nothing to fail again."""
-        if self._journal is None:
-            return None
+    async def _admit(self, nursery: trio.Nursery, index: int, prompt: Input) -> None:
+        """Start a row, unless it has its answer already or another one will have it. Raises what stops the run."""
         try:
             request = self._calls_of.prepare(prompt)
-            return self._journal.key(request, self._calls_of.models(request))
-        except LLMRingError:
-            return None
+            models = self._calls_of.models(request)
+        except LLMRingError as error:
+            # It cannot be sent: it costs nothing to fail again, so no journal has it.
+            self._end(_Place(index=index, prompt=prompt), None, error)
+            return
+        place = self._place(index, prompt, request, models)
+        if self._is_answered(place):
+            return
+        account = None
+        if self._caps.purse is not None:
+            account = Account(self._caps.purse)
+            try:
+                await account.reserve(request, self._calls_of.routes(request))
+            except InvalidRequest as error:
+                self._end(place, None, error)
+                return
+        self._in_flight += 1
+        nursery.start_soon(self._row, place, request, account)
 
-    async def _row(self, index: int, prompt: Input, key: str | None) -> None:
+    def _place(self, index: int, prompt: Input, request: ChatRequest, models: Sequence[ModelRef]) -> _Place:
+        digest = row_digest(request, models) if self._duplicates is not None else None
+        key = digest
+        if self._row_key is not None:
+            key = self._row_key(prompt)
+            self._check_key(key)
+        elif digest is None and self._journal is not None:
+            # In the order of the input: equal rows are counted.
+            key = self._journal.key(request, models)
+        return _Place(index=index, prompt=prompt, key=key, digest=digest)
+
+    def _check_key(self, key: object) -> None:
+        if not isinstance(key, str):
+            raise InvalidRequest(f"the key of a row must be text, not {type(key).__name__}")
+        if key in self._row_keys:
+            raise InvalidRequest(f"two rows of this map have the key {key!r}")
+        self._row_keys.add(key)
+
+    def _is_answered(self, place: _Place) -> bool:
+        """Whether the row has its answer, or waits for the one that asks the same. If not, it is to be asked."""
+        if self._duplicates is not None and place.digest is not None:
+            match self._duplicates.look(place.digest, place):
+                case Settled(first=first, response=response):
+                    self._put_duplicate(place, first, response, None)
+                    return True
+                case First():
+                    return True
+                case None:
+                    pass
+        kept = self._journal.answer(place.key) if self._journal is not None and place.key is not None else None
+        if self._duplicates is not None and place.digest is not None:
+            first = First(place.index, place.key or place.digest, resumed=kept is not None)
+            self._duplicates.begin(place.digest, first)
+        if kept is not None:
+            self.report.add_resumed()
+            self._put(Row(index=place.index, prompt=place.prompt, response=kept, resumed=True))
+        return kept is not None
+
+    async def _row(self, place: _Place, request: ChatRequest, account: Account | None) -> None:
         response = error = None
         try:
-            response = await self._calls_of.send(self._calls_of.prepare(prompt))
+            response = await self._calls_of.send(request, account)
         except LLMRingError as raised:
             error = raised
-            if _is_setup(raised):
-                self._stop(raised)
-        self._in_flight -= 1
+        finally:
+            self._in_flight -= 1
+            if account is not None:
+                account.close()
+        self._end(place, response, error)
+
+    def _end(self, place: _Place, response: ChatResponse | None, error: LLMRingError | None) -> None:
+        """A row was asked, or cannot be: into the report and the journal, and to the reader."""
         self.report.add(response, error)
-        if error is not None and self._max_failures is not None and self.report.failed == self._max_failures + 1:
+        self._heed(error)
+        try:
+            self._settle(place, response, error)
+        except LLMRingError as raised:
+            # The answer was paid for: it goes to the reader all the same.
+            self._stop(raised)
+        self._put(Row(index=place.index, prompt=place.prompt, response=response, error=error))
+        if self._duplicates is not None and place.digest is not None:
+            first, waiting = self._duplicates.end(place.digest, ok=error is None)
+            for follower in waiting:
+                self._put_duplicate(follower, first, response, error)
+
+    def _put_duplicate(
+        self, place: _Place, first: First, response: ChatResponse | None, error: LLMRingError | None
+    ) -> None:
+        self.report.add_duplicate(error)
+        self._heed(error)
+        self._put(
+            Row(
+                index=place.index,
+                prompt=place.prompt,
+                response=response,
+                error=error,
+                resumed=first.resumed,
+                duplicate_of=first.index,
+            )
+        )
+
+    def _heed(self, error: LLMRingError | None) -> None:
+        """Stop the run for a failed row, where there is no sense in going on."""
+        if error is None:
+            return
+        if _is_setup(error) or isinstance(error, BudgetExceeded):
+            self._stop(error)
+        elif self._caps.max_failures is not None and self.report.failed == self._caps.max_failures + 1:
             self._stop(TooManyFailures(self.report.failed, error))
-        if self._journal is not None and key is not None:
-            try:
-                self._journal.settle(key, index, response, error)
-                if self._journal.is_due:
-                    self._sync_due.set()
-            except LLMRingError as raised:
-                # The answer was paid for: it goes to the reader all the same.
-                self._stop(raised)
-        self._put(Row(index=index, prompt=prompt, response=response, error=error))
+
+    def _settle(self, place: _Place, response: ChatResponse | None, error: LLMRingError | None) -> None:
+        """Write the row down, before it is handed out. Raises LLMRingError."""
+        if self._journal is not None and place.key is not None:
+            self._journal.settle(place.key, place.index, response, error)
+            if self._journal.is_due:
+                self._sync_due.set()
+        elif self._duplicates is not None and place.key is not None and response is not None:
+            self._duplicates.answers.settle(place.key, place.index, response, None)
+
+    def _time_is_up(self) -> None:
+        """Say so to the reader, after the rows that are finished."""
+        assert self._caps.deadline is not None, "nothing else ends it"
+        total = len(self._inputs) if isinstance(self._inputs, Sized) else self._read
+        finished = self.report.rows
+        more = not self._all_read and not isinstance(self._inputs, Sized)
+        if more or finished < total:
+            self._stopped_by = self._stopped_by or MapTimeout(
+                self._caps.deadline, finished, total - finished, more=more, checkpoint=self._checkpoint
+            )
+
+    def _hand_out_the_rest(self) -> None:
+        """Rows that wait, in order, for one that was cut off."""
+        for index in sorted(self._early):
+            self._finished.append(self._early.pop(index))
 
     def _stop(self, error: BaseException) -> None:
         """No more rows; the reader gets those that finish, then the error."""
@@ -315,8 +467,8 @@ class MapRun:
                 self._stop(error)
                 return
 
-    async def _close_journal(self) -> None:
-        if self._journal is None:
+    async def _close_files(self) -> None:
+        if self._journal is None and self._duplicates is None:
             return
         with trio.CancelScope(shield=True):
             try:
@@ -335,16 +487,17 @@ class MapRun:
         self._news.set()
 
 
-def _paces(routes: Iterable[Route], now: float) -> list[tuple[str, Pace]]:
-    """The known paces, by provider. Routes that share the limits of the lockfile go only as fast as one of them."""
-    paces: dict[int, tuple[str, Pace]] = {}
-    for route in routes:
-        pace = route.pace(now)
-        shared = route.credential if route.credential.budget.buckets else route
-        before = paces.get(id(shared))
-        if math.isfinite(pace.rows_per_second) and (before is None or pace.rows_per_second > before[1].rows_per_second):
-            paces[id(shared)] = (route.ref.provider, pace)
-    return list(paces.values())
+def _check_options(inputs: object, window: int | None, caps: Caps) -> None:
+    """Raises InvalidRequest for what cannot be meant."""
+    if isinstance(inputs, str | bytes | Message | Mapping):
+        # A text is an iterable too, of one-letter prompts that would all be paid for.
+        raise InvalidRequest("map takes an iterable of prompts, not one prompt: [prompt]")
+    if window is not None and window < 1:
+        raise InvalidRequest(f"window must be at least 1 row, not {window}")
+    if caps.max_failures is not None and caps.max_failures < 0:
+        raise InvalidRequest(f"max_failures must be at least 0, not {caps.max_failures}")
+    if caps.deadline is not None and not caps.deadline > 0.0:
+        raise InvalidRequest(f"deadline must be a positive number of seconds, not {caps.deadline}")
 
 
 def _is_setup(error: LLMRingError) -> bool:

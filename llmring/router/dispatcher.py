@@ -27,7 +27,8 @@ from llmring.providers.regime import Charge
 from llmring.providers.route import Permit, Route
 from llmring.providers.worker import ProviderWorker
 from llmring.refs import ModelRef
-from llmring.router.failover import Fail, Go, Plan, Wait
+from llmring.router.account import Account
+from llmring.router.failover import Fail, Go, Plan, Spill, Wait
 from llmring.router.ordering import ARRANGE, Candidate
 
 _LOG = logging.getLogger("llmring")
@@ -46,6 +47,19 @@ class _Bound(msgspec.Struct, frozen=True, kw_only=True):
     routes: tuple[Route, ...]
 
 
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """On what terms a request goes: `flow` is whose work it is, `patient` that nobody waits for it, so that refusals
+    use up none of its tries, `spill` when it may leave its first model, `account` its money, where that is bounded."""
+
+    flow: Flow = INTERACTIVE
+    patient: bool = False
+    spill: Spill = "auto"
+    account: Account | None = None
+
+
+USUAL = Terms()
+
+
 class Journey(msgspec.Struct, kw_only=True):
     """One request under way: its routes in order and the plan that decides among them.
 
@@ -60,7 +74,7 @@ class Journey(msgspec.Struct, kw_only=True):
     charges: tuple[Charge, ...]
     plan: Plan
     number: int
-    flow: Flow
+    terms: Terms
     index: int = 0
     waited_seconds: float = 0.0
     sent_at: float = 0.0
@@ -102,9 +116,16 @@ class Dispatcher:
         if profile is not None:
             lockfile.profile(profile)
 
-    def routes(self, alias: str, profile: str | None) -> tuple[Route, ...]:
-        """The routes of an alias or `provider:model`, in order. Raises ConfigError: unknown, or not one has a key."""
-        return self._bound(alias, profile).routes
+    def routes(self, alias: str, profile: str | None, spill: Spill = "auto") -> tuple[Route, ...]:
+        """The routes of an alias or `provider:model` that may be asked, in order. Raises ConfigError: unknown, or not
+        one has a key."""
+        bound = self._bound(alias, profile)
+        if spill != "never" or bound.binding.order != "ordered":
+            return bound.routes
+        missing = self.workers[bound.routes[0].ref.provider].missing_key
+        if missing is not None:
+            raise copy(missing)
+        return bound.routes[:1]
 
     def completed(self, request: ChatRequest, profile: str | None) -> ChatRequest:
         """The request with what its binding sets for those that leave it open. Raises ConfigError."""
@@ -143,9 +164,7 @@ class Dispatcher:
         request: ChatRequest,
         profile: str | None,
         deadline: float,
-        *,
-        flow: Flow = INTERACTIVE,
-        patient: bool = False,
+        terms: Terms = USUAL,
     ) -> Journey:
         """Begin a request's way. `deadline` is on the trio clock."""
         counted: dict[Counting, float] = {}
@@ -164,10 +183,9 @@ class Dispatcher:
             profile,
             deadline,
             bound,
-            routes,
+            routes if terms.spill != "never" else routes[:1],
             lambda route, _: route.charge(request, count(route)),
-            flow=flow,
-            patient=patient,
+            terms,
         )
 
     def _arranged(self, bound: _Bound, request: ChatRequest, count: Callable[[Route], float]) -> tuple[Route, ...]:
@@ -193,9 +211,7 @@ class Dispatcher:
         profile: str | None,
         deadline: float,
         texts: Callable[[ProviderWorker], Sequence[str]],
-        *,
-        flow: Flow = INTERACTIVE,
-        patient: bool = False,
+        terms: Terms = USUAL,
     ) -> Journey:
         """Begin the way of a request for vectors; `texts` are those that a provider is sent."""
         request = ChatRequest(model=alias, messages=())
@@ -204,7 +220,7 @@ class Dispatcher:
             return route.charge_texts(texts(worker))
 
         bound = self._bound(alias, profile)
-        return self._begin(request, profile, deadline, bound, bound.routes, charge, flow=flow, patient=patient)
+        return self._begin(request, profile, deadline, bound, bound.routes, charge, terms)
 
     def _begin(
         self,
@@ -214,16 +230,15 @@ class Dispatcher:
         bound: _Bound,
         routes: tuple[Route, ...],
         charge: Callable[[Route, ProviderWorker], Charge],
-        *,
-        flow: Flow,
-        patient: bool,
+        terms: Terms,
     ) -> Journey:
         plan = Plan(
             request.model,
             [route.ref for route in routes],
             deadline=deadline,
             random=self._random,
-            patient=patient,
+            patient=terms.patient,
+            spill=terms.spill,
         )
         workers = tuple(self.workers[route.ref.provider] for route in routes)
         return Journey(
@@ -235,13 +250,16 @@ class Dispatcher:
             charges=tuple(charge(route, worker) for route, worker in zip(routes, workers, strict=True)),
             plan=plan,
             number=next(self._numbers),
-            flow=flow,
+            terms=terms,
         )
 
     async def go(self, journey: Journey, send: Send[Answer]) -> Answer:
         """Try route after route until one answers. Raises AllModelsFailed, or the error that ends it by policy."""
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
+            account = journey.terms.account
+            if account is not None and not journey.plan.is_over:
+                await account.reserve(journey.request, journey.routes)
             asked_at = trio.current_time()
             permit = await self._permit(journey)
             journey.sent_at = trio.current_time()
@@ -290,7 +308,9 @@ class Dispatcher:
         """The newest attempt has failed in a way that fails over."""
         now = trio.current_time()
         _forget_frames(error)
-        journey.plan.failed(journey.index, error, journey.waited_seconds, now - journey.sent_at, now)
+        took = now - journey.sent_at
+        answers, refusals = journey.route.means.count, journey.route.weathered
+        journey.plan.failed(journey.index, error, journey.waited_seconds, took, now, answers, refusals)
         if isinstance(error, ContextTooLong):
             journey.plan.rule_out(_no_larger(journey), "its context window is no larger")
 
@@ -300,19 +320,18 @@ class Dispatcher:
         self.failed(journey, error)
 
     async def _permit(self, journey: Journey) -> Permit:
-        charges = journey.charges
+        charges, flow = journey.charges, journey.terms.flow
         while True:
             now = trio.current_time()
             readiness = [
-                route.readiness(charge, now, journey.flow)
-                for route, charge in zip(journey.routes, charges, strict=True)
+                route.readiness(charge, now, flow) for route, charge in zip(journey.routes, charges, strict=True)
             ]
-            match journey.plan.next(readiness, now):
+            match journey.plan.next(readiness, now, max(route.answered_at for route in journey.routes)):
                 case Go(index):
                     journey.index = index
-                    return journey.routes[index].admit(charges[index], now, journey.flow)
+                    return journey.routes[index].admit(charges[index], now, flow)
                 case Wait(indexes=indexes, until=until):
-                    waiter: Waiter[Permit] = Waiter(journey.number, journey.plan.deadline, journey.flow)
+                    waiter: Waiter[Permit] = Waiter(journey.number, journey.plan.deadline, flow)
                     places = [(journey.routes[index].line, charges[index]) for index in indexes]
                     permit = await waiter.wait(places, until)
                     if permit is not None:

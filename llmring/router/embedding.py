@@ -14,7 +14,7 @@ from llmring.errors import Attempt, InvalidRequest, LLMRingError, Unsupported
 from llmring.providers.route import Permit
 from llmring.providers.worker import ProviderWorker
 from llmring.refs import ModelRef
-from llmring.router.dispatcher import Dispatcher, Journey
+from llmring.router.dispatcher import Dispatcher, Journey, Terms
 from llmring.usage import Usage
 
 CHARACTERS_PER_TOKEN = 4
@@ -97,7 +97,7 @@ async def embed(
     attempts: list[Attempt] = list(journey.plan.attempts)
 
     async def embed_part(index: int) -> None:
-        rest = dispatcher.embedding(str(ref), profile, deadline, lambda _: parts[index], patient=True)
+        rest = dispatcher.embedding(str(ref), profile, deadline, lambda _: parts[index], Terms(patient=True))
 
         async def send(worker: ProviderWorker, permit: Permit, journey: Journey) -> Embeddings:
             return await _send(worker, permit, journey, parts[index], dimensions)

@@ -11,12 +11,18 @@ route, and at most 2 where nobody answers 429.
 import math
 from collections.abc import Callable, Sequence
 from copy import copy
+from typing import Literal
 
 import msgspec
 
-from llmring.errors import AllModelsFailed, Attempt, LLMRingError, ProviderError
+from llmring.errors import AllModelsFailed, Attempt, LLMRingError, ProviderError, RateLimited, RowStalled
 from llmring.providers.readiness import Busy, Readiness, Ready, Shut
 from llmring.refs import ModelRef
+from llmring.router.stall import Stall
+
+Spill = Literal["auto", "on_failure", "never"]
+"""When the next routes are used: as soon as the first makes one wait; only when it has failed, or is out of use; not at
+all."""
 
 PAUSE_FIRST_SECONDS = 0.5
 PAUSE_MOST_SECONDS = 8.0
@@ -55,7 +61,9 @@ Decision = Go | Wait | Fail
 class Plan:
     """One request's way through the routes of its alias.
 
-    `deadline` is on the trio clock. `patient`: refusals do not use up a route's tries, for work that nobody waits for.
+    `deadline` is on the trio clock. `patient`: refusals do not use up a route's tries, for work that nobody waits for;
+    see stall.py for when it is given up all the same. `spill` is "auto" or "on_failure": that the first route alone is
+    used, "never", is a matter of the routes that a plan is given.
     """
 
     def __init__(
@@ -66,6 +74,7 @@ class Plan:
         deadline: float,
         random: Callable[[], float],
         patient: bool = False,
+        spill: Spill = "auto",
     ) -> None:
         self.alias = alias
         self.deadline = deadline
@@ -77,9 +86,21 @@ class Plan:
         self._spent = [False] * len(models)
         self._paused_until = [-math.inf] * len(models)
         self._skipped: set[int] = set()
+        self._spill: Spill = spill
+        self._failed = [False] * len(models)
+        self._stall = Stall(len(models)) if patient else None
 
-    def next(self, readiness: Sequence[Readiness], now: float) -> Decision:
-        """Decide. `readiness` is that of every route in order, taken in this moment."""
+    @property
+    def is_over(self) -> bool:
+        """Whether no route is left to be asked."""
+        return all(self._spent)
+
+    def next(self, readiness: Sequence[Readiness], now: float, answered_at: float = -math.inf) -> Decision:
+        """Decide. `readiness` is that of every route in order, taken in this moment; `answered_at` is when one of them
+        has answered anybody last."""
+        if self._stall is not None:
+            left = [answer for answer, spent in zip(readiness, self._spent, strict=True) if not spent]
+            self._stall.look(left, answered_at, now)
         waits: list[tuple[int, float]] = []
         for index, answer in enumerate(readiness):
             if self._spent[index]:
@@ -95,23 +116,43 @@ class Plan:
                     waits.append((index, max(0.0, paused)))
                 case Busy(wait_seconds=wait) | Shut(wait_seconds=float(wait)):
                     waits.append((index, max(wait, paused)))
+            if self._spill == "on_failure" and isinstance(answer, Busy | Ready) and not self._failed[index]:
+                break
         in_time = [index for index, wait in waits if now + wait < self.deadline]
         if not in_time:
             return Fail(self._all_failed(readiness, waits, now))
-        return self._wait(in_time, now)
+        silent = self._stall.silent(answered_at, now) if self._stall is not None else None
+        if silent is not None:
+            return Fail(RowStalled(self.alias, self.attempts, silent))
+        return self._wait(in_time, answered_at, now)
 
-    def _wait(self, indexes: list[int], now: float) -> Wait:
+    def _wait(self, indexes: list[int], answered_at: float, now: float) -> Wait:
         in_line = tuple(index for index in indexes if self._paused_until[index] <= now)
-        paused = [self._paused_until[index] for index in indexes if self._paused_until[index] > now]
-        return Wait(indexes=in_line, until=min([self.deadline, *paused]))
+        ends = [self._paused_until[index] for index in indexes if self._paused_until[index] > now]
+        if self._stall is not None:
+            ends.append(self._stall.ends(answered_at))
+        return Wait(indexes=in_line, until=min([self.deadline, *ends]))
 
-    def failed(self, index: int, error: ProviderError, waited_seconds: float, took_seconds: float, now: float) -> None:
-        """An attempt on a route has failed in a way that fails over."""
+    def failed(
+        self,
+        index: int,
+        error: ProviderError,
+        waited_seconds: float,
+        took_seconds: float,
+        now: float,
+        answers: int = 0,
+        refusals: int = 0,
+    ) -> None:
+        """An attempt on a route has failed in a way that fails over. `answers` and `refusals`: how many requests of all
+        the route has answered so far, and failed by weather."""
         self._record(index, error, waited_seconds, took_seconds)
         span = min(PAUSE_FIRST_SECONDS * 2.0 ** self._failures[index], PAUSE_MOST_SECONDS)
-        if not (self.patient and error.is_weather):
+        self._failed[index] = self._failed[index] or not isinstance(error, RateLimited)
+        if self._stall is None or not error.is_weather:
             self._failures[index] += 1
             self._spent[index] = self._failures[index] >= error.tries
+        else:
+            self._spent[index] = self._stall.failed(index, error, answers, refusals, now)
         self._paused_until[index] = now + max(PAUSE_LEAST_SECONDS, span * self._random())
 
     def rule_out(self, indexes: Sequence[int], why: str) -> None:
@@ -161,6 +202,8 @@ class Plan:
     def _all_failed(
         self, readiness: Sequence[Readiness], waits: Sequence[tuple[int, float]], now: float
     ) -> LLMRingError:
+        if self._stall is not None and self._stall.repeated is not None and self.is_over:
+            return RowStalled(self.alias, self.attempts, self._stall.repeated)
         errors = [attempt.error for attempt in self.attempts if attempt.sent]
         if errors and not waits and all(isinstance(error, ProviderError) and error.is_verdict for error in errors):
             assert errors[-1] is not None, "a verdict"

@@ -15,8 +15,9 @@ its end is what a killed process leaves, and is dropped.
 import hashlib
 import os
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, BinaryIO
 
 import msgspec
@@ -170,6 +171,21 @@ def open_journal(path: Path) -> Generator[Journal]:
             yield journal
         finally:
             journal.sync()
+
+
+@contextmanager
+def open_scratch() -> Generator[Journal]:
+    """A journal that nobody else sees and that is gone when the block ends: a place for answers outside of memory.
+
+    Raises ConfigError when there is no room for temporary files.
+    """
+    with ExitStack() as files:
+        try:
+            file = files.enter_context(NamedTemporaryFile(prefix="llmring-", suffix=".jsonl", buffering=0))
+            reader = files.enter_context(open(file.name, "rb", buffering=_READ_BYTES))
+        except OSError as error:
+            raise ConfigError(f"cannot make a temporary file: {error.strerror or error}") from error
+        yield Journal(Path(file.name), file, reader, Places())
 
 
 def _lock(file: Any, path: Path) -> None:

@@ -27,6 +27,9 @@ class Report(msgspec.Struct, kw_only=True):
     """A map so far, or at its end.
 
     `resumed` rows had been answered by an earlier run of the same journal; they count in `rows` and `answered` alone.
+    `duplicates` are rows that got the answer, or the failure, of an equal one: likewise. `bound_share` is the least
+    time that the limits, as they were known at the end, allow for what was asked, over `wall_seconds`; None while
+    unknown.
     `failovers` are rows answered by another model than the first of their alias, `refused` the 429s received,
     `requests` the HTTP requests that may have reached a provider. `usd` sums what is priced;
     `unpriced` answers are missing in it.
@@ -35,11 +38,13 @@ class Report(msgspec.Struct, kw_only=True):
     rows: int = 0
     answered: int = 0
     resumed: int = 0
+    duplicates: int = 0
     failed: int = 0
     failovers: int = 0
     refused: int = 0
     requests: int = 0
     wall_seconds: float = 0.0
+    bound_share: float | None = None
     by_model: dict[str, ModelReport] = {}
     errors: dict[str, int] = {}
 
@@ -65,6 +70,21 @@ class Report(msgspec.Struct, kw_only=True):
         self.answered += 1
         self.resumed += 1
 
+    def add_duplicate(self, error: LLMRingError | None) -> None:
+        """Count a row that had what became of another one."""
+        self.rows += 1
+        self.duplicates += 1
+        if error is None:
+            self.answered += 1
+        else:
+            self._add_failure(error)
+
+    def note_bound(self, least_seconds: float | None) -> None:
+        """The run has ended, and could not have taken less than this; None where nothing is known."""
+        if least_seconds is not None and self.wall_seconds > 0.0:
+            # The limits are known by what was seen of them: no run is better than it can be.
+            self.bound_share = min(1.0, least_seconds / self.wall_seconds)
+
     def add(self, response: ChatResponse | None, error: LLMRingError | None) -> None:
         """Count one finished row."""
         self.rows += 1
@@ -74,14 +94,17 @@ class Report(msgspec.Struct, kw_only=True):
             self._add_attempts(response.attempts)
             self._add_answer(response)
         else:
-            self.failed += 1
-            name = type(error).__name__
-            self.errors[name] = self.errors.get(name, 0) + 1
+            self._add_failure(error)
             if isinstance(error, AllModelsFailed):
                 self._add_attempts(error.attempts)
             elif isinstance(error, ProviderError) and error.model is not None:
                 met = Attempt(model=error.model, outcome=error.described(), error=error, sent=error.sent)
                 self._add_attempts((met,))
+
+    def _add_failure(self, error: LLMRingError | None) -> None:
+        self.failed += 1
+        name = type(error).__name__
+        self.errors[name] = self.errors.get(name, 0) + 1
 
     def _add_answer(self, response: ChatResponse) -> None:
         part = self._part(response.model)

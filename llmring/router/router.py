@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Callable, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Unpack
+from typing import Unpack, get_args
 
 import msgspec
 import trio
@@ -13,10 +13,10 @@ from llmring.chat import ChatRequest, ChatResponse, Completion, JSONSchema, Note
 from llmring.embeddings import EmbedResponse
 from llmring.errors import InvalidRequest
 from llmring.live import LiveModel
-from llmring.pricing import price
+from llmring.pricing import Prices, price
 from llmring.prompts import ChatOptions, Prompt, check_request, to_request
 from llmring.providers.estimate import context_problem, input_tokens
-from llmring.providers.fairness import INTERACTIVE, SHARES, Flow, Priority
+from llmring.providers.fairness import SHARES, Flow, Priority
 from llmring.providers.files import FileInfo, Files
 from llmring.providers.fit import most_output_tokens
 from llmring.providers.route import Route
@@ -24,12 +24,14 @@ from llmring.providers.structured import check_schema
 from llmring.refs import ModelRef
 from llmring.registry.catalog import Catalog
 from llmring.registry.digest import facts_digest
+from llmring.router.account import Account, Purse
 from llmring.router.answer import answer, cost
 from llmring.router.asking import ask
-from llmring.router.batch import Input, Inputs, MapRun, OnError, Row, RowCalls
+from llmring.router.batch import Caps, Input, Inputs, MapRun, OnError, Row, RowCalls
 from llmring.router.calls import Calls
-from llmring.router.dispatcher import Dispatcher, Journey
+from llmring.router.dispatcher import USUAL, Dispatcher, Journey, Terms
 from llmring.router.embedding import check_texts, embed
+from llmring.router.failover import Spill
 from llmring.router.served import NAMES_ITS_OWN, is_other
 from llmring.router.streaming import ChatStream, OnBreak
 from llmring.router.telemetry import chat_span, record_answer
@@ -100,9 +102,9 @@ class Router:
         ContentRefused, AuthFailed); AllModelsFailed with every attempt. Cancelling closes the connection.
         """
         request = self._request(model, prompt, options)
-        flow = _flow(priority, tenant, weight)
+        terms = Terms(flow=_flow(priority, tenant, weight))
         with self._calls.call():
-            return await self._chat(request, profile, flow)
+            return await self._chat(request, profile, terms)
 
     def stream(
         self,
@@ -121,11 +123,11 @@ class Router:
         A `timeout` given here bounds the whole stream; without one only the wait for the first text is bounded.
         """
         request = self._request(model, prompt, options)
-        flow = _flow(priority, tenant, weight)
+        terms = Terms(flow=_flow(priority, tenant, weight))
         return ChatStream(
             self.dispatcher,
             self._calls,
-            lambda: self._journey(request, profile, flow),
+            lambda: self._journey(request, profile, terms),
             self._finish,
             on_break=on_break,
         )
@@ -140,6 +142,11 @@ class Router:
         on_error: OnError | Callable[[Row], OnError] = "yield",
         checkpoint: Path | str | None = None,
         max_failures: int | None = None,
+        budget: Decimal | float | str | None = None,
+        deadline: float | None = None,
+        dedupe: bool = False,
+        key: Callable[[Input], str] | None = None,
+        spill: Spill = "auto",
         profile: str | None = None,
         priority: Priority = "batch",
         tenant: str = "",
@@ -150,19 +157,36 @@ class Router:
 
         `prompts` is any iterable or async iterable of prompts, or of ChatRequests, whose own fields then hold; an input
         that could not be read may stand there as an InvalidRequest, and fails its own row alone. Rows
-        wait for the limits of the whole chain as long as it takes; a refusal or an overload never fails a row. `window`
+        wait for the limits of the whole chain as long as it takes; a refusal or an overload does not fail a row, unless
+        waiting cannot help it (RowStalled: failed 4 times while others are answered, or nobody is for 600 s). `window`
         bounds the rows in flight and finished but unread. A failed row is yielded with its `error`, raised, or skipped;
         a function decides for each. After more than `max_failures` of them no more rows are sent: those under way come
         first, then TooManyFailures.
 
         `checkpoint` names a journal: every finished row is written there before it is handed out, and a later run with
         the same journal takes from it what was answered already, whatever became of the earlier one. Rows are known by
-        what is asked and of whom, so inputs may be added, moved or taken away.
+        what is asked and of whom, so inputs may be added, moved or taken away; or, with `key`, by what that says of the
+        input, and by nothing else.
+
+        `budget` caps what this run spends, in dollars: before every request what it may cost at the most is set aside,
+        and when nothing is left the rows under way come first, then BudgetExceeded. After `deadline` seconds what is
+        under way is cut off: finished rows come first, then MapTimeout. With `dedupe` equal rows are asked once.
+        `spill` says when the next models are used: "auto", as soon as the first makes one wait; "on_failure"; "never".
         """
 
         # Wrong options are the caller's to hear of, now and once.
         _check(to_request(alias, "x", **options))
         flow = _flow(priority, tenant, weight)
+        if spill not in get_args(Spill):
+            raise InvalidRequest(f"spill must be one of {', '.join(get_args(Spill))}, not {spill!r}")
+
+        terms = Terms(flow=flow, patient=True, spill=spill)
+
+        def prices(ref: ModelRef) -> Prices | None:
+            # Of the catalog as it is by then.
+            return self.catalog.prices(ref)
+
+        purse = Purse(_dollars(budget), prices) if budget is not None else None
 
         def prepare(item: Input) -> ChatRequest:
             if isinstance(item, InvalidRequest):
@@ -174,21 +198,27 @@ class Router:
         def models(request: ChatRequest) -> Sequence[ModelRef]:
             return [route.ref for route in self.dispatcher.routes(request.model, profile)]
 
-        async def send(request: ChatRequest) -> ChatResponse:
+        def routes(request: ChatRequest) -> Sequence[Route]:
+            return self.dispatcher.routes(request.model, profile, spill)
+
+        async def send(request: ChatRequest, account: Account | None) -> ChatResponse:
             with self._calls.step():
-                return await self._chat(request, profile, flow, patient=True)
+                paid = terms if account is None else msgspec.structs.replace(terms, account=account)
+                return await self._chat(request, profile, paid)
 
         return MapRun(
             prompts,
-            RowCalls(prepare=prepare, models=models, send=send),
-            lambda: self.dispatcher.routes(alias, profile),
+            RowCalls(prepare=prepare, models=models, routes=routes, send=send),
+            lambda: self.dispatcher.routes(alias, profile, spill),
             self._nursery,
             self._calls,
             ordered=ordered,
             window=window,
             on_error=on_error,
             checkpoint=Path(checkpoint) if checkpoint is not None else None,
-            max_failures=max_failures,
+            caps=Caps(max_failures=max_failures, purse=purse, deadline=deadline),
+            dedupe=dedupe,
+            key=key,
         )
 
     async def embed(
@@ -312,25 +342,21 @@ class Router:
         _check(request)
         return request
 
-    def _journey(
-        self, request: ChatRequest, profile: str | None, flow: Flow = INTERACTIVE, *, patient: bool = False
-    ) -> Journey:
+    def _journey(self, request: ChatRequest, profile: str | None, terms: Terms = USUAL) -> Journey:
         """Begin: with what the binding sets for its requests, until the earlier of the request's own time limit and the
         caller's cancel scope. Work that nobody waits for has only its own."""
         request = self.dispatcher.completed(request, profile)
         now = trio.current_time()
-        if patient:
+        if terms.patient:
             deadline = now + request.timeout if request.timeout is not None else math.inf
         else:
             seconds = request.timeout if request.timeout is not None else self._timeout
             deadline = min(now + seconds, trio.current_effective_deadline())
-        return self.dispatcher.journey(request, profile, deadline, flow=flow, patient=patient)
+        return self.dispatcher.journey(request, profile, deadline, terms)
 
-    async def _chat(
-        self, request: ChatRequest, profile: str | None, flow: Flow, *, patient: bool = False
-    ) -> ChatResponse:
+    async def _chat(self, request: ChatRequest, profile: str | None, terms: Terms) -> ChatResponse:
         with chat_span(request) as span:
-            journey = self._journey(request, profile, flow, patient=patient)
+            journey = self._journey(request, profile, terms)
             completion = await ask(self.dispatcher, journey)
             response = self._finish(journey, completion)
             record_answer(span, response)
@@ -370,6 +396,17 @@ def _flow(priority: Priority, tenant: str, weight: float) -> Flow:
     if not 0.0 < weight < math.inf:
         raise InvalidRequest(f"weight must be a number above 0, not {weight!r}")
     return Flow(priority, tenant, weight)
+
+
+def _dollars(budget: Decimal | float | str) -> Decimal:
+    """A cap in dollars; a float as it is written, not as it is stored. Raises InvalidRequest."""
+    try:
+        usd = Decimal(str(budget))
+    except InvalidOperation:
+        raise InvalidRequest(f"budget must be dollars, not {budget!r}") from None
+    if not usd.is_finite() or usd < 0:
+        raise InvalidRequest(f"budget must be at least 0 dollars, not {budget!r}")
+    return usd
 
 
 def _check(request: ChatRequest) -> None:

@@ -75,6 +75,45 @@ def test_failed_rows_are_written_and_end_with_1(terminal: Terminal) -> None:
     assert [row["error"]["type"] for row in read(terminal.directory / "out.jsonl")] == ["AllModelsFailed"] * 2
 
 
+def test_a_map_that_would_pass_its_budget_stops_with_what_it_has(terminal: Terminal) -> None:
+    write(terminal.directory / "in.jsonl", *[{"prompt": f"number {number}", "max_tokens": 10} for number in range(50)])
+    # A row may cost $0.000072 at the second model, and costs some $0.000008 at the first.
+    arguments = ("map", "summarizer", "in.jsonl", "-o", "out.jsonl", "--budget", "0.0002")
+    ended = terminal.run(*arguments)
+    assert ended.code == 1
+    assert "the map was stopped at its cap of $0.0002" in ended.err
+    assert "rows answered" in ended.err
+    paid = read(terminal.directory / "out.jsonl.part")
+    assert 0 < len(paid) < 50
+    assert sum(float(row["cost_usd"]) for row in paid) <= 0.0002
+
+
+def test_equal_rows_are_asked_once_and_cost_once(terminal: Terminal) -> None:
+    write(terminal.directory / "in.jsonl", '"one"\n', '"two"\n', '"one"\n', '"one"\n')
+    ended = terminal.run(
+        "map", "summarizer", "in.jsonl", "--ordered", "--dedupe", "--spill", "never", "--deadline", "1m"
+    )
+    assert ended.code == 0
+    contents = [row["content"] for row in ended.lines()]
+    assert contents[1].startswith("echo: two")
+    assert contents[0] == contents[2] == contents[3] != contents[1]
+    assert [row.get("duplicate") for row in ended.lines()] == [None, None, True, True]
+    assert ["cost_usd" in row for row in ended.lines()] == [True, True, False, False]
+    assert "4 of 4 rows answered, 2 rows equal to others" in ended.err
+
+
+def test_a_map_that_is_out_of_time_says_what_is_not_done(terminal: Terminal) -> None:
+    write(terminal.directory / "in.jsonl", *[{"prompt": "x"}] * 3)
+    text = (terminal.directory / "llmring.lock").read_text()
+    limited = text.replace('api_key_env = "SIM_KEY"', 'api_key_env = "SIM_KEY"\nrequests_per_minute = 1', 1)
+    (terminal.directory / "llmring.lock").write_text(limited)
+    ended = terminal.run("map", "summarizer", "in.jsonl", "--spill", "never", "--deadline", "3s", "--checkpoint", "run")
+    assert ended.code == 1
+    assert len(ended.lines()) == 1
+    assert "the map was stopped after 3 s: 1 rows are finished, 2 are not done" in ended.err
+    assert "the journal run goes on there" in ended.err
+
+
 def test_an_existing_output_is_not_replaced_unasked(terminal: Terminal) -> None:
     write(terminal.directory / "in.jsonl", '"one"\n')
     out = terminal.directory / "out.jsonl"
@@ -106,6 +145,12 @@ def test_the_answers_of_a_run_that_did_not_end_are_never_overwritten(terminal: T
         (["summarizer", "."], "cannot read ."),
         (["sumarizer", "in.jsonl"], "did you mean 'summarizer'?"),
         (["summarizer", "in.jsonl", "--window", "0"], "--window"),
+        (["summarizer", "in.jsonl", "--budget", "much"], "'much' is no amount of dollars, such as 5 or 0.50"),
+        (["summarizer", "in.jsonl", "--budget", "-1"], "'-1' is no amount of dollars"),
+        (["summarizer", "in.jsonl", "--deadline", "3d"], "'3d' is no length of time, such as 90, 90s, 30m or 2h"),
+        (["summarizer", "in.jsonl", "--deadline", "0"], "'0' is no length of time"),
+        (["summarizer", "in.jsonl", "--spill", "maybe"], "--spill"),
+        (["broken", "in.jsonl", "--budget", "1"], "openai:fault-status_500 has no price"),
     ],
 )
 def test_a_wrong_setup_ends_with_2_before_anything_is_sent(

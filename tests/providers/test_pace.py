@@ -6,7 +6,7 @@ import pytest
 
 from llmring.errors import Dimension
 from llmring.providers.bucket import Bucket, Limit
-from llmring.providers.pace import Means, Pace, least_seconds, pace
+from llmring.providers.pace import Means, Pace, bound_seconds, ceilings, least_seconds, pace
 
 
 def means(took_seconds: float, **charge: float) -> Means:
@@ -43,6 +43,26 @@ def test_a_limit_that_rows_do_not_touch_does_not_bind() -> None:
 def test_a_debt_lets_nothing_go_at_once() -> None:
     found = pace([bucket("requests", 60.0, -30.0)], means(1.0, requests=1.0), 64)
     assert found == Pace(at_once=0.0, rows_per_second=1.0, binding="requests limit")
+
+
+def test_the_bound_begins_with_full_limits_and_the_tightest_of_them_counts() -> None:
+    # 600 requests a minute; 6,000 tokens, 50 a row: 119.5 rows at once, then 2 a second. Neither level counts.
+    found = ceilings(
+        [bucket("requests", 600.0, 0.0), bucket("tokens", 6000.0, 0.0)], means(1.0, requests=1.0, tokens=50.0), 64
+    )
+    assert [one.binding for one in found] == ["requests limit", "tokens limit", "connections"]
+    assert bound_seconds(319.5, [[found[:2]]], 1.0) == pytest.approx(101.0)
+    # Of a few rows only the connections are in the way: 64 go at once, and 64 a second.
+    assert bound_seconds(64, [[found]], 1.0) == 1.0
+    assert bound_seconds(100, [[found]], 1.0) == pytest.approx(1.0 + 36 / 64)
+
+
+def test_groups_add_up_and_of_those_that_share_the_fastest_counts() -> None:
+    slow = (Pace(at_once=0.0, rows_per_second=1.0, binding="x"),)
+    fast = (Pace(at_once=0.0, rows_per_second=3.0, binding="x"),)
+    assert bound_seconds(60, [[slow, fast], [slow, ()]], 0.0) == pytest.approx(15.0)
+    assert bound_seconds(60, [[()], []], 0.0) is None
+    assert bound_seconds(60, [[(Pace(at_once=1.0, rows_per_second=0.0, binding="x"),)]], 0.0) is None
 
 
 def test_before_the_first_answer_nothing_is_known() -> None:

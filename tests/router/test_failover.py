@@ -25,7 +25,7 @@ from llmring.errors import (
 )
 from llmring.providers.readiness import READY, Busy, Readiness, Shut
 from llmring.refs import ModelRef
-from llmring.router.failover import Decision, Fail, Go, Plan, Wait
+from llmring.router.failover import Decision, Fail, Go, Plan, Spill, Wait
 
 MODELS = [ModelRef("acme", "first"), ModelRef("acme", "second"), ModelRef("zenith", "third")]
 HALF = Busy(wait_seconds=0.5, why="requests limit")
@@ -37,8 +37,15 @@ FAULT = ServerFault("broken", status=500)
 SLOW = RateLimited("slow", status=429)
 
 
-def plan(routes: int = 3, *, deadline: float = 600.0, jitter: float = 1.0, patient: bool = False) -> Plan:
-    return Plan("fast", MODELS[:routes], deadline=deadline, random=lambda: jitter, patient=patient)
+def plan(
+    routes: int = 3,
+    *,
+    deadline: float = 600.0,
+    jitter: float = 1.0,
+    patient: bool = False,
+    spill: Spill = "auto",
+) -> Plan:
+    return Plan("fast", MODELS[:routes], deadline=deadline, random=lambda: jitter, patient=patient, spill=spill)
 
 
 def fail(tested: Plan, index: int, error: ProviderError = FAULT, now: float = 0.0) -> None:
@@ -256,6 +263,46 @@ def test_who_is_patient_never_gives_up_a_route_for_the_weather_but_pauses(weathe
 def test_who_is_patient_gives_up_a_route_for_its_faults() -> None:
     tested = plan(1, deadline=math.inf, patient=True)
     assert sends(tested, [SLOW, FAULT, SLOW, SLOW, SLOW, SLOW, SLOW, FAULT, SLOW]) == 8
+
+
+# Whether the next routes are used while the first makes one wait.
+
+
+@pytest.mark.parametrize(
+    ("readiness", "decision"),
+    [
+        ([READY, READY, READY], Go(0)),
+        ([HALF, READY, READY], Wait(indexes=(0,), until=600.0)),
+        ([NEXT, READY, READY], Wait(indexes=(0,), until=600.0)),
+        # Out of use: as good as failed.
+        ([OPEN, READY, READY], Go(1)),
+        ([GONE, HALF, READY], Wait(indexes=(1,), until=600.0)),
+        ([OPEN, HALF, READY], Wait(indexes=(0, 1), until=600.0)),
+        ([GONE, OPEN, READY], Go(2)),
+    ],
+)
+def test_on_failure_a_route_that_makes_one_wait_is_waited_for(
+    readiness: Sequence[Readiness], decision: Decision
+) -> None:
+    assert plan(spill="on_failure").next(readiness, 0.0) == decision
+
+
+def test_on_failure_a_route_that_failed_hands_on_to_the_next_one_alone() -> None:
+    tested = plan(spill="on_failure")
+    fail(tested, 0)
+    assert tested.next([READY] * 3, 0.0) == Go(1)
+    assert tested.next([READY, HALF, READY], 0.0) == Wait(indexes=(1,), until=0.5)
+    fail(tested, 1)
+    assert tested.next([READY] * 3, 0.0) == Go(2)
+
+
+@pytest.mark.parametrize("patient", [True, False])
+def test_on_failure_a_refusal_is_a_wait_and_an_overload_a_failure(patient: bool) -> None:
+    refused, overloaded = plan(2, spill="on_failure", patient=patient), plan(2, spill="on_failure", patient=patient)
+    fail(refused, 0, SLOW)
+    assert refused.next([HALF, READY], 0.0) == Wait(indexes=(), until=0.5)
+    fail(overloaded, 0, Overloaded("full"))
+    assert overloaded.next([READY, READY], 0.0) == Go(1)
 
 
 # What is remembered.

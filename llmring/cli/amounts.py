@@ -1,0 +1,29 @@
+"""Amounts on the command line: dollars, and lengths of time. Read here, and errors say what was expected."""
+
+import re
+from decimal import Decimal, InvalidOperation
+
+import click
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smh]?)")
+_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def dollars(text: str) -> Decimal:
+    """`5`, `0.50`, `$5`: to the last digit as it is written. Raises BadParameter."""
+    try:
+        usd = Decimal(text.removeprefix("$"))
+    except InvalidOperation:
+        usd = Decimal(-1)
+    if not usd.is_finite() or usd < 0:
+        raise click.BadParameter(f"{text!r} is no amount of dollars, such as 5 or 0.50")
+    return usd
+
+
+def duration(text: str) -> float:
+    """Seconds, of `90`, `90s`, `30m`, `1.5h`. Raises BadParameter."""
+    read = _DURATION.fullmatch(text)
+    seconds = float(read[1]) * _SECONDS[read[2]] if read is not None else 0.0
+    if seconds <= 0.0:
+        raise click.BadParameter(f"{text!r} is no length of time, such as 90, 90s, 30m or 2h")
+    return seconds

@@ -1,0 +1,111 @@
+"""The money of a map's rows: set aside before every attempt, settled after it. Waits where others may give some back.
+
+The arithmetic is that of spend.py. Nobody waits here while holding anything: neither a place at a provider nor a
+reservation of its own, so that no two wait for one another.
+"""
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+
+import trio
+
+from llmring.chat import ChatRequest
+from llmring.errors import BudgetExceeded, ConfigError, InvalidRequest, ProviderError
+from llmring.pricing import Prices, price
+from llmring.providers.route import Route
+from llmring.refs import ModelRef
+from llmring.router.spend import Spend, most
+from llmring.usage import Usage
+
+
+class Purse:
+    """The money of a whole map: `spend`, and the prices of models as they are known now."""
+
+    def __init__(self, cap: Decimal, prices: Callable[[ModelRef], Prices | None]) -> None:
+        self.spend = Spend(cap)
+        self.prices = prices
+        self._changed = trio.Event()
+
+    def check(self, routes: Sequence[Route]) -> None:
+        """Refuse models whose price is unknown. Raises ConfigError that names the first of them."""
+        for route in routes:
+            prices = self.prices(route.ref)
+            if route.credential.missing is None and (prices is None or prices.input is None or prices.output is None):
+                raise ConfigError(f"budget: {route.ref} has no price in the registry, so nothing bounds what it costs")
+
+    def most_usd(self, request: ChatRequest, routes: Sequence[Route]) -> dict[ModelRef, Decimal]:
+        """What one attempt may cost at each of `routes` that can be asked.
+
+        Raises ConfigError for an unknown price, InvalidRequest for an answer of unknown length.
+        """
+        self.check(routes)
+        usd: dict[ModelRef, Decimal] = {}
+        for route in routes:
+            if route.credential.missing is None:
+                highest = most(request, route.model.capabilities, route.counting).usd(self.prices(route.ref))
+                if highest is None:
+                    raise InvalidRequest(f"budget: nothing bounds an answer of {route.ref}: set max_tokens")
+                usd[route.ref] = highest
+        return usd
+
+    def cost(self, usage: Usage | None, route: Route) -> Decimal | None:
+        """What an answer did cost; None where that is unknown."""
+        prices = self.prices(route.ref)
+        parts = price(usage, prices) if usage is not None and prices is not None else None
+        return parts.total if parts is not None else None
+
+    async def reserve(self, usd: Decimal) -> int:
+        """Set `usd` aside, as soon as it is there. Raises BudgetExceeded when nobody is left to give any back."""
+        while (number := self.spend.reserve(usd)) is None:
+            spend = self.spend
+            if spend.under_way == 0:
+                raise BudgetExceeded(spend.cap, spend.spent, spend.reserved, usd)
+            await self._changed.wait()
+        return number
+
+    def settle(self, number: int, usd: Decimal) -> None:
+        self.spend.settle(number, usd)
+        self._changed.set()
+        self._changed = trio.Event()
+
+
+class Account:
+    """The money of one row, attempt by attempt."""
+
+    def __init__(self, purse: Purse) -> None:
+        self._purse = purse
+        self._number: int | None = None
+        self._most_usd: dict[ModelRef, Decimal] = {}
+
+    async def reserve(self, request: ChatRequest, routes: Sequence[Route]) -> None:
+        """Before an attempt, or the wait for one: have set aside what it may cost at the dearest of `routes`.
+
+        Raises BudgetExceeded, ConfigError, InvalidRequest. Cancelled: nothing is set aside.
+        """
+        self._most_usd = self._purse.most_usd(request, routes)
+        needed = max(self._most_usd.values(), default=Decimal(0))
+        if self._number is not None and self._purse.spend.held(self._number) >= needed:
+            return
+        self.close()
+        self._number = await self._purse.reserve(needed)
+
+    def answered(self, usage: Usage | None, route: Route) -> None:
+        """The attempt was answered."""
+        usd = self._purse.cost(usage, route)
+        self._settle(usd if usd is not None else self._most_usd[route.ref])
+
+    def failed(self, error: BaseException, route: Route) -> None:
+        """The attempt failed, or was cut off. What a provider refuses it does not bill, and then the reservation stands
+        for the next one; an answer that was begun it may bill whole."""
+        if isinstance(error, ProviderError) and (not error.sent or (error.status or 0) >= 400):
+            return
+        self._settle(self._most_usd[route.ref])
+
+    def close(self) -> None:
+        """Give back what is set aside and was not used."""
+        self._settle(Decimal(0))
+
+    def _settle(self, usd: Decimal) -> None:
+        if self._number is not None:
+            number, self._number = self._number, None
+            self._purse.settle(number, usd)

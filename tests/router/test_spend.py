@@ -1,0 +1,94 @@
+"""The cap of a map holds in every order of events."""
+
+from decimal import Decimal as D
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmring.chat import Cache, ChatRequest, Message
+from llmring.codecs.capabilities import Capabilities
+from llmring.pricing import Prices
+from llmring.providers.estimate import Counting
+from llmring.router.spend import Spend, most
+
+# To the nano-dollar, and as uneven as prices are.
+usd = st.decimals(min_value=0, max_value=3, places=9)
+
+
+def test_what_is_not_needed_comes_back() -> None:
+    spend = Spend(D("1.00"))
+    first = spend.reserve(D("0.75"))
+    assert first is not None
+    assert spend.reserve(D("0.50")) is None
+    spend.settle(first, D("0.25"))
+    assert spend.reserve(D("0.75")) is not None
+    assert (spend.spent, spend.reserved, spend.under_way) == (D("0.25"), D("0.75"), 1)
+
+
+def test_the_cap_itself_may_be_spent() -> None:
+    spend = Spend(D("0.3"))
+    assert [spend.reserve(D("0.1")) is not None for _ in range(4)] == [True, True, True, False]
+
+
+def test_what_costs_more_than_was_reserved_is_counted_all_the_same() -> None:
+    spend = Spend(D(1))
+    number = spend.reserve(D("0.5"))
+    assert number is not None
+    spend.settle(number, D(2))
+    assert (spend.spent, spend.reserve(D(0))) == (D(2), None)
+
+
+@given(usd, st.lists(st.tuples(st.booleans(), usd, st.decimals(0, 1, places=6), st.integers(0, 7)), max_size=60))
+def test_the_cap_is_never_passed(cap: D, events: list[tuple[bool, D, D, int]]) -> None:
+    """Reservations and settlements in any order, each settled at any share of what it had reserved."""
+    spend = Spend(cap)
+    running: dict[int, D] = {}
+    paid = D(0)
+    for begins, amount, share, which in events:
+        if begins:
+            number = spend.reserve(amount)
+            assert (number is not None) == (paid + sum(running.values(), D(0)) + amount <= cap)
+            if number is not None:
+                running[number] = amount
+        elif running:
+            number = sorted(running)[which % len(running)]
+            cost = running.pop(number) * share
+            spend.settle(number, cost)
+            paid += cost
+        assert spend.spent == paid
+        assert spend.reserved == sum(running.values(), D(0))
+        assert spend.spent + spend.reserved <= cap
+    for number, amount in running.items():
+        spend.settle(number, amount)
+    assert spend.spent <= cap
+    assert spend.under_way == 0
+
+
+# What one request may cost.
+
+
+PRICES = Prices(input=D(1), output=D(10), cache_write_1h=D(2), output_thinking=D(20))
+
+
+def asked(**fields: Any) -> ChatRequest:
+    return ChatRequest(model="x", messages=(Message(role="user", content="abcd"),), max_tokens=100, **fields)
+
+
+def worst(request: ChatRequest, prices: Prices = PRICES, **capabilities: Any) -> D | None:
+    return most(request, Capabilities(**capabilities), Counting()).usd(prices)
+
+
+def test_the_most_is_every_byte_and_the_longest_answer_at_the_dearest_rates() -> None:
+    assert worst(asked()) == D(8 * 1 + 100 * 20) / 10**6
+    assert worst(asked(cache=Cache(ttl="1h"))) == D(8 * 2 + 100 * 20) / 10**6
+    assert worst(asked(n=3)) == D(8 * 1 + 300 * 20) / 10**6
+
+
+def test_a_bound_that_will_not_be_sent_or_may_be_replaced_is_none() -> None:
+    assert worst(asked(extra_params={"max_tokens": 9}), max_output_tokens=None) is None
+    assert worst(asked(), max_output_tokens=5000, refused=frozenset({"max_tokens"})) == D(8 + 5000 * 20) / 10**6
+
+
+def test_without_a_price_nothing_is_known() -> None:
+    assert worst(asked(), Prices(input=D(1))) is None
