@@ -57,6 +57,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     force: bool
     checkpoint: Path | None
     max_failures: int | None
+    decisions: Path | None
     quiet: bool
     profile: str | None
     lockfile: str | None
@@ -113,6 +114,12 @@ def _complete_first(ctx: click.Context, parameter: click.Parameter, incomplete: 
     help="A journal of finished rows: the same command again goes on where it stood.",
 )
 @click.option("--max-failures", type=click.IntRange(min=0), help="Send no more rows after so many have failed.")
+@click.option(
+    "--decisions",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Append to FILE what was decided for each row, for `llmring replay`. Default: LLMRING_DECISIONS.",
+)
 @click.option("--force", is_flag=True, help="Replace an OUTPUT that exists.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no report on standard error.")
 @click.option("--profile", help="A profile of the lockfile. Default: LLMRING_PROFILE, then the lockfile's.")
@@ -137,7 +144,9 @@ async def work(options: Options) -> Report:
     check_is_ours(lockfile, options.alias)
     template = Template(options.prompt) if options.prompt is not None else None
     with open_lines(options.source, columns_read(template)) as lines:
-        async with open_router(lockfile, profile=options.profile, status=_shown()) as router:
+        async with open_router(
+            lockfile, profile=options.profile, status=_shown(), decisions=options.decisions
+        ) as router:
             rows = Rows(lines, options.alias, _call_options(options), template)
             run = router.map(
                 options.alias,

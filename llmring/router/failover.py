@@ -17,6 +17,7 @@ import msgspec
 from llmring.errors import AllModelsFailed, Attempt, LLMRingError, ProviderError
 from llmring.providers.readiness import Busy, Readiness, Ready, Shut
 from llmring.refs import ModelRef
+from llmring.trace import Then
 
 PAUSE_FIRST_SECONDS = 0.5
 PAUSE_MOST_SECONDS = 8.0
@@ -28,6 +29,9 @@ ATTEMPT_SECONDS = 300.0
 
 UNTRIED_SECONDS = 10.0
 """Kept back from an attempt for each route that has not been tried."""
+
+MOST_STEPS = 256
+"""Kept of one request for its trace; of a longer way, the beginning and the end."""
 
 
 class Go(msgspec.Struct, frozen=True):
@@ -52,10 +56,26 @@ class Fail(msgspec.Struct, frozen=True):
 Decision = Go | Wait | Fail
 
 
+class Step(msgspec.Struct):
+    """A decision, what it was made of, and what came of it: `taken` is the route that was asked, `attempt` how that
+    ended and `then` what the request did next. After a failure, `failed_at` is when and `draw` made the pause."""
+
+    now: float
+    readiness: Sequence[Readiness]
+    decision: Decision
+    taken: int | None = None
+    attempt: Attempt | None = None
+    then: Then | None = None
+    failed_at: float | None = None
+    draw: float | None = None
+    ruled_out: tuple[int, ...] = ()
+
+
 class Plan:
     """One request's way through the routes of its alias.
 
     `deadline` is on the trio clock. `patient`: refusals do not use up a route's tries, for work that nobody waits for.
+    What it decides depends on nothing but its arguments and `random()`; `steps` keeps both, decision by decision.
     """
 
     def __init__(
@@ -70,7 +90,9 @@ class Plan:
         self.alias = alias
         self.deadline = deadline
         self.attempts: list[Attempt] = []
-        self._models = models
+        self.steps: list[Step] = []
+        self.left_out = 0
+        self.models = models
         self._random = random
         self.patient = patient
         self._failures = [0] * len(models)
@@ -80,6 +102,14 @@ class Plan:
 
     def next(self, readiness: Sequence[Readiness], now: float) -> Decision:
         """Decide. `readiness` is that of every route in order, taken in this moment."""
+        decision = self._decide(readiness, now)
+        self.steps.append(Step(now, readiness, decision, decision.index if type(decision) is Go else None))
+        if len(self.steps) > MOST_STEPS:
+            del self.steps[MOST_STEPS // 2]
+            self.left_out += 1
+        return decision
+
+    def _decide(self, readiness: Sequence[Readiness], now: float) -> Decision:
         waits: list[tuple[int, float]] = []
         for index, answer in enumerate(readiness):
             if self._spent[index]:
@@ -105,48 +135,61 @@ class Plan:
         paused = [self._paused_until[index] for index in indexes if self._paused_until[index] > now]
         return Wait(indexes=in_line, until=min([self.deadline, *paused]))
 
+    def given(self, index: int) -> None:
+        """The wait that was decided on has ended: a route lets the request go."""
+        step = self.steps[-1]
+        step.taken = index
+        self.note_skips(step.readiness[:index])
+
     def failed(self, index: int, error: ProviderError, waited_seconds: float, took_seconds: float, now: float) -> None:
         """An attempt on a route has failed in a way that fails over."""
-        self._record(index, error, waited_seconds, took_seconds)
+        draw = self._random()
+        self._record(index, error, waited_seconds, took_seconds, "failed")
+        if self.steps:
+            self.steps[-1].failed_at, self.steps[-1].draw = now, draw
         span = min(PAUSE_FIRST_SECONDS * 2.0 ** self._failures[index], PAUSE_MOST_SECONDS)
         if not (self.patient and error.is_weather):
             self._failures[index] += 1
             self._spent[index] = self._failures[index] >= error.tries
-        self._paused_until[index] = now + max(PAUSE_LEAST_SECONDS, span * self._random())
+        self._paused_until[index] = now + max(PAUSE_LEAST_SECONDS, span * draw)
 
     def rule_out(self, indexes: Sequence[int], why: str) -> None:
         """These routes would fail as the last one did: they are not tried."""
+        if self.steps:
+            self.steps[-1].ruled_out = tuple(indexes)
         for index in indexes:
             if not self._spent[index]:
                 self._spent[index] = True
-                self.attempts.append(Attempt(model=self._models[index], outcome=f"skipped: {why}"))
+                self.attempts.append(Attempt(model=self.models[index], outcome=f"skipped: {why}"))
 
     def note(self, index: int, error: ProviderError, waited_seconds: float, took_seconds: float) -> None:
-        """An attempt has failed in a way that the next one will not: the route is as good as untried."""
-        self._record(index, error, waited_seconds, took_seconds)
+        """An attempt has failed in a way that the next one will not, and the route is as good as untried; or in a way
+        that ends the request."""
+        self._record(index, error, waited_seconds, took_seconds, "again" if error.fails_over else "raised")
 
     def succeeded(self, index: int, waited_seconds: float, took_seconds: float) -> None:
         """The route has answered."""
-        self._record(index, None, waited_seconds, took_seconds)
+        self._record(index, None, waited_seconds, took_seconds, "answered")
 
-    def _record(self, index: int, error: ProviderError | None, waited: float, took: float) -> None:
-        self.attempts.append(
-            Attempt(
-                model=self._models[index],
-                outcome=error.described() if error is not None else "answered",
-                error=error,
-                sent=error is None or error.sent,
-                waited_seconds=waited,
-                took_seconds=took,
-            )
+    def _record(self, index: int, error: ProviderError | None, waited: float, took: float, then: Then) -> None:
+        attempt = Attempt(
+            model=self.models[index],
+            outcome=error.described() if error is not None else "answered",
+            error=error,
+            sent=error is None or error.sent,
+            waited_seconds=waited,
+            took_seconds=took,
         )
+        self.attempts.append(attempt)
+        if self.steps:
+            self.steps[-1].attempt, self.steps[-1].then = attempt, then
 
     def attempt_seconds(self, index: int, now: float) -> float:
         """How long an attempt on a route may take: what is left, less a share for every route not tried yet."""
         left = max(0.0, self.deadline - now)
         untried = sum(
             1
-            for other in range(len(self._models))
+            for other in range(len(self.models))
             if other != index and not self._spent[other] and self._failures[other] == 0
         )
         return min(ATTEMPT_SECONDS, max(left - UNTRIED_SECONDS * untried, left / (untried + 1)))
@@ -156,7 +199,7 @@ class Plan:
         for index, answer in enumerate(readiness):
             if not self._spent[index] and self._failures[index] == 0 and index not in self._skipped:
                 self._skipped.add(index)
-                self.attempts.append(Attempt(model=self._models[index], outcome=f"skipped: {_why(answer)}"))
+                self.attempts.append(Attempt(model=self.models[index], outcome=f"skipped: {_why(answer)}"))
 
     def _all_failed(
         self, readiness: Sequence[Readiness], waits: Sequence[tuple[int, float]], now: float
@@ -166,7 +209,7 @@ class Plan:
             assert errors[-1] is not None, "a verdict"
             return errors[-1]
         unanswered = [
-            Attempt(model=self._models[index], outcome=f"not waited for: {_why(answer, late=now >= self.deadline)}")
+            Attempt(model=self.models[index], outcome=f"not waited for: {_why(answer, late=now >= self.deadline)}")
             for index, answer in enumerate(readiness)
             if not self._spent[index]
         ]
