@@ -9,7 +9,7 @@ the request go along other routes, on a clock of its own:
 """
 
 import math
-from collections import defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 
@@ -189,23 +189,30 @@ def _chain(trace: Trace, binding: Binding, cost_of: CostOf) -> list[ModelRef]:
     return [binding.models[place] for place in places]
 
 
+class _Seen(msgspec.Struct, frozen=True):
+    """A model as a decision saw it, after so many attempts at it."""
+
+    at: float
+    attempts: int
+    considered: Considered
+
+
 class _Past:
     """What a record knows of its models: what was seen when, when a line let the request go, and how attempts ended.
-    Times are in seconds after the first decision."""
+    Times are in seconds after the first decision; `attempts` are those that the replay has made of them so far."""
 
     def __init__(self, trace: Trace) -> None:
-        self.seen: dict[ModelRef, list[tuple[float, Considered]]] = defaultdict(list)
+        self.seen: dict[ModelRef, list[_Seen]] = {route.model: [] for route in trace.routes}
         self.given: dict[ModelRef, list[float]] = defaultdict(list)
-        self.verdicts: dict[ModelRef, deque[Verdict]] = defaultdict(deque)
+        self.verdicts: dict[ModelRef, list[Verdict]] = defaultdict(list)
+        self.attempts: Counter[ModelRef] = Counter()
         self.ends = 0.0
-        asked = 0.0
-        is_asking = False
+        asked: float | None = None
         for decision in trace.decisions:
-            asked = asked if is_asking else decision.at
-            is_asking = decision.verdict is None
+            asked = decision.at if asked is None else asked
             self.ends = max(self.ends, decision.at)
             for one in decision.considered:
-                self.seen[one.model].append((decision.at, one))
+                self.seen[one.model].append(_Seen(decision.at, len(self.verdicts[one.model]), one))
             if decision.taken is None or decision.verdict is None:
                 continue
             model = trace.routes[decision.taken].model
@@ -214,26 +221,43 @@ class _Past:
             self.ends = max(self.ends, sent + decision.verdict.took_seconds)
             if decision.action == "wait":
                 self.given[model].append(sent)
+            asked = None
+
+    def attempt(self, model: ModelRef) -> Verdict | None:
+        """How the next attempt at a model ends; None where the record has none."""
+        number = self.attempts[model]
+        self.attempts[model] += 1
+        verdicts = self.verdicts[model]
+        return verdicts[number] if number < len(verdicts) else None
 
     def readiness(self, model: ModelRef, at: float) -> Readiness:
         if model not in self.seen:
             return READY
-        began, seen = max(
-            (entry for entry in self.seen[model] if entry[0] <= at + _SAME_SECONDS), key=lambda entry: entry[0]
-        )
-        if any(began <= given <= at + _SAME_SECONDS for given in self.given[model]):
+        last = self._last_seen(model, at)
+        if any(last.at <= given <= at + _SAME_SECONDS for given in self.given[model]):
             return READY
+        seen = last.considered
         if seen.readiness == "busy" and not seen.wait_seconds and at >= self.ends:
             # Only the end of another request could tell, and the record ends before.
             return READY
-        return _readiness(seen, at - began)
+        return _readiness(seen, at - last.at)
+
+    def _last_seen(self, model: ModelRef, at: float) -> _Seen:
+        """Of what was seen in one moment, that which comes behind as many attempts."""
+        found, *later = self.seen[model]
+        for seen in later:
+            if seen.at < at - _SAME_SECONDS or (
+                seen.at <= at + _SAME_SECONDS and seen.attempts <= self.attempts[model]
+            ):
+                found = seen
+        return found
 
     def free_at(self, model: ModelRef, at: float) -> float:
         """When a line that the request stands in lets it go."""
         answer = self.readiness(model, at)
         least = at + (answer.wait_seconds or 0.0) if isinstance(answer, Busy | Shut) else at
         given = [time for time in self.given[model] if time > at]
-        ready = [time for time, seen in self.seen[model] if time > at and seen.readiness == "ready"]
+        ready = [seen.at for seen in self.seen[model] if seen.at > at and seen.considered.readiness == "ready"]
         if given or ready:
             return min(given + ready)
         return least if least > at else max(at, self.ends)
@@ -294,8 +318,7 @@ class _Way:
         """Ask a route. None when the request goes on."""
         model = self._models[index]
         self._assumed |= model not in self._past.seen
-        verdicts = self._past.verdicts[model]
-        verdict = verdicts.popleft() if verdicts else None
+        verdict = self._past.attempt(model)
         if verdict is None or verdict.then == "answered":
             return self._ended(model=model)
         if verdict.then == "raised":
