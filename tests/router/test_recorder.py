@@ -192,21 +192,15 @@ async def test_what_cannot_be_written_is_dropped_counted_and_said(
     ]
 
 
-def test_a_full_queue_drops_the_newest(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    async def fill() -> None:
-        tested = open_recorder(path)
-
-        def broken() -> None:
-            raise AssertionError("not written in this test")
-
-        for _ in range(recorder_module.MOST_WAITING + 5):
-            tested.post("chat", lockfile_once, broken, None, ())  # type: ignore[arg-type]
-        assert tested.dropped == 5
-        # A trace that cannot be made is a record that is dropped, and no more than that.
-        tested.close()
-        assert tested.dropped == recorder_module.MOST_WAITING + 5
-
-    lockfile_once = lockfile()
-    trio.run(fill)
-    assert path.read_bytes() == b""
+async def test_a_full_queue_drops_the_newest(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with open_router(lockfile(), connect=ScriptedProvider({"first": [answer("ok")]})) as router:
+        trace = (await router.chat("alone", "hello")).trace
+    assert trace is not None
+    tested = open_recorder(path)
+    one = lockfile()
+    for _ in range(recorder_module.MOST_WAITING + 5):
+        tested.post("chat", one, lambda: trace, None, ())
+    tested.close()
+    assert tested.dropped == 5
+    assert len(records(path)) == recorder_module.MOST_WAITING
     assert "they come faster than they can be written" in caplog.text
