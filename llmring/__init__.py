@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from llmring.router.router import Router
     from llmring.router.streaming import ChatStream
     from llmring.status import RouterStatus
+    from llmring.trace import Considered, Decision, Trace, TracedRoute, Verdict
     from llmring.usage import Cost, CostBreakdown, CostEstimate, Usage
 
 _HOMES = {
@@ -55,9 +56,11 @@ _HOMES = {
     "ChatStream": "llmring.router.streaming",
     "Choice": "llmring.chat",
     "ConfigError": "llmring.errors",
+    "Considered": "llmring.trace",
     "Cost": "llmring.usage",
     "CostBreakdown": "llmring.usage",
     "CostEstimate": "llmring.usage",
+    "Decision": "llmring.trace",
     "DocumentPart": "llmring.parts",
     "EmbedResponse": "llmring.embeddings",
     "FileInfo": "llmring.providers.files",
@@ -81,14 +84,17 @@ _HOMES = {
     "RegisteredFile": "llmring.parts",
     "RegistryClient": "llmring.registry.client",
     "Report": "llmring.router.report",
-    "RouterStatus": "llmring.status",
     "Router": "llmring.router.router",
+    "RouterStatus": "llmring.status",
     "Row": "llmring.router.batch",
     "TextPart": "llmring.parts",
     "TokenLogprob": "llmring.chat",
     "Tool": "llmring.chat",
     "ToolCall": "llmring.chat",
+    "Trace": "llmring.trace",
+    "TracedRoute": "llmring.trace",
     "Usage": "llmring.usage",
+    "Verdict": "llmring.trace",
     "lock_digest": "llmring.lockfile.digest",
     "open_router": "llmring.router.opening",
     "read_lockfile": "llmring.lockfile",
@@ -105,9 +111,11 @@ __all__ = [
     "ChatStream",
     "Choice",
     "ConfigError",
+    "Considered",
     "Cost",
     "CostBreakdown",
     "CostEstimate",
+    "Decision",
     "DocumentPart",
     "EmbedResponse",
     "FileInfo",
@@ -138,7 +146,10 @@ __all__ = [
     "TokenLogprob",
     "Tool",
     "ToolCall",
+    "Trace",
+    "TracedRoute",
     "Usage",
+    "Verdict",
     "__version__",
     "lock_digest",
     "open_router",

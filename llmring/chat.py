@@ -10,6 +10,7 @@ import msgspec
 from llmring.errors import Attempt
 from llmring.parts import CacheTTL, Part, TextPart
 from llmring.refs import ModelRef
+from llmring.trace import Trace, attached
 from llmring.usage import Cost, Usage
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -227,7 +228,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[Note, ...] = ()
 
 
-class ChatResponse(msgspec.Struct, frozen=True, kw_only=True):
+class ChatResponse(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One answer.
 
     `model` is who answered; `attempts` lists every try and skip on the way, the answering one last. `usage` is None
@@ -265,6 +266,12 @@ class ChatResponse(msgspec.Struct, frozen=True, kw_only=True):
         """The answer as a turn of the conversation, with what its model needs to go on from it."""
         content = None if not self.content and self.tool_calls else self.content
         return Message(role="assistant", content=content, tool_calls=self.tool_calls, native=self.native)
+
+    @property
+    def trace(self) -> Trace | None:
+        """What was seen and decided on the way; `print(response.trace)` tells it. No field: it is not encoded, compared
+        or pickled, and an answer from a journal has none."""
+        return attached(self)
 
 
 class ChatChunk(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ REGISTRY_URL_VARIABLE = "LLMRING_REGISTRY_URL"
 REGISTRY_URL = "https://llmring.github.io/registry"
 REFRESH_VARIABLE = "LLMRING_REGISTRY_REFRESH"
 STATUS_VARIABLE = "LLMRING_STATUS"
+DECISIONS_VARIABLE = "LLMRING_DECISIONS"
 _OFF = ("off", "0", "no", "false")
 _ON = ("on", "1", "yes", "true")
 BASE_URL_VARIABLES: Mapping[str, str] = {"ollama": "OLLAMA_BASE_URL"}
@@ -35,6 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     `cache_directory` is where registry lists are kept, None where there is no home; `refresh`: whether a router may
     renew them over the network. `status`: whether a router shows its state to `llmring status`, or in which directory.
+    `decisions` is the file that a router appends its decisions to.
     """
 
     lockfile_path: Path | None = None
@@ -42,17 +44,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cache_directory: Path | None = None
     refresh: bool = True
     status: bool | Path | None = None
+    decisions: Path | None = None
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     path = environ.get(LOCKFILE_VARIABLE, "").strip()
     profile = environ.get(PROFILE_VARIABLE, "").strip()
+    decisions = environ.get(DECISIONS_VARIABLE, "").strip()
     return Settings(
         lockfile_path=Path(path) if path else None,
         profile=profile or None,
         cache_directory=_cache_directory(environ),
         refresh=environ.get(REFRESH_VARIABLE, "").strip().lower() not in _OFF,
         status=_status(environ.get(STATUS_VARIABLE, "").strip()),
+        decisions=Path(decisions) if decisions else None,
     )
 
 

@@ -4,6 +4,7 @@ import msgspec
 
 from llmring.errors import Attempt
 from llmring.refs import ModelRef
+from llmring.trace import Trace, attached
 from llmring.usage import Cost, Usage
 
 
@@ -16,7 +17,7 @@ class Embeddings(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str | None = None
 
 
-class EmbedResponse(msgspec.Struct, frozen=True, kw_only=True):
+class EmbedResponse(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One vector for each text, in order, all of the one model `model`.
 
     `usage` is the sum over the requests that were made, None when the provider told none of it. `attempts` lists every
@@ -30,3 +31,8 @@ class EmbedResponse(msgspec.Struct, frozen=True, kw_only=True):
     cost: Cost
     served_model: str | None = None
     attempts: tuple[Attempt, ...] = ()
+
+    @property
+    def trace(self) -> Trace | None:
+        """What was seen and decided before the first request, which decides for all of them."""
+        return attached(self)

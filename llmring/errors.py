@@ -57,6 +57,7 @@ from typing import ClassVar, Literal
 import msgspec
 
 from llmring.refs import ModelRef
+from llmring.trace import Trace
 
 Dimension = Literal["requests", "tokens", "input", "output", "day"]
 """What a provider counts: requests and tokens per minute, input and output tokens apart, requests per day."""
@@ -381,7 +382,10 @@ class AllModelsFailed(LLMRingError):
 
     `attempts` lists every try and every skip, in order. `retry_at` is the earliest time on the trio clock at which one
     of the routes may be ready again, `retry_after` the same in seconds from when this was raised; None when unknown.
+    `trace` is filled in by the router: what was seen and decided on the way.
     """
+
+    trace: Trace | None = None
 
     def __init__(
         self,

@@ -29,6 +29,7 @@ COMMANDS: Homes = {
     "providers": ("llmring.cli.providers", "List the providers and whether their keys are set."),
     "chat": ("llmring.cli.chat", "Ask a model, by alias or as provider:model."),
     "map": ("llmring.cli.map", "Send every row of a file to an alias."),
+    "replay": ("llmring.cli.replay", "Make recorded decisions again, with another lockfile."),
     "status": ("llmring.cli.status", "Show what the running routers wait for."),
     "list": ("llmring.cli.models", "List the registry's models."),
     "info": ("llmring.cli.info", "Show what the registry says of a model or an alias."),

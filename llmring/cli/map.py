@@ -24,10 +24,10 @@ from llmring.config import read_settings
 from llmring.errors import BudgetExceeded, MapTimeout, TooManyFailures
 from llmring.prompts import ChatOptions
 from llmring.router.batch import MapRun
-from llmring.router.failover import Spill
 from llmring.router.opening import open_router
 from llmring.router.report import Report
 from llmring.router.status_directory import has_sockets
+from llmring.trace import Spill
 
 FAILED_ROWS = 1
 STATUS = "status"
@@ -65,6 +65,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     deadline: float | None
     dedupe: bool
     spill: Spill
+    decisions: Path | None
     quiet: bool
     profile: str | None
     lockfile: str | None
@@ -133,6 +134,12 @@ def _complete_first(ctx: click.Context, parameter: click.Parameter, incomplete: 
     show_default=True,
     help="Use the next models when the first makes a row wait; when it has failed; or not at all.",
 )
+@click.option(
+    "--decisions",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Append to FILE what was decided for each row, for `llmring replay`. Default: LLMRING_DECISIONS.",
+)
 @click.option("--force", is_flag=True, help="Replace an OUTPUT that exists.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no report on standard error.")
 @click.option("--profile", help="A profile of the lockfile. Default: LLMRING_PROFILE, then the lockfile's.")
@@ -157,7 +164,9 @@ async def work(options: Options) -> Report:
     check_is_ours(lockfile, options.alias)
     template = Template(options.prompt) if options.prompt is not None else None
     with open_lines(options.source, columns_read(template)) as lines:
-        async with open_router(lockfile, profile=options.profile, status=_shown()) as router:
+        async with open_router(
+            lockfile, profile=options.profile, status=_shown(), decisions=options.decisions
+        ) as router:
             rows = Rows(lines, options.alias, _call_options(options), template)
             run = router.map(
                 options.alias,

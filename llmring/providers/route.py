@@ -7,7 +7,7 @@ taking happen in one step without an await between, so no room is given away twi
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import msgspec
@@ -182,6 +182,13 @@ class Route:
         expected = estimate(request, self._output, counted_tokens)
         return Usage(input_tokens=round(expected.input_tokens), output_tokens=round(expected.output_tokens))
 
+    def outlook(self, request: ChatRequest, counted_tokens: float) -> tuple[int, int, float | None]:
+        """The tokens that `expected` and the seconds that `seconds` say, in one: every request asks every route."""
+        bound = request.max_tokens
+        output = self._output.tokens
+        tokens = round(output if bound is None or output < bound else bound)
+        return round(counted_tokens), tokens, self._speed.predict(tokens)
+
     def seconds(self, usage: Usage) -> float | None:
         """How long an answer of so many tokens is expected to take here; None while none has come."""
         return self._speed.predict(usage.output_tokens)
@@ -193,9 +200,8 @@ class Route:
         usual = self._speed.predict(bound) if bound is not None and self.means.count >= KNOWN_AFTER else None
         return math.inf if usual is None else max(LONGEST_LEAST_SECONDS, LONGEST_TIMES * usual)
 
-    def charge_texts(self, texts: Sequence[str]) -> Charge:
-        """What vectors for `texts` are expected to take out of this route's limits."""
-        tokens = float(sum(map(self.counting.text, texts)))
+    def charge_texts(self, tokens: float) -> Charge:
+        """What vectors for texts of so many tokens are expected to take out of this route's limits."""
         needed = charge(self._regime, Estimate(input_tokens=tokens, output_tokens=0.0, max_output_tokens=0.0))
         return self.credential.budget.fit(self.budget.fit(needed, needed), needed)
 

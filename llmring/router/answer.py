@@ -15,11 +15,16 @@ def cost(catalog: Catalog, model: ModelRef, usages: Sequence[Usage]) -> Cost:
     return cost_of(usages, catalog.prices(model), known=catalog.get(model) is not None)
 
 
+def usages(completion: Completion) -> tuple[Usage, ...]:
+    """Of every answer that was paid for, the one that counts last."""
+    return completion.earlier if completion.usage is None else (*completion.earlier, completion.usage)
+
+
 def answer(
     completion: Completion, model: ModelRef, alias: str, attempts: Sequence[Attempt], catalog: Catalog
 ) -> ChatResponse:
     """One whole answer."""
-    usages = completion.earlier if completion.usage is None else (*completion.earlier, completion.usage)
+    used = usages(completion)
     return ChatResponse(
         content=completion.content,
         model=model,
@@ -35,8 +40,8 @@ def answer(
         choices=completion.choices,
         notes=completion.notes,
         service_tier=completion.service_tier,
-        usage=total(usages),
-        cost=cost(catalog, model, usages),
+        usage=total(used),
+        cost=cost(catalog, model, used),
         served_model=completion.served_model,
         response_id=completion.response_id,
         request_id=completion.request_id,

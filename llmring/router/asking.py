@@ -44,6 +44,7 @@ async def _ask_again(dispatcher: Dispatcher, journey: Journey, first: Completion
     except ConfigError:
         # The lockfile was edited meanwhile, and no longer knows the model.
         return first
+    journey.start.again = second.trace
     try:
         completion = await dispatcher.go(second, _attempt)
     except (ProviderError, AllModelsFailed, BudgetExceeded):

@@ -8,6 +8,7 @@ import itertools
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,9 +16,9 @@ import msgspec
 import trio
 
 from llmring.chat import ChatRequest, Note
-from llmring.errors import ConfigError, ContextTooLong, ProviderError, Unsupported
+from llmring.errors import AllModelsFailed, ConfigError, ContextTooLong, ProviderError, Unsupported
 from llmring.lockfile import Binding, Lockfile, ProviderSettings, read_lockfile
-from llmring.pricing import Prices, price
+from llmring.pricing import Prices
 from llmring.providers.endpoint import endpoint
 from llmring.providers.estimate import Counting, input_tokens
 from llmring.providers.fairness import INTERACTIVE, Flow
@@ -28,8 +29,10 @@ from llmring.providers.route import Permit, Route
 from llmring.providers.worker import ProviderWorker
 from llmring.refs import ModelRef
 from llmring.router.account import Account
-from llmring.router.failover import Fail, Go, Plan, Spill, Wait
+from llmring.router.failover import Fail, Go, Plan, Wait
 from llmring.router.ordering import ARRANGE, Candidate
+from llmring.router.tracing import Outlook, Start, cost_usd, trace_of
+from llmring.trace import Source, Spill
 
 _LOG = logging.getLogger("llmring")
 _LOOK_EVERY_SECONDS = 1.0
@@ -63,7 +66,8 @@ USUAL = Terms()
 class Journey(msgspec.Struct, kw_only=True):
     """One request under way: its routes in order and the plan that decides among them.
 
-    `permit` and `sent_at` are those of the newest attempt; `number` keeps its place among the waiting.
+    `permit` and `sent_at` are those of the newest attempt; `number` keeps its place among the waiting. `start` is kept
+    for the trace, and `lockfile` is the one that the routes are of.
     """
 
     request: ChatRequest
@@ -73,6 +77,8 @@ class Journey(msgspec.Struct, kw_only=True):
     workers: tuple[ProviderWorker, ...]
     charges: tuple[Charge, ...]
     plan: Plan
+    start: Start
+    lockfile: Lockfile
     number: int
     terms: Terms
     index: int = 0
@@ -85,6 +91,11 @@ class Journey(msgspec.Struct, kw_only=True):
     def route(self) -> Route:
         """Where the newest attempt went."""
         return self.routes[self.index]
+
+    @property
+    def trace(self) -> Source:
+        """Makes the trace; holds neither the request nor a route."""
+        return partial(trace_of, self.plan, self.start)
 
 
 Send = Callable[[ProviderWorker, Permit, Journey], Awaitable[Answer]]
@@ -177,33 +188,48 @@ class Dispatcher:
             return tokens
 
         bound = self._bound(request.model, profile)
-        routes = self._arranged(bound, request, count) if bound.binding.order != "ordered" else bound.routes
+        outlooks = [self._outlook(route, request, count(route)) for route in bound.routes]
+        routes: tuple[Route, ...] = bound.routes
+        written: Sequence[int] | None = None
+        draws: tuple[float, ...] = ()
+        if bound.binding.order != "ordered":
+            written, draws = self._arranged(bound, outlooks)
+            routes, outlooks = tuple(routes[place] for place in written), [outlooks[place] for place in written]
+        if terms.spill == "never":
+            routes, outlooks, written, draws = routes[:1], outlooks[:1], None, ()
         return self._begin(
             request,
             profile,
             deadline,
             bound,
-            routes if terms.spill != "never" else routes[:1],
-            lambda route, _: route.charge(request, count(route)),
+            routes,
+            tuple(route.charge(request, count(route)) for route in routes),
+            tuple(outlooks),
             terms,
+            written,
+            draws,
         )
 
-    def _arranged(self, bound: _Bound, request: ChatRequest, count: Callable[[Route], float]) -> tuple[Route, ...]:
-        """The routes in the order that the binding asks for."""
-        candidates: list[Candidate] = []
-        for route in bound.routes:
-            usage = route.expected(request, count(route))
-            prices = self._prices(route.ref)
-            cost = price(usage, prices) if prices is not None else None
-            candidates.append(
-                Candidate(
-                    cost_usd=cost.total if cost is not None else None,
-                    seconds=route.seconds(usage),
-                    weight=bound.binding.weights.get(route.ref, 1.0),
-                )
+    def _outlook(self, route: Route, request: ChatRequest, counted_tokens: float) -> Outlook:
+        return (*route.outlook(request, counted_tokens), self._prices(route.ref))
+
+    def _arranged(self, bound: _Bound, outlooks: Sequence[Outlook]) -> tuple[Sequence[int], tuple[float, ...]]:
+        """The places of the routes in the order that the binding asks for, and the random numbers that it took."""
+        candidates = [
+            Candidate(
+                cost_usd=cost_usd(outlook),
+                seconds=outlook[2],
+                weight=bound.binding.weights.get(route.ref, 1.0),
             )
-        indexes = ARRANGE[bound.binding.order](candidates, self._random)
-        return tuple(bound.routes[index] for index in indexes)
+            for route, outlook in zip(bound.routes, outlooks, strict=True)
+        ]
+        draws: list[float] = []
+
+        def draw() -> float:
+            draws.append(self._random())
+            return draws[-1]
+
+        return ARRANGE[bound.binding.order](candidates, draw), tuple(draws)
 
     def embedding(
         self,
@@ -216,11 +242,23 @@ class Dispatcher:
         """Begin the way of a request for vectors; `texts` are those that a provider is sent."""
         request = ChatRequest(model=alias, messages=())
 
-        def charge(route: Route, worker: ProviderWorker) -> Charge:
-            return route.charge_texts(texts(worker))
-
         bound = self._bound(alias, profile)
-        return self._begin(request, profile, deadline, bound, bound.routes, charge, terms)
+        counted = [
+            float(sum(map(route.counting.text, texts(self.workers[route.ref.provider])))) for route in bound.routes
+        ]
+        return self._begin(
+            request,
+            profile,
+            deadline,
+            bound,
+            bound.routes,
+            tuple(route.charge_texts(tokens) for route, tokens in zip(bound.routes, counted, strict=True)),
+            tuple(
+                (round(tokens), 0, None, self._prices(route.ref))
+                for route, tokens in zip(bound.routes, counted, strict=True)
+            ),
+            terms,
+        )
 
     def _begin(
         self,
@@ -229,8 +267,11 @@ class Dispatcher:
         deadline: float,
         bound: _Bound,
         routes: tuple[Route, ...],
-        charge: Callable[[Route, ProviderWorker], Charge],
+        charges: tuple[Charge, ...],
+        outlooks: tuple[Outlook, ...],
         terms: Terms,
+        written: Sequence[int] | None = None,
+        draws: tuple[float, ...] = (),
     ) -> Journey:
         plan = Plan(
             request.model,
@@ -240,15 +281,24 @@ class Dispatcher:
             patient=terms.patient,
             spill=terms.spill,
         )
-        workers = tuple(self.workers[route.ref.provider] for route in routes)
+        start = Start(
+            profile=profile or self._profile or self.lockfile.default_profile,
+            binding=bound.binding,
+            charges=charges,
+            outlooks=outlooks,
+            written=written,
+            draws=draws,
+        )
         return Journey(
             request=request,
             profile=profile,
             binding=bound.binding,
             routes=routes,
-            workers=workers,
-            charges=tuple(charge(route, worker) for route, worker in zip(routes, workers, strict=True)),
+            workers=tuple(self.workers[route.ref.provider] for route in routes),
+            charges=charges,
             plan=plan,
+            start=start,
+            lockfile=self.lockfile,
             number=next(self._numbers),
             terms=terms,
         )
@@ -336,9 +386,11 @@ class Dispatcher:
                     permit = await waiter.wait(places, until)
                     if permit is not None:
                         journey.index = journey.routes.index(permit.route)
-                        journey.plan.note_skips(readiness[: journey.index])
+                        journey.plan.given(journey.index)
                         return permit
                 case Fail(error):
+                    if isinstance(error, AllModelsFailed):
+                        error.trace = journey.trace()
                     raise error
 
     # The lockfile.

@@ -14,7 +14,8 @@ from llmring.errors import Attempt, InvalidRequest, LLMRingError, Unsupported
 from llmring.providers.route import Permit
 from llmring.providers.worker import ProviderWorker
 from llmring.refs import ModelRef
-from llmring.router.dispatcher import Dispatcher, Journey, Terms
+from llmring.router.dispatcher import Dispatcher, Journey, Send, Terms
+from llmring.trace import Source
 from llmring.usage import Usage
 
 CHARACTERS_PER_TOKEN = 4
@@ -31,6 +32,12 @@ class Embedded(msgspec.Struct, frozen=True, kw_only=True):
     """Of each request; empty when the provider left one out."""
     served_model: str | None
     attempts: tuple[Attempt, ...]
+    trace: Source
+    """Of the first request."""
+
+
+Record = Callable[[Journey, Embeddings | None], None]
+"""Is told of every request that has ended, with its vectors where there are any."""
 
 
 def check_texts(texts: Sequence[str]) -> tuple[str, ...]:
@@ -68,6 +75,7 @@ async def embed(
     dimensions: int | None,
     profile: str | None,
     deadline: float,
+    record: Record,
 ) -> Embedded:
     """Embed `texts` at the first model of `alias` that answers. Raises what `Dispatcher.go` raises."""
 
@@ -90,7 +98,7 @@ async def embed(
             return ()
 
     journey = dispatcher.embedding(alias, profile, deadline, first_part)
-    first = await dispatcher.go(journey, send_first)
+    first = await _go(dispatcher, journey, send_first, record)
     parts = parts_at(journey.workers[journey.index])
     ref = journey.route.ref
     read: list[Embeddings] = [first] * len(parts)
@@ -102,7 +110,7 @@ async def embed(
         async def send(worker: ProviderWorker, permit: Permit, journey: Journey) -> Embeddings:
             return await _send(worker, permit, journey, parts[index], dimensions)
 
-        read[index] = await dispatcher.go(rest, send)
+        read[index] = await _go(dispatcher, rest, send, record)
         attempts.extend(rest.plan.attempts)
 
     await _all(embed_part, range(1, len(parts)))
@@ -113,7 +121,18 @@ async def embed(
         usages=told if len(told) == len(read) else (),
         served_model=first.served_model,
         attempts=tuple(attempts),
+        trace=journey.trace,
     )
+
+
+async def _go(dispatcher: Dispatcher, journey: Journey, send: Send[Embeddings], record: Record) -> Embeddings:
+    try:
+        part = await dispatcher.go(journey, send)
+    except BaseException:
+        record(journey, None)
+        raise
+    record(journey, part)
+    return part
 
 
 async def _send(

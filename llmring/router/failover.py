@@ -11,7 +11,6 @@ route, and at most 2 where nobody answers 429.
 import math
 from collections.abc import Callable, Sequence
 from copy import copy
-from typing import Literal
 
 import msgspec
 
@@ -19,10 +18,7 @@ from llmring.errors import AllModelsFailed, Attempt, LLMRingError, ProviderError
 from llmring.providers.readiness import Busy, Readiness, Ready, Shut
 from llmring.refs import ModelRef
 from llmring.router.stall import Stall
-
-Spill = Literal["auto", "on_failure", "never"]
-"""When the next routes are used: as soon as the first makes one wait; only when it has failed, or is out of use; not at
-all."""
+from llmring.trace import Spill, Then
 
 PAUSE_FIRST_SECONDS = 0.5
 PAUSE_MOST_SECONDS = 8.0
@@ -34,6 +30,9 @@ ATTEMPT_SECONDS = 300.0
 
 UNTRIED_SECONDS = 10.0
 """Kept back from an attempt for each route that has not been tried."""
+
+MOST_STEPS = 256
+"""Kept of one request for its trace; of a longer way, the beginning and the end."""
 
 
 class Go(msgspec.Struct, frozen=True):
@@ -58,12 +57,32 @@ class Fail(msgspec.Struct, frozen=True):
 Decision = Go | Wait | Fail
 
 
+class Step(msgspec.Struct):
+    """A decision, what it was made of, and what came of it: `taken` is the route that was asked, `attempt` how that
+    ended and `then` what the request did next. After a failure, `failed_at` is when, `draw` made the pause, and
+    `answers` and `refusals` are what others met there."""
+
+    now: float
+    readiness: Sequence[Readiness]
+    answered_at: float
+    decision: Decision
+    taken: int | None = None
+    attempt: Attempt | None = None
+    then: Then | None = None
+    failed_at: float | None = None
+    draw: float | None = None
+    answers: int = 0
+    refusals: int = 0
+    ruled_out: tuple[int, ...] = ()
+
+
 class Plan:
     """One request's way through the routes of its alias.
 
     `deadline` is on the trio clock. `patient`: refusals do not use up a route's tries, for work that nobody waits for;
-    see stall.py for when it is given up all the same. `spill` is "auto" or "on_failure": that the first route alone is
-    used, "never", is a matter of the routes that a plan is given.
+    see stall.py for when it is given up all the same. `spill` "never", that the first route alone is used, is a matter
+    of the routes that a plan is given. What it decides depends on nothing but its arguments and `random()`; `steps`
+    keeps both, decision by decision.
     """
 
     def __init__(
@@ -79,14 +98,16 @@ class Plan:
         self.alias = alias
         self.deadline = deadline
         self.attempts: list[Attempt] = []
-        self._models = models
+        self.steps: list[Step] = []
+        self.left_out = 0
+        self.models = models
         self._random = random
         self.patient = patient
         self._failures = [0] * len(models)
         self._spent = [False] * len(models)
         self._paused_until = [-math.inf] * len(models)
         self._skipped: set[int] = set()
-        self._spill: Spill = spill
+        self.spill: Spill = spill
         self._failed = [False] * len(models)
         self._stall = Stall(len(models)) if patient else None
 
@@ -98,6 +119,15 @@ class Plan:
     def next(self, readiness: Sequence[Readiness], now: float, answered_at: float = -math.inf) -> Decision:
         """Decide. `readiness` is that of every route in order, taken in this moment; `answered_at` is when one of them
         has answered anybody last."""
+        decision = self._decide(readiness, now, answered_at)
+        taken = decision.index if type(decision) is Go else None
+        self.steps.append(Step(now, readiness, answered_at, decision, taken))
+        if len(self.steps) > MOST_STEPS:
+            del self.steps[MOST_STEPS // 2]
+            self.left_out += 1
+        return decision
+
+    def _decide(self, readiness: Sequence[Readiness], now: float, answered_at: float) -> Decision:
         if self._stall is not None:
             left = [answer for answer, spent in zip(readiness, self._spent, strict=True) if not spent]
             self._stall.look(left, answered_at, now)
@@ -116,7 +146,7 @@ class Plan:
                     waits.append((index, max(0.0, paused)))
                 case Busy(wait_seconds=wait) | Shut(wait_seconds=float(wait)):
                     waits.append((index, max(wait, paused)))
-            if self._spill == "on_failure" and isinstance(answer, Busy | Ready) and not self._failed[index]:
+            if self.spill == "on_failure" and isinstance(answer, Busy | Ready) and not self._failed[index]:
                 break
         in_time = [index for index, wait in waits if now + wait < self.deadline]
         if not in_time:
@@ -133,6 +163,12 @@ class Plan:
             ends.append(self._stall.ends(answered_at))
         return Wait(indexes=in_line, until=min([self.deadline, *ends]))
 
+    def given(self, index: int) -> None:
+        """The wait that was decided on has ended: a route lets the request go."""
+        step = self.steps[-1]
+        step.taken = index
+        self.note_skips(step.readiness[:index])
+
     def failed(
         self,
         index: int,
@@ -145,7 +181,11 @@ class Plan:
     ) -> None:
         """An attempt on a route has failed in a way that fails over. `answers` and `refusals`: how many requests of all
         the route has answered so far, and failed by weather."""
-        self._record(index, error, waited_seconds, took_seconds)
+        draw = self._random()
+        self._record(index, error, waited_seconds, took_seconds, "failed")
+        if self.steps:
+            step = self.steps[-1]
+            step.failed_at, step.draw, step.answers, step.refusals = now, draw, answers, refusals
         span = min(PAUSE_FIRST_SECONDS * 2.0 ** self._failures[index], PAUSE_MOST_SECONDS)
         self._failed[index] = self._failed[index] or not isinstance(error, RateLimited)
         if self._stall is None or not error.is_weather:
@@ -153,41 +193,45 @@ class Plan:
             self._spent[index] = self._failures[index] >= error.tries
         else:
             self._spent[index] = self._stall.failed(index, error, answers, refusals, now)
-        self._paused_until[index] = now + max(PAUSE_LEAST_SECONDS, span * self._random())
+        self._paused_until[index] = now + max(PAUSE_LEAST_SECONDS, span * draw)
 
     def rule_out(self, indexes: Sequence[int], why: str) -> None:
         """These routes would fail as the last one did: they are not tried."""
+        if self.steps:
+            self.steps[-1].ruled_out = tuple(indexes)
         for index in indexes:
             if not self._spent[index]:
                 self._spent[index] = True
-                self.attempts.append(Attempt(model=self._models[index], outcome=f"skipped: {why}"))
+                self.attempts.append(Attempt(model=self.models[index], outcome=f"skipped: {why}"))
 
     def note(self, index: int, error: ProviderError, waited_seconds: float, took_seconds: float) -> None:
-        """An attempt has failed in a way that the next one will not: the route is as good as untried."""
-        self._record(index, error, waited_seconds, took_seconds)
+        """An attempt has failed in a way that the next one will not, and the route is as good as untried; or in a way
+        that ends the request."""
+        self._record(index, error, waited_seconds, took_seconds, "again" if error.fails_over else "raised")
 
     def succeeded(self, index: int, waited_seconds: float, took_seconds: float) -> None:
         """The route has answered."""
-        self._record(index, None, waited_seconds, took_seconds)
+        self._record(index, None, waited_seconds, took_seconds, "answered")
 
-    def _record(self, index: int, error: ProviderError | None, waited: float, took: float) -> None:
-        self.attempts.append(
-            Attempt(
-                model=self._models[index],
-                outcome=error.described() if error is not None else "answered",
-                error=error,
-                sent=error is None or error.sent,
-                waited_seconds=waited,
-                took_seconds=took,
-            )
+    def _record(self, index: int, error: ProviderError | None, waited: float, took: float, then: Then) -> None:
+        attempt = Attempt(
+            model=self.models[index],
+            outcome=error.described() if error is not None else "answered",
+            error=error,
+            sent=error is None or error.sent,
+            waited_seconds=waited,
+            took_seconds=took,
         )
+        self.attempts.append(attempt)
+        if self.steps:
+            self.steps[-1].attempt, self.steps[-1].then = attempt, then
 
     def attempt_seconds(self, index: int, now: float) -> float:
         """How long an attempt on a route may take: what is left, less a share for every route not tried yet."""
         left = max(0.0, self.deadline - now)
         untried = sum(
             1
-            for other in range(len(self._models))
+            for other in range(len(self.models))
             if other != index and not self._spent[other] and self._failures[other] == 0
         )
         return min(ATTEMPT_SECONDS, max(left - UNTRIED_SECONDS * untried, left / (untried + 1)))
@@ -197,7 +241,7 @@ class Plan:
         for index, answer in enumerate(readiness):
             if not self._spent[index] and self._failures[index] == 0 and index not in self._skipped:
                 self._skipped.add(index)
-                self.attempts.append(Attempt(model=self._models[index], outcome=f"skipped: {_why(answer)}"))
+                self.attempts.append(Attempt(model=self.models[index], outcome=f"skipped: {_why(answer)}"))
 
     def _all_failed(
         self, readiness: Sequence[Readiness], waits: Sequence[tuple[int, float]], now: float
@@ -209,7 +253,7 @@ class Plan:
             assert errors[-1] is not None, "a verdict"
             return errors[-1]
         unanswered = [
-            Attempt(model=self._models[index], outcome=f"not waited for: {_why(answer, late=now >= self.deadline)}")
+            Attempt(model=self.models[index], outcome=f"not waited for: {_why(answer, late=now >= self.deadline)}")
             for index, answer in enumerate(readiness)
             if not self._spent[index]
         ]

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import trio
 
@@ -41,6 +42,7 @@ from llmring.registry.refresher import Refresher
 from llmring.registry.store import read_bundled
 from llmring.router.calls import Calls
 from llmring.router.dispatcher import Dispatcher
+from llmring.router.recorder import Recorder, open_recorder
 from llmring.router.router import Router
 from llmring.router.status_server import document, open_server
 
@@ -60,6 +62,7 @@ async def open_router(
     catalog: Catalog | None = None,
     refresh: bool | None = None,
     status: bool | Path | str | None = None,
+    decisions: Path | str | Literal[False] | None = None,
     jitter: Callable[[], float] = random.random,
 ) -> AsyncGenerator[Router]:
     """Open a router for the length of the `async with`. Reads files; nothing waits for the network.
@@ -76,6 +79,9 @@ async def open_router(
     `status` true lets `llmring status` of the same user look at the router, through a socket in a private directory, or
     in the directory that it names; by default LLMRING_STATUS says. A socket that cannot be made is a warning.
 
+    `decisions` names a file: for every request a line is appended with what was seen and decided, for `llmring replay`;
+    by default LLMRING_DECISIONS names it, and False keeps none. What cannot be written is dropped and logged.
+
     Raises ConfigError. What the block raises comes out as it is, never in an ExceptionGroup.
     """
     settings = read_settings()
@@ -88,7 +94,7 @@ async def open_router(
     calls, files = Calls(), Files()
     raised: BaseException | None = None
     try:
-        async with trio.open_nursery() as nursery:
+        async with _recording(settings, decisions) as recorder, trio.open_nursery() as nursery:
 
             def prices(ref: ModelRef) -> Prices | None:
                 return router.catalog.prices(ref)
@@ -110,11 +116,11 @@ async def open_router(
                 jitter,
                 prices,
             )
-            router = Router(dispatcher, first, files, calls, nursery, timeout)
-            if lists is not None:
-                nursery.start_soon(Refresher(lists, first, router.adopt).run)
-            nursery.start_soon(dispatcher.watch)
-            nursery.start_soon(_load_vocabularies)
+            router = Router(dispatcher, first, files, calls, nursery, timeout, recorder)
+            refresher = Refresher(lists, first, router.adopt) if lists is not None else None
+            tasks = [one.run for one in (recorder, refresher) if one is not None]
+            for task in (*tasks, dispatcher.watch, _load_vocabularies):
+                nursery.start_soon(task)
             _show(router, lockfile.path, directory, nursery)
             try:
                 yield router
@@ -137,6 +143,23 @@ def _lists(settings: Settings, refresh: bool | None) -> Lists:
     may_ask = settings.refresh if refresh is None else refresh
     fetch = fetch_from(read_registry_url()) if may_ask else None
     return Lists(read_bundled(), Cache(settings.cache_directory), fetch)
+
+
+@asynccontextmanager
+async def _recording(
+    settings: Settings, decisions: Path | str | Literal[False] | None
+) -> AsyncGenerator[Recorder | None]:
+    """None where no decisions are kept. Raises ConfigError.
+
+    Around the nursery, not in it: the rows of a map leave their records until its last task has ended.
+    """
+    path = settings.decisions if decisions is None else decisions
+    recorder = open_recorder(Path(path)) if path else None
+    try:
+        yield recorder
+    finally:
+        if recorder is not None:
+            recorder.close()
 
 
 def _shown_in(settings: Settings, status: bool | Path | str | None) -> Path | None:

@@ -10,7 +10,7 @@ import msgspec
 import trio
 
 from llmring.chat import ChatRequest, ChatResponse, Completion, JSONSchema, Note
-from llmring.embeddings import EmbedResponse
+from llmring.embeddings import Embeddings, EmbedResponse
 from llmring.errors import InvalidRequest
 from llmring.live import LiveModel
 from llmring.pricing import Prices, price
@@ -25,17 +25,19 @@ from llmring.refs import ModelRef
 from llmring.registry.catalog import Catalog
 from llmring.registry.digest import facts_digest
 from llmring.router.account import Account, Purse
-from llmring.router.answer import answer, cost
+from llmring.router.answer import answer, cost, usages
 from llmring.router.asking import ask
 from llmring.router.batch import Caps, Input, Inputs, MapRun, OnError, Row, RowCalls
 from llmring.router.calls import Calls
 from llmring.router.dispatcher import USUAL, Dispatcher, Journey, Terms
 from llmring.router.embedding import check_texts, embed
-from llmring.router.failover import Spill
+from llmring.router.recorder import Recorder
+from llmring.router.records import Kind
 from llmring.router.served import NAMES_ITS_OWN, is_other
 from llmring.router.streaming import ChatStream, OnBreak
 from llmring.router.telemetry import chat_span, record_answer
 from llmring.status import RouterStatus
+from llmring.trace import Spill, attach
 from llmring.usage import CostEstimate, Usage, total
 
 LIST_SECONDS = 60.0
@@ -52,6 +54,7 @@ class Router:
         calls: Calls,
         nursery: trio.Nursery,
         timeout: float,
+        recorder: Recorder | None = None,
     ) -> None:
         self.dispatcher = dispatcher
         self.catalog = catalog
@@ -59,6 +62,7 @@ class Router:
         self._calls = calls
         self._nursery = nursery
         self._timeout = timeout
+        self._recorder = recorder
         self._digests: dict[ModelRef, str | None] = {}
 
     def status(self) -> RouterStatus:
@@ -129,6 +133,7 @@ class Router:
             self._calls,
             lambda: self._journey(request, profile, terms),
             self._finish,
+            lambda journey, completion: self._record("stream", journey, completion),
             on_break=on_break,
         )
 
@@ -242,8 +247,8 @@ class Router:
         seconds = timeout if timeout is not None else self._timeout
         deadline = min(trio.current_time() + seconds, trio.current_effective_deadline())
         with self._calls.call():
-            found = await embed(self.dispatcher, model, given, dimensions, profile, deadline)
-        return EmbedResponse(
+            found = await embed(self.dispatcher, model, given, dimensions, profile, deadline, self._record_part)
+        response = EmbedResponse(
             vectors=found.vectors,
             model=found.model,
             alias=model,
@@ -252,6 +257,8 @@ class Router:
             served_model=found.served_model,
             attempts=found.attempts,
         )
+        attach(response, found.trace)
+        return response
 
     async def live_models(self, provider: str) -> tuple[LiveModel, ...]:
         """The models that `provider` lists now, asked of the provider itself; for the registry's see `catalog`.
@@ -357,16 +364,34 @@ class Router:
     async def _chat(self, request: ChatRequest, profile: str | None, terms: Terms) -> ChatResponse:
         with chat_span(request) as span:
             journey = self._journey(request, profile, terms)
-            completion = await ask(self.dispatcher, journey)
+            try:
+                completion = await ask(self.dispatcher, journey)
+            except BaseException:
+                self._record("chat", journey, None)
+                raise
+            self._record("chat", journey, completion)
             response = self._finish(journey, completion)
             record_answer(span, response)
             return response
+
+    def _record(self, kind: Kind, journey: Journey, completion: Completion | None) -> None:
+        """Keep the decisions of a request that has ended, where they are to be kept."""
+        if self._recorder is not None:
+            used = usages(completion) if completion is not None else ()
+            self._recorder.post(kind, journey.lockfile, journey.trace, journey.request.max_tokens, used)
+
+    def _record_part(self, journey: Journey, part: Embeddings | None) -> None:
+        if self._recorder is not None:
+            used = (part.usage,) if part is not None and part.usage is not None else ()
+            self._recorder.post("embed", journey.lockfile, journey.trace, None, used)
 
     def _finish(self, journey: Journey, completion: Completion) -> ChatResponse:
         flags = self._flags(journey, completion)
         if journey.notes or flags:
             completion = msgspec.structs.replace(completion, notes=(*completion.notes, *journey.notes, *flags))
-        return answer(completion, journey.route.ref, journey.request.model, journey.plan.attempts, self.catalog)
+        response = answer(completion, journey.route.ref, journey.request.model, journey.plan.attempts, self.catalog)
+        attach(response, journey.trace)
+        return response
 
     def _flags(self, journey: Journey, completion: Completion) -> tuple[Note, ...]:
         """What its owner should know of who has answered, and for how much."""

@@ -76,7 +76,7 @@ class Stall:
         if self._refused_at == math.inf:
             self._refused_at = now
             self._excused_until = max(self._excused_until, now + (error.retry_after or 0.0))
-        way = (type(error), error.code, error.status)
+        way = (type(error), error.status)
         run = self._runs[index]
         if run is None or run.way != way:
             self._runs[index] = _Run(way, answers, refusals, now)

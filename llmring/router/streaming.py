@@ -34,6 +34,7 @@ class ChatStream:
         calls: Calls,
         begin: Callable[[], Journey],
         finish: Callable[[Journey, Completion], ChatResponse],
+        record: Callable[[Journey, Completion | None], None],
         *,
         on_break: OnBreak,
     ) -> None:
@@ -41,6 +42,7 @@ class ChatStream:
         self._calls = calls
         self._begin = begin
         self._finish = finish
+        self._record = record
         self._on_break = on_break
         self._journey: Journey
         self._live: LiveStream
@@ -54,7 +56,11 @@ class ChatStream:
         try:
             with self._calls.step():
                 self._journey = self._begin()
-                self._live = await self._dispatcher.go(self._journey, self._open)
+                try:
+                    self._live = await self._dispatcher.go(self._journey, self._open)
+                except BaseException:
+                    self._record(self._journey, None)
+                    raise
         except BaseException:
             self._calls.end()
             raise
@@ -64,6 +70,7 @@ class ChatStream:
         try:
             await self._live.aclose()
         finally:
+            self._record(self._journey, self._live.completion if self.response is not None else None)
             self._calls.end()
 
     def __aiter__(self) -> Self:

@@ -25,7 +25,8 @@ from llmring.errors import (
 )
 from llmring.providers.readiness import READY, Busy, Readiness, Shut
 from llmring.refs import ModelRef
-from llmring.router.failover import Decision, Fail, Go, Plan, Spill, Wait
+from llmring.router.failover import Decision, Fail, Go, Plan, Wait
+from llmring.trace import Spill
 
 MODELS = [ModelRef("acme", "first"), ModelRef("acme", "second"), ModelRef("zenith", "third")]
 HALF = Busy(wait_seconds=0.5, why="requests limit")

@@ -33,7 +33,6 @@ def begun(routes: int = 1) -> Stall:
         # Not the same way each time.
         ([FULL, SLOW, FULL, SLOW, FULL], [0, 1, 2, 3, 4], False),
         ([FULL, FULL, FULL, SLOW, FULL, FULL, FULL, FULL], list(range(8)), True),
-        ([FULL, Overloaded("x", code="busy", status=529)] * 4, list(range(8)), False),
     ],
 )
 def test_the_same_failure_while_others_are_answered_is_of_the_request(
