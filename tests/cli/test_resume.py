@@ -58,8 +58,8 @@ def asked_and_written(simulator: Simulator, journal: Path) -> tuple[int, int]:
 
 def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_been(bare: Terminal, steady: Simulator) -> None:
     # Forced: a fast machine may have ended a run before it was killed.
-    arguments = ("map", "steady", "in.jsonl", "--ordered", "--quiet", "--force", "--checkpoint", "run.jsonl")
-    arguments = (*arguments, "-o", "out.jsonl")
+    always = ("map", "steady", "in.jsonl", "--ordered", "--quiet", "--force")
+    arguments = (*always, "--checkpoint", "run.jsonl", "-o", "out.jsonl")
     journal = bare.directory / "run.jsonl"
     chance = random.Random(5)
     asked = written = 0
