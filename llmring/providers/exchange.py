@@ -60,10 +60,10 @@ HASTY_SECONDS = 10.0
 
 
 @contextmanager
-def time_limit(seconds: float, what: str) -> Generator[None]:
+def time_limit(seconds: float, what: str) -> Generator[trio.CancelScope]:
     """Raise AttemptTimeout when the block takes longer, DeadlineReached when that is hasty. `what` had not arrived."""
     with trio.move_on_after(seconds) as scope:
-        yield
+        yield scope
     if scope.cancelled_caught:
         kind = AttemptTimeout if seconds >= HASTY_SECONDS else DeadlineReached
         raise kind(f"no {what} within {seconds:.3g} s")

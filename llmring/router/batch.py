@@ -22,6 +22,7 @@ from llmring.prompts import Prompt
 from llmring.providers.pace import Pace, least_seconds
 from llmring.providers.route import Route
 from llmring.refs import ModelRef
+from llmring.router.batch_jobs import WINDOW, BatchCalls, BatchJobs, BatchProgress, Host, Mode, Taken
 from llmring.router.calls import Calls
 from llmring.router.journal import SYNC_SECONDS, Journal, open_journal
 from llmring.router.report import Report
@@ -59,8 +60,18 @@ class RowCalls(msgspec.Struct, frozen=True, kw_only=True):
     send: Callable[[ChatRequest], Awaitable[ChatResponse]]
 
 
+class Batching(msgspec.Struct, frozen=True, kw_only=True):
+    """How rows go through batch APIs; `adopt` are the ids, by tag, of batches that were lost, None for one that was
+    never made."""
+
+    mode: Mode
+    calls_of: BatchCalls
+    adopt: Mapping[str, str | None]
+
+
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """A run right now. `binding` names the limit that sets the pace; `eta_seconds` is None while nothing is known."""
+    """A run right now. `binding` names the limit that sets the pace; `eta_seconds` is None while nothing is known, and
+    while rows are in `batches`."""
 
     rows: int
     failed: int
@@ -68,6 +79,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     rows_per_second: float
     binding: str
     eta_seconds: float | None
+    batches: BatchProgress | None = None
 
 
 class MapRun:
@@ -91,7 +103,12 @@ class MapRun:
         on_error: OnError | Callable[[Row], OnError],
         checkpoint: Path | None,
         max_failures: int | None,
+        batching: Batching | None = None,
     ) -> None:
+        if batching is not None and checkpoint is None:
+            raise InvalidRequest(
+                f"mode={batching.mode!r} needs a checkpoint: it knows what is on its way, and paid for"
+            )
         if isinstance(inputs, str | bytes | Message | Mapping):
             # A text is an iterable too, of one-letter prompts that would all be paid for.
             raise InvalidRequest("map takes an iterable of prompts, not one prompt: [prompt]")
@@ -103,6 +120,8 @@ class MapRun:
         self._inputs = inputs
         self._calls_of = calls_of
         self._checkpoint = checkpoint
+        self._batching = batching
+        self._jobs: BatchJobs | None = None
         self._max_failures = max_failures
         self._journal: Journal | None = None
         self._files = ExitStack()
@@ -135,7 +154,8 @@ class MapRun:
         if self._checkpoint is not None:
             opened = open_journal(self._checkpoint)
             self._journal = await trio.to_thread.run_sync(self._files.enter_context, opened)
-        self._room = trio.Semaphore(self._window or self._default_window())
+            await self._open_batches(self._journal)
+        self._room = trio.Semaphore(self._window or (WINDOW if self._jobs is not None else self._default_window()))
         self._calls.begin()
         self._started_at = trio.current_time()
         self._nursery.start_soon(self._run)
@@ -194,6 +214,7 @@ class MapRun:
         paces = _paces(self._routes, now)
         widest = max(paces, key=lambda named: named[1].rows_per_second, default=None)
         seconds = now - self._started_at
+        batches = self._jobs.progress() if self._jobs is not None else None
         eta = None
         if total is not None and paces:
             latency = max(route.means.took_seconds for route in self._routes)
@@ -206,8 +227,40 @@ class MapRun:
             in_flight=self._in_flight,
             rows_per_second=self.report.rows / seconds if seconds > 0.0 else 0.0,
             binding=f"{widest[0]} {widest[1].binding}" if widest else "nothing yet",
-            eta_seconds=eta,
+            eta_seconds=eta if batches is None else None,
+            batches=batches,
         )
+
+    def leave_batches(self) -> None:
+        """Hand in no more rows in batches, and wait for none: they go on at their providers, and a later run with the
+        same journal reads them. Online rows under way are finished; nothing to do without batches."""
+        if self._jobs is not None:
+            self._feeding.cancel()
+            self._jobs.leave()
+
+    async def _open_batches(self, journal: Journal) -> None:
+        """Raises ConfigError: for batches that are on their way, and this run cannot take up."""
+        try:
+            if self._batching is not None:
+                host = Host(send=self._send_taken, finish=self._finish_taken, stop=self._stop)
+                online = self._window or self._default_window()
+                asks = self._batching.calls_of
+                jobs = BatchJobs(self._batching.mode, asks, host, journal, self._calls, online=online)
+                jobs.open(self._batching.adopt)
+                self._jobs = jobs
+            elif journal.batches:
+                rows = sum(len(batch.keys) for batch in journal.batches.values())
+                why = "take them up with mode='auto' or mode='batch', or they would be paid for twice"
+                raise ConfigError(f"{journal.path} has {rows} rows in batches that are on their way: {why}")
+        except BaseException:
+            await self._close_journal()  # noqa: ASYNC102 - shields itself
+            raise
+
+    async def _send_taken(self, taken: Taken) -> None:
+        await self._row(taken.index, taken.prompt, taken.key)
+
+    def _finish_taken(self, taken: Taken, response: ChatResponse | None, error: LLMRingError | None) -> bool:
+        return self._finish_row(taken.index, taken.prompt, taken.key, response, error)
 
     def _default_window(self) -> int:
         """Twice the connections of all routes: enough to keep every one of them busy while rows wait to be read."""
@@ -232,14 +285,26 @@ class MapRun:
                     if self._journal is not None:
                         syncing.start_soon(self._keep_in_sync, self._journal)
                     async with trio.open_nursery() as nursery:
+                        if self._jobs is not None:
+                            self._jobs.start(nursery)
                         with self._feeding:
                             await self._feed(nursery)
+                        self._end_batches()
                     syncing.cancel_scope.cancel()
         finally:
+            if self._jobs is not None:
+                self._jobs.say_left()
             await self._close_journal()  # noqa: ASYNC102 - shields itself
             self._ended.set()
             self._news.set()
             self._calls.end()
+
+    def _end_batches(self) -> None:
+        """The input has ended. Where it was stopped, nothing more is handed in, nor waited for."""
+        if self._jobs is not None:
+            if self._stopped_by is not None:
+                self._jobs.leave()
+            self._jobs.end()
 
     async def _feed(self, nursery: trio.Nursery) -> None:
         """Start rows as long as the window has room for them."""
@@ -264,7 +329,10 @@ class MapRun:
                     self._put(Row(index=index, prompt=prompt, response=kept, resumed=True))
                     continue
                 self._in_flight += 1
-                nursery.start_soon(self._row, index, prompt, key)
+                if self._jobs is not None:
+                    await self._jobs.take(Taken(index=index, prompt=prompt, key=key))
+                else:
+                    nursery.start_soon(self._row, index, prompt, key)
 
     def _key(self, prompt: Input) -> str | None:
         """None without a journal, and for a row that cannot be sent: it costs nothing to fail again."""
@@ -282,8 +350,15 @@ class MapRun:
             response = await self._calls_of.send(self._calls_of.prepare(prompt))
         except LLMRingError as raised:
             error = raised
-            if _is_setup(raised):
-                self._stop(raised)
+        self._finish_row(index, prompt, key, response, error)
+
+    def _finish_row(
+        self, index: int, prompt: Input, key: str | None, response: ChatResponse | None, error: LLMRingError | None
+    ) -> bool:
+        """Count it, write it down, hand it out. False when it could not be written."""
+        if error is not None and _is_setup(error):
+            self._stop(error)
+        is_kept = True
         self._in_flight -= 1
         self.report.add(response, error)
         if error is not None and self._max_failures is not None and self.report.failed == self._max_failures + 1:
@@ -296,12 +371,16 @@ class MapRun:
             except LLMRingError as raised:
                 # The answer was paid for: it goes to the reader all the same.
                 self._stop(raised)
+                is_kept = False
         self._put(Row(index=index, prompt=prompt, response=response, error=error))
+        return is_kept
 
     def _stop(self, error: BaseException) -> None:
         """No more rows; the reader gets those that finish, then the error."""
         self._stopped_by = error
         self._feeding.cancel()
+        if self._jobs is not None:
+            self._jobs.leave()
 
     async def _keep_in_sync(self, journal: Journal) -> None:
         """What a failing power supply may cost is the rows of a second."""

@@ -1,6 +1,6 @@
 """Journal: the settled rows of a map on disk, so that a killed run goes on where it stood and pays nothing twice.
 
-JSON lines, appended. The first says what the file is; every other one is a row:
+JSON lines, appended. The first says what the file is; every other one is a row, or about a batch (batch_lines.py):
 
     {"llmring_journal": 1}
     {"key": "4f0c…", "row": 7, "response": {…}}
@@ -25,6 +25,7 @@ import msgspec
 from llmring.chat import ChatRequest, ChatResponse
 from llmring.errors import ConfigError, LLMRingError
 from llmring.refs import ModelRef
+from llmring.router.batch_lines import BatchLine, OpenBatch, taken_in
 
 VERSION = 1
 SYNC_SECONDS = 1.0
@@ -49,10 +50,16 @@ class _Line(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class _Settled(msgspec.Struct, frozen=True):
-    """A line without the answer itself."""
+    """A line without the answer itself. About a batch, it has no key: an older llmring then refuses the journal, for
+    it would ask again what is on its way."""
 
-    key: str
+    key: str | None = None
     error: _Error | None = None
+    batch: BatchLine | None = None
+
+
+class _BatchEntry(msgspec.Struct, frozen=True):
+    batch: BatchLine
 
 
 _HEAD = msgspec.json.encode(_Head(VERSION)) + b"\n"
@@ -61,10 +68,12 @@ _SETTLED = msgspec.json.Decoder(_Settled)
 
 
 class Journal:
-    """Made by `open_journal`. `answered` counts the rows that are on disk already."""
+    """Made by `open_journal`. `answered` counts the rows that are on disk already; `batches` are those, by tag, whose
+    results are not."""
 
-    def __init__(self, path: Path, file: Any, offsets: dict[str, int]) -> None:
+    def __init__(self, path: Path, file: Any, offsets: dict[str, int], batches: dict[str, OpenBatch]) -> None:
         self.path = path
+        self.batches = batches
         self._file = file
         self._offsets = offsets
         self._times: Counter[str] = Counter()
@@ -99,17 +108,27 @@ class Journal:
         """Write a finished row. Raises LLMRingError when it cannot be written; the row itself is not lost by that."""
         told = None if error is None else _Error(type(error).__name__, str(error))
         kept = None if response is None else _without_errors(response)
-        line = msgspec.json.encode(_Line(key=key, row=index, response=kept, error=told)) + b"\n"
+        offset = self._append(_Line(key=key, row=index, response=kept, error=told))
+        if response is not None:
+            self._offsets[key] = offset
+
+    def note_batch(self, line: BatchLine) -> None:
+        """Write what has become of a batch. Raises LLMRingError when it cannot be written."""
+        self._append(_BatchEntry(line))
+        taken_in(self.batches, line)
+
+    def _append(self, entry: _Line | _BatchEntry) -> int:
+        """Where it stands. Raises LLMRingError."""
+        line = msgspec.json.encode(entry) + b"\n"
         if self._torn:
             raise LLMRingError(f"cannot write {self.path}: its last line is torn")
         try:
-            offset = self._file.seek(0, os.SEEK_END)
+            offset: int = self._file.seek(0, os.SEEK_END)
             self._write(line, offset)
         except OSError as failed:
             raise LLMRingError(f"cannot write {self.path}: {failed.strerror or failed}") from failed
         self._unsynced += 1
-        if response is not None:
-            self._offsets[key] = offset
+        return offset
 
     def _write(self, line: bytes, offset: int) -> None:
         """All of a line, or nothing: a line behind half of another could never be read."""
@@ -160,8 +179,8 @@ def open_journal(path: Path) -> Generator[Journal]:
         raise ConfigError(f"cannot open the journal {path}: {error.strerror or error}") from error
     with file:
         _lock(file, path)
-        offsets = _read(file, path)
-        journal = Journal(path, file, offsets)
+        offsets, batches = _read(file, path)
+        journal = Journal(path, file, offsets, batches)
         try:
             yield journal
         finally:
@@ -179,9 +198,10 @@ def _lock(file: Any, path: Path) -> None:
         raise ConfigError(f"the journal {path} is being written by another run") from error
 
 
-def _read(file: Any, path: Path) -> dict[str, int]:
-    """Where the answers are, by key. A torn end is cut off; a new file gets its head."""
+def _read(file: Any, path: Path) -> tuple[dict[str, int], dict[str, OpenBatch]]:
+    """Where the answers are, by key, and the open batches. A torn end is cut off; a new file gets its head."""
     offsets: dict[str, int] = {}
+    batches: dict[str, OpenBatch] = {}
     offset = 0
     reader = path.open("rb")
     with reader:
@@ -195,16 +215,20 @@ def _read(file: Any, path: Path) -> dict[str, int]:
                     _check_head(line, path)
                 else:
                     settled = _SETTLED.decode(line)
-                    if settled.error is None:
+                    if settled.batch is not None:
+                        taken_in(batches, settled.batch)
+                    elif settled.key is None:
+                        raise ValueError("neither a row nor a batch")
+                    elif settled.error is None:
                         offsets[settled.key] = offset
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, ValueError) as error:
                 raise ConfigError(f"{path}, line {number}: not a line of a journal: {error}") from error
             offset += len(line)
     # What a killed process had begun: of an empty file's head, or of a row that is asked again.
     file.truncate(offset)
     if offset == 0:
         file.write(_HEAD)
-    return offsets
+    return offsets, batches
 
 
 class JournalRow(msgspec.Struct, frozen=True):
@@ -217,8 +241,9 @@ class JournalRow(msgspec.Struct, frozen=True):
     error_message: str | None = None
 
 
-def read_journal(path: Path) -> Generator[JournalRow]:
+def read_journal(path: Path) -> Generator[JournalRow | BatchLine]:
     """The rows of a journal in the order they were settled; of one key the last answer counts, else the last failure.
+    Between them stands what became of batches.
 
     Changes nothing and takes no lock: a run may be writing it meanwhile, and a torn last line is not there yet.
     Raises ConfigError as `open_journal` does, and when there is no such file.
@@ -260,13 +285,18 @@ def is_being_written(path: Path) -> bool | None:
         raise ConfigError(f"cannot open the journal {path}: {error.strerror or error}") from error
 
 
-def _journal_row(line: bytes, number: int, path: Path) -> JournalRow:
+def _journal_row(line: bytes, number: int, path: Path) -> JournalRow | BatchLine:
     try:
         try:
             read = _LINES.decode(line)
         except msgspec.ValidationError:
+            settled = _SETTLED.decode(line)
+            if settled.batch is not None:
+                return settled.batch
+            if settled.key is None:
+                raise
             # As a run would find it: the answer is of another llmring.
-            return JournalRow(_SETTLED.decode(line).key)
+            return JournalRow(settled.key)
     except msgspec.DecodeError as error:
         raise ConfigError(f"{path}, line {number}: not a line of a journal: {error}") from error
     if read.error is None:

@@ -1,19 +1,22 @@
 """Router: the calls that users make, from what they write to what they get. No policy here; see failover.py."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
-from typing import Unpack
+from typing import Unpack, get_args
 
 import msgspec
 import trio
 
 from llmring.chat import ChatRequest, ChatResponse, Completion, JSONSchema, Note
 from llmring.embeddings import EmbedResponse
-from llmring.errors import InvalidRequest
+from llmring.errors import Attempt, ConfigError, InvalidRequest
 from llmring.live import LiveModel
-from llmring.pricing import price
+from llmring.lockfile.providers import Kind
+from llmring.pricing import in_a_batch, price
 from llmring.prompts import ChatOptions, Prompt, check_request, to_request
 from llmring.providers.estimate import context_problem, input_tokens
 from llmring.providers.files import FileInfo, Files
@@ -25,7 +28,8 @@ from llmring.registry.catalog import Catalog
 from llmring.registry.digest import facts_digest
 from llmring.router.answer import answer, cost
 from llmring.router.asking import ask
-from llmring.router.batch import Input, Inputs, MapRun, OnError, Row, RowCalls
+from llmring.router.batch import Batching, Input, Inputs, MapRun, OnError, Row, RowCalls
+from llmring.router.batch_jobs import BatchCalls, Mode, Way
 from llmring.router.calls import Calls
 from llmring.router.dispatcher import Dispatcher, Journey
 from llmring.router.embedding import check_texts, embed
@@ -36,6 +40,8 @@ from llmring.status import RouterStatus
 from llmring.usage import CostEstimate, Usage, total
 
 LIST_SECONDS = 60.0
+
+_HALF = Note(parameter="cost", action="changed", why="half of the online price: answered in a batch")
 
 
 class Router:
@@ -127,6 +133,8 @@ class Router:
         on_error: OnError | Callable[[Row], OnError] = "yield",
         checkpoint: Path | str | None = None,
         max_failures: int | None = None,
+        mode: Mode = "online",
+        adopt: Mapping[str, str | None] | None = None,
         profile: str | None = None,
         **options: Unpack[ChatOptions],
     ) -> MapRun:
@@ -142,6 +150,11 @@ class Router:
         `checkpoint` names a journal: every finished row is written there before it is handed out, and a later run with
         the same journal takes from it what was answered already, whatever became of the earlier one. Rows are known by
         what is asked and of whom, so inputs may be added, moved or taken away.
+
+        `mode` "batch" sends rows through the batch API of the first model that has one, at half the price and within a
+        day; it needs a checkpoint. What a batch cannot carry or does not answer is a failed row then, and with "auto"
+        it is asked online. Leaving the run leaves its batches at work, for a later run to read. `adopt` names the ids
+        of batches that were made and whose ids were lost, by their tags; None for one that was never made.
         """
 
         # Wrong options are the caller's to hear of, now and once.
@@ -161,6 +174,14 @@ class Router:
             with self._calls.step():
                 return await self._chat(request, profile, patient=True)
 
+        if mode not in get_args(Mode):
+            raise InvalidRequest(f"mode is one of {', '.join(get_args(Mode))}, not {mode!r}")
+        batches = BatchCalls(
+            prepare=prepare,
+            way=partial(self._way, profile=profile),
+            way_of=self._way_of,
+            answer=partial(self._batch_answer, profile=profile),
+        )
         return MapRun(
             prompts,
             RowCalls(prepare=prepare, models=models, send=send),
@@ -172,7 +193,42 @@ class Router:
             on_error=on_error,
             checkpoint=Path(checkpoint) if checkpoint is not None else None,
             max_failures=max_failures,
+            batching=Batching(mode=mode, calls_of=batches, adopt=adopt or {}) if mode != "online" else None,
         )
+
+    def _way(self, request: ChatRequest, profile: str | None) -> Way | None:
+        """Where a request can be handed in: at the first of its models with a batch API and a key. Raises
+        ConfigError."""
+        for route in self.dispatcher.routes(request.model, profile):
+            worker = self.dispatcher.worker(route.ref.provider)
+            if worker.desk is not None and worker.missing_key is None:
+                return Way(route=route, desk=worker.desk)
+        return None
+
+    def _way_of(self, ref: ModelRef) -> Way:
+        """Where batches of a model are. Raises ConfigError."""
+        worker = self.dispatcher.worker(ref.provider)
+        if worker.missing_key is not None:
+            raise copy(worker.missing_key)
+        if worker.desk is None:
+            raise ConfigError(f"{ref.provider}, which has a batch of {ref}, has no batch API any more")
+        return Way(route=worker.route(ref.model), desk=worker.desk)
+
+    def _batch_answer(
+        self, request: ChatRequest, way: Way, completion: Completion, profile: str | None
+    ) -> ChatResponse:
+        """What came in a batch as it would have come online, but for its price. Raises ConfigError."""
+        with chat_span(request) as span:
+            ref = way.route.ref
+            kind = self.dispatcher.worker(ref.provider).endpoint.kind
+            flags = self._flags(ref, kind, self.dispatcher.pins(request.model, profile), completion)
+            attempt = Attempt(model=ref, outcome="answered in a batch", sent=True)
+            response = answer(completion, ref, request.model, (attempt,), self.catalog)
+            priced = in_a_batch(response.cost, cache_reads=kind != "google")
+            notes = (*response.notes, *flags, *([_HALF] if priced.usd is not None else []))
+            response = msgspec.structs.replace(response, cost=priced, notes=notes)
+            record_answer(span, response)
+            return response
 
     async def embed(
         self,
@@ -316,19 +372,21 @@ class Router:
             return response
 
     def _finish(self, journey: Journey, completion: Completion) -> ChatResponse:
-        flags = self._flags(journey, completion)
+        kind = journey.workers[journey.index].endpoint.kind
+        flags = self._flags(journey.route.ref, kind, journey.binding.pins, completion)
         if journey.notes or flags:
             completion = msgspec.structs.replace(completion, notes=(*completion.notes, *journey.notes, *flags))
         return answer(completion, journey.route.ref, journey.request.model, journey.plan.attempts, self.catalog)
 
-    def _flags(self, journey: Journey, completion: Completion) -> tuple[Note, ...]:
+    def _flags(
+        self, ref: ModelRef, kind: Kind, pins: Mapping[ModelRef, str], completion: Completion
+    ) -> tuple[Note, ...]:
         """What its owner should know of who has answered, and for how much."""
         flags: list[Note] = []
-        ref, served = journey.route.ref, completion.served_model
-        kind = journey.workers[journey.index].endpoint.kind
+        served = completion.served_model
         if served is not None and kind in NAMES_ITS_OWN and is_other(ref.model, served):
             flags.append(Note(parameter="model", action="changed", why=f"{ref} was asked and {served} answered"))
-        pin = journey.binding.pins.get(ref)
+        pin = pins.get(ref)
         if pin is not None and pin != self._digest(ref):
             why = f"what the registry says of {ref} is not what the lockfile pins: see `llmring lock drift`"
             flags.append(Note(parameter="registry", action="changed", why=why))
