@@ -1,7 +1,7 @@
 """`llmring map`: a file of prompts in, a file of answers out."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import msgspec
@@ -21,12 +21,16 @@ from llmring.cli.template import Template
 from llmring.config import read_settings
 from llmring.prompts import ChatOptions
 from llmring.router.batch import MapRun
+from llmring.router.batch_jobs import Mode
 from llmring.router.opening import open_router
 from llmring.router.report import Report
 from llmring.router.status_directory import has_sockets
 
 FAILED_ROWS = 1
 STATUS = "status"
+
+Adopted = tuple[str, str | None]
+"""A batch's tag and its id."""
 
 
 class MapCommand(click.Command):
@@ -57,9 +61,18 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     force: bool
     checkpoint: Path | None
     max_failures: int | None
+    mode: Mode
+    adopt: tuple[Adopted, ...]
     quiet: bool
     profile: str | None
     lockfile: str | None
+
+
+def _adopted(_ctx: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> tuple[Adopted, ...]:
+    pairs = [text.partition("=") for text in given]
+    if not all(tag and batch_id for tag, _, batch_id in pairs):
+        raise click.BadParameter("expected TAG=ID, or TAG=none")
+    return tuple((tag, None if batch_id == "none" else batch_id) for tag, _, batch_id in pairs)
 
 
 def _complete_first(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -83,6 +96,7 @@ def _complete_first(ctx: click.Context, parameter: click.Parameter, incomplete: 
       llmring map tagger reviews.parquet --prompt "Tag this review: {text}" -o tags.parquet
       jq -c '{prompt: .text, id: .key}' data.json | llmring map tagger - --ordered > tags.jsonl
       llmring map summarizer pages.jsonl -o summaries.jsonl --checkpoint run.jsonl
+      llmring map summarizer pages.jsonl -o summaries.jsonl --checkpoint run.jsonl --mode auto
       llmring map status run.jsonl
 
     \b
@@ -113,6 +127,20 @@ def _complete_first(ctx: click.Context, parameter: click.Parameter, incomplete: 
     help="A journal of finished rows: the same command again goes on where it stood.",
 )
 @click.option("--max-failures", type=click.IntRange(min=0), help="Send no more rows after so many have failed.")
+@click.option(
+    "--mode",
+    type=click.Choice(get_args(Mode)),
+    default="online",
+    show_default=True,
+    help="Through the providers' batch APIs, at half the price and within a day; auto asks online what they leave.",
+)
+@click.option(
+    "--adopt",
+    metavar="TAG=ID",
+    multiple=True,
+    callback=_adopted,
+    help="The id of a batch that a killed run has lost; TAG=none where the provider has no such batch.",
+)
 @click.option("--force", is_flag=True, help="Replace an OUTPUT that exists.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no report on standard error.")
 @click.option("--profile", help="A profile of the lockfile. Default: LLMRING_PROFILE, then the lockfile's.")
@@ -124,7 +152,8 @@ def command(**given: Any) -> int:
     Rows wait for the limits of the whole chain as long as it takes. The output appears when it is whole; until then
     finished rows are in OUTPUT.part, as JSON lines. With --checkpoint a run that was interrupted or killed is taken up
     by the same command: what was answered is not asked again; `llmring map status` says how much that is. The first
-    Ctrl-C sends no more rows and gives those under way 10 seconds, the second one cuts them off.
+    Ctrl-C sends no more rows and gives those under way 10 seconds, the second one cuts them off. Batches go on at their
+    providers meanwhile, and the same command reads them.
     """
     options = Options(**given)
     report = run_trio(lambda: work(options))
@@ -146,6 +175,8 @@ async def work(options: Options) -> Report:
                 window=options.window,
                 checkpoint=options.checkpoint,
                 max_failures=options.max_failures,
+                mode=options.mode,
+                adopt=dict(options.adopt),
             )
             resumes = options.checkpoint is not None
             with open_output(options.output, force=options.force, resumes=resumes) as output:
@@ -161,7 +192,11 @@ def _shown() -> bool | None:
 
 
 async def _write_all(run: MapRun, rows: Rows, output: Output, total: int | None, *, quiet: bool) -> None:
-    stop = Stop(rows.stop)
+    def end() -> None:
+        rows.stop()
+        run.leave_batches()
+
+    stop = Stop(end)
     try:
         async with run, progress_shown(run, total, quiet=quiet), stop.listening():
             with stop.scope:

@@ -403,39 +403,36 @@ class BatchJobs:
         """Hand in until it is taken. Raises the last error."""
         failed = 0
         for wait in _waits():
-            try:
-                return await self._handed_in(job, batch)
-            except ProviderError as error:
-                error.model = job.batch.ref
-                if not _is_refusal(error):
-                    if not job.way.desk.can_find:
-                        raise
-                    found = await self._found(job, datetime.now(UTC))
-                    if found is not None:
-                        return found
-                failed += not error.is_weather
-                if not _is_passing(error) or failed >= SUBMIT_TRIES:
-                    raise
-                await trio.sleep(_at_least(wait, error))
+            made = await self._handed_in(job, batch)
+            if isinstance(made, ProviderError) and not _is_refusal(made) and job.way.desk.can_find:
+                made = await self._found(job, datetime.now(UTC)) or made
+            if isinstance(made, BatchStatus):
+                return made
+            if not isinstance(made, ProviderError) or not (_is_refusal(made) or job.way.desk.can_find):
+                raise made
+            failed += not made.is_weather
+            if not _is_passing(made) or failed >= SUBMIT_TRIES:
+                raise made
+            await trio.sleep(_at_least(wait, made))
         raise AssertionError("there is always another wait")
 
-    async def _handed_in(self, job: _Job, batch: Batch) -> BatchStatus:
+    async def _handed_in(self, job: _Job, batch: Batch) -> BatchStatus | LLMRingError:
         """A cancel gives it a moment: a batch that was made, and has no id in the journal, is hard to find again."""
-        status: BatchStatus | None = None
-        failure: LLMRingError | None = None
+        made: BatchStatus | LLMRingError | None = None
+        shielded = trio.CancelScope(shield=True)
         async with trio.open_nursery() as nursery:
-            with trio.CancelScope(shield=True) as shielded:
-                nursery.start_soon(_shorten, shielded)
+            nursery.start_soon(_shorten, shielded)
+            with shielded:
                 try:
-                    status = await job.way.desk.submit(batch)
-                    await self._note(BatchLine(tag=batch.tag, id=status.id))
+                    made = await job.way.desk.submit(batch)
+                    await self._note(BatchLine(tag=batch.tag, id=made.id))
                 except LLMRingError as error:
-                    failure = error
+                    made = error
             nursery.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
-        assert status is not None, "cut short only by a cancel"
-        return status
+        assert made is not None, "cut short by nothing but a cancel, which goes on"
+        if isinstance(made, ProviderError):
+            made.model = job.batch.ref
+        return made
 
     async def _found(self, job: _Job, begun_at: datetime) -> BatchStatus | None:
         """The batch by its tag, once it is certain whether there is one. Raises a ProviderError."""
@@ -607,10 +604,11 @@ def lost(batch: OpenBatch, journal: Journal, error: ProviderError | None = None)
     provider, tag = batch.ref.provider, batch.tag
     why = f": {error}" if error is not None else ""
     return (
-        f"a batch of {len(batch.keys)} rows for {batch.ref} was being handed in at {batch.at:%Y-%m-%d %H:%M:%S} UTC, and "
-        f"its id is not in {journal.path}{why}. {provider} finds no batch by its name: look for one of that time with so "
-        f"many rows in its console, or in its list of batches. If it is there, go on with adopt={{{tag!r}: 'its id'}} "
-        f"(--adopt {tag}=ID); if it is not, with adopt={{{tag!r}: None}} (--adopt {tag}=none): its rows are sent then"
+        f"a batch of {len(batch.keys)} rows for {batch.ref} was being handed in at {batch.at:%Y-%m-%d %H:%M:%S} UTC, "
+        f"and its id is not in {journal.path}{why}. {provider} finds no batch by its name: look in its console, or in "
+        f"its list of batches, for one of that time with so many rows. If it is there, go on with "
+        f"adopt={{{tag!r}: 'its id'}} (--adopt {tag}=ID); if it is not, with adopt={{{tag!r}: None}} "
+        f"(--adopt {tag}=none), and its rows are sent"
     )
 
 

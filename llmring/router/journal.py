@@ -292,12 +292,13 @@ def _journal_row(line: bytes, number: int, path: Path) -> JournalRow | BatchLine
         except msgspec.ValidationError:
             settled = _SETTLED.decode(line)
             if settled.batch is not None:
+                taken_in({}, settled.batch)
                 return settled.batch
             if settled.key is None:
                 raise
             # As a run would find it: the answer is of another llmring.
             return JournalRow(settled.key)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError) as error:
         raise ConfigError(f"{path}, line {number}: not a line of a journal: {error}") from error
     if read.error is None:
         return JournalRow(read.key, read.response)
