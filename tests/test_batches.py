@@ -1,9 +1,8 @@
 """router.map through batch APIs, over real sockets: to the end, killed anywhere, expired, refused, left."""
 
 import json
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,20 @@ from llmring.chat import JSONSchema
 from llmring.errors import BadRequest, ConfigError, InvalidRequest, LLMRingError, ServerFault, Unanswered, Unsupported
 from llmring.lockfile import parse_lockfile
 from llmring.prompts import to_request
-from llmring.router.batch import MapRun, Row
+from llmring.router.batch import MapRun
+from llmring.router.batch_jobs import Mode
 from llmring.router.opening import open_router
 from llmring.router.router import Router
 from llmring.sim.config import ProviderConfig, SimConfig
 from llmring.sim.process import Simulator, running_simulator
 
-MODELS = {"openai": "openai:gpt-4o-mini", "anthropic": "anthropic:claude-haiku-4-5", "google": "google:gemini-2.5-flash"}
+MODELS = {
+    "openai": "openai:gpt-4o-mini",
+    "anthropic": "anthropic:claude-haiku-4-5",
+    "google": "google:gemini-2.5-flash",
+}
+BATCHED: Sequence[Mode] = ("batch", "auto")
+every_mode = pytest.mark.parametrize("mode", BATCHED)
 every_provider = pytest.mark.parametrize("provider", MODELS)
 
 
@@ -35,11 +41,15 @@ def simulated(config: ProviderConfig = ProviderConfig()) -> SimConfig:  # noqa: 
     return SimConfig(providers=dict.fromkeys((*MODELS, "ollama"), config))
 
 
+SLOW = simulated(ProviderConfig(batch_seconds=30.0))
+
+
 def lockfile(simulator: Simulator) -> str:
     urls = {
         "openai": simulator.openai_url("openai"),
         "anthropic": simulator.anthropic_url("anthropic"),
         "google": f"{simulator.url}/google",
+        "ollama": f"{simulator.url}/ollama",
     }
     return "".join(f'[providers.{name}]\nbase_url = "{url}"\napi_key_env = "SIM_KEY"\n' for name, url in urls.items())
 
@@ -79,22 +89,25 @@ async def test_rows_come_back_from_a_batch_at_half_the_price(tmp_path: Path, pro
     assert lines[-1]["batch"]["end"] == "ended"
 
 
+def is_handed_in(path: Path) -> bool:
+    return '"id"' in path.read_text()
+
+
 async def leave_when_handed_in(run: MapRun, path: Path) -> None:
     """Begin a run, and leave it as soon as the id of its batch is in the journal."""
     async with run:
         with trio.fail_after(20):
-            while '"id"' not in path.read_text():
-                await trio.sleep(0.01)
+            while not is_handed_in(path):
+                await trio.lowlevel.checkpoint()
 
 
-def without_last_line(path: Path) -> str:
+def without_id(path: Path) -> str:
     """What a process leaves that was killed before it wrote the id; and the id, which the provider knows."""
-    *lines, last = path.read_text().splitlines(keepends=True)
-    told = json.loads(lines[-1])["batch"]
+    head, begun, known, *_ = path.read_text().splitlines(keepends=True)
+    told = json.loads(begun)["batch"]
     # Long enough ago for the provider's list to be complete.
-    lines[-1] = json.dumps({"batch": {**told, "at": "2025-01-01T00:00:00Z"}}) + "\n"
-    path.write_text("".join(lines))
-    return str(json.loads(last)["batch"]["id"])
+    path.write_text(head + json.dumps({"batch": {**told, "at": "2025-01-01T00:00:00Z"}}) + "\n")
+    return str(json.loads(known)["batch"]["id"])
 
 
 def tag_of(path: Path) -> str:
@@ -123,10 +136,10 @@ async def test_a_batch_that_was_left_is_read_by_the_next_run(tmp_path: Path, pro
 @pytest.mark.parametrize("provider", ["openai", "google"])
 async def test_a_batch_whose_id_was_lost_is_found_by_its_tag(tmp_path: Path, provider: str) -> None:
     model, path = MODELS[provider], tmp_path / "run.jsonl"
-    with running_simulator(simulated()) as simulator:
+    with running_simulator(simulated(ProviderConfig(batch_seconds=0.3))) as simulator:
         async with routed(simulator) as router:
             await leave_when_handed_in(router.map(model, ["a", "b"], mode="batch", checkpoint=path), path)
-        without_last_line(path)
+        without_id(path)
         async with routed(simulator) as router:
             rows = await router.map(model, ["a", "b"], mode="batch", checkpoint=path).to_list()
         counts = await stats(simulator, *model.split(":"))
@@ -136,13 +149,13 @@ async def test_a_batch_whose_id_was_lost_is_found_by_its_tag(tmp_path: Path, pro
 
 async def test_where_batches_have_no_tags_nothing_is_sent_until_its_owner_has_looked(tmp_path: Path) -> None:
     model, path = MODELS["anthropic"], tmp_path / "run.jsonl"
-    with running_simulator(simulated()) as simulator:
+    with running_simulator(simulated(ProviderConfig(batch_seconds=0.3))) as simulator:
         async with routed(simulator) as router:
             await leave_when_handed_in(router.map(model, ["a", "b"], mode="batch", checkpoint=path), path)
-        batch_id = without_last_line(path)
+        batch_id = without_id(path)
         async with routed(simulator) as router:
-            for mode in ("batch", "auto"):
-                with pytest.raises(ConfigError, match=r"a batch of 2 rows .* --adopt run-\w+=ID"):
+            for mode in BATCHED:
+                with pytest.raises(ConfigError, match=r"a batch of 2 rows .*\(--adopt run-\w+=ID\)"):
                     await router.map(model, ["a", "b"], mode=mode, checkpoint=path).to_list()
             with pytest.raises(ConfigError, match="has no open batch 'other'"):
                 await router.map(model, ["a"], mode="batch", checkpoint=path, adopt={"other": None}).to_list()
@@ -156,10 +169,10 @@ async def test_where_batches_have_no_tags_nothing_is_sent_until_its_owner_has_lo
 @every_provider
 async def test_a_batch_that_was_never_made_is_handed_in(tmp_path: Path, provider: str) -> None:
     model, path = MODELS[provider], tmp_path / "run.jsonl"
-    with running_simulator(simulated()) as simulator, running_simulator(simulated()) as other:
+    with running_simulator(simulated()) as simulator, running_simulator(SLOW) as other:
         async with routed(other) as router:
             await leave_when_handed_in(router.map(model, ["a", "b"], mode="batch", checkpoint=path), path)
-        without_last_line(path)
+        without_id(path)
         adopt = {tag_of(path): None} if provider == "anthropic" else {}
         async with routed(simulator) as router:
             rows = await router.map(model, ["a", "b"], mode="batch", checkpoint=path, adopt=adopt).to_list()
@@ -170,7 +183,7 @@ async def test_a_batch_that_was_never_made_is_handed_in(tmp_path: Path, provider
 
 async def test_a_batch_that_its_provider_does_not_know_is_not_paid_for_again(tmp_path: Path) -> None:
     model, path = MODELS["openai"], tmp_path / "run.jsonl"
-    with running_simulator(simulated()) as simulator, running_simulator(simulated()) as other:
+    with running_simulator(simulated()) as simulator, running_simulator(SLOW) as other:
         async with routed(other) as router:
             await leave_when_handed_in(router.map(model, ["a"], mode="batch", checkpoint=path), path)
         async with routed(simulator) as router:
@@ -181,13 +194,13 @@ async def test_a_batch_that_its_provider_does_not_know_is_not_paid_for_again(tmp
 
 
 @every_provider
-@pytest.mark.parametrize("mode", ["auto", "batch"])
-async def test_rows_that_expired_go_online_or_fail(tmp_path: Path, provider: str, mode: str) -> None:
+@every_mode
+async def test_rows_that_expired_go_online_or_fail(tmp_path: Path, provider: str, mode: Mode) -> None:
     model, path = MODELS[provider], tmp_path / "run.jsonl"
     prompts = [f"tell me about {number}" for number in range(8)]
     with running_simulator(simulated(ProviderConfig(batch_expired_share=0.25))) as simulator:
         async with routed(simulator) as router:
-            run = router.map(model, prompts, mode=mode, checkpoint=path)  # type: ignore[arg-type]
+            run = router.map(model, prompts, mode=mode, checkpoint=path)
             rows = await run.to_list()
             counts = await stats(simulator, *model.split(":"))
             assert counts["batch_rows"] == {"answered": 6, "expired": 2}
@@ -202,15 +215,15 @@ async def test_rows_that_expired_go_online_or_fail(tmp_path: Path, provider: str
             assert sum(row.resumed for row in rest) == 6
 
 
-@pytest.mark.parametrize("mode", ["auto", "batch"])
-async def test_rows_that_failed_in_a_batch_are_tried_online_where_that_may_help(tmp_path: Path, mode: str) -> None:
+@every_mode
+async def test_rows_that_failed_in_a_batch_are_tried_online_where_that_may_help(tmp_path: Path, mode: Mode) -> None:
     path = tmp_path / "run.jsonl"
     bindings = '[[profiles.default.bindings]]\nalias = "chain"\n'
     bindings += 'models = ["openai:gpt-4o-mini+status_500", "anthropic:claude-haiku-4-5"]\n'
     with running_simulator(simulated()) as simulator:
         text = bindings + lockfile(simulator)
         async with open_router(parse_lockfile(text, Path("sim.lock"))) as router:
-            run = router.map("chain", ["a", "b"], mode=mode, checkpoint=path)  # type: ignore[arg-type]
+            run = router.map("chain", ["a", "b"], mode=mode, checkpoint=path)
             rows = await run.to_list()
     if mode == "auto":
         assert [str(row.response.model) for row in rows if row.response] == ["anthropic:claude-haiku-4-5"] * 2
@@ -218,14 +231,14 @@ async def test_rows_that_failed_in_a_batch_are_tried_online_where_that_may_help(
         assert [type(row.error) for row in rows] == [ServerFault, ServerFault]
 
 
-@pytest.mark.parametrize("mode", ["auto", "batch"])
-async def test_a_batch_that_is_refused_as_a_whole_gives_its_rows_back(tmp_path: Path, mode: str) -> None:
+@every_mode
+async def test_a_batch_that_is_refused_as_a_whole_gives_its_rows_back(tmp_path: Path, mode: Mode) -> None:
     """OpenAI reads the file first: a row of another model fails all."""
     model, path = MODELS["openai"], tmp_path / "run.jsonl"
     with running_simulator(simulated()) as simulator:
         async with routed(simulator) as router:
             asked = [to_request(model, "a"), to_request(model, "b", extra_params={"model": "gpt-sim"})]
-            run = router.map(model, asked, mode=mode, checkpoint=path)  # type: ignore[arg-type]
+            run = router.map(model, asked, mode=mode, checkpoint=path)
             rows = await run.to_list()
     assert [row.ok for row in rows] == [mode == "auto"] * 2
     if mode == "batch":
@@ -257,8 +270,12 @@ async def test_what_a_batch_cannot_carry_goes_online_or_fails(tmp_path: Path) ->
         async with routed(simulator) as router:
             file_id = router.register_file(notes)
             asked = [to_request(MODELS["openai"], "a", files=[file_id]), to_request("ollama:llama3", "b")]
-            failed = await router.map("x:y", asked, mode="batch", checkpoint=tmp_path / "a.jsonl").to_list()
-    assert [type(row.error) for row in failed] == [Unsupported, Unsupported]
+            for mode in BATCHED:
+                run = router.map(MODELS["openai"], asked, mode=mode, checkpoint=tmp_path / "run.jsonl")
+                rows = await run.to_list()
+                if mode == "batch":
+                    assert [type(row.error) for row in rows] == [Unsupported, Unsupported]
+    assert all(row.ok for row in rows)
 
 
 async def test_an_answer_is_checked_against_its_schema(tmp_path: Path) -> None:
