@@ -21,7 +21,7 @@ from llmring.cli.template import Template
 from llmring.config import read_settings
 from llmring.prompts import ChatOptions
 from llmring.router.batch import MapRun
-from llmring.router.batch_jobs import Mode
+from llmring.router.batch_plan import Mode
 from llmring.router.opening import open_router
 from llmring.router.report import Report
 from llmring.router.status_directory import has_sockets

@@ -22,7 +22,8 @@ from llmring.prompts import Prompt
 from llmring.providers.pace import Pace, least_seconds
 from llmring.providers.route import Route
 from llmring.refs import ModelRef
-from llmring.router.batch_jobs import WINDOW, BatchCalls, BatchJobs, BatchProgress, Host, Mode, Taken
+from llmring.router.batch_jobs import BatchJobs
+from llmring.router.batch_plan import WINDOW, BatchCalls, BatchProgress, Host, Mode, Taken
 from llmring.router.calls import Calls
 from llmring.router.journal import SYNC_SECONDS, Journal, open_journal
 from llmring.router.report import Report

@@ -29,7 +29,7 @@ from llmring.registry.digest import facts_digest
 from llmring.router.answer import answer, cost
 from llmring.router.asking import ask
 from llmring.router.batch import Batching, Input, Inputs, MapRun, OnError, Row, RowCalls
-from llmring.router.batch_jobs import BatchCalls, Mode, Way
+from llmring.router.batch_plan import BatchCalls, Mode, Way
 from llmring.router.calls import Calls
 from llmring.router.dispatcher import Dispatcher, Journey
 from llmring.router.embedding import check_texts, embed
