@@ -42,12 +42,14 @@ class BatchProvider:
         self.scripts = {"POST": list(submits), "GET": list(polls)}
         self.calls: list[tuple[str, str, float]] = []
         self.batches: dict[str, list[str]] = {}
+        self.asked = trio.Event()
 
     def __call__(self, base_url: str, headers: Mapping[str, str]) -> "BatchProvider":
         return self
 
     async def open(self, call: HttpCall) -> "Reply":
         self.calls.append((call.method, call.path, trio.current_time()))
+        self.asked.set()
         about_batches = call.path.startswith(BATCHES) and not call.path.endswith("/results")
         script = self.scripts.get(call.method, []) if about_batches else []
         said = script.pop(0) if script else Said()
@@ -187,10 +189,13 @@ async def test_where_nobody_knows_whether_a_batch_was_made_nothing_is_sent_again
 async def test_a_run_that_is_left_while_it_hands_in_still_writes_the_id(autojump_clock: object, tmp_path: Path) -> None:
     path, provider = tmp_path / "run.jsonl", BatchProvider(submits=[Said(200, after=3.0)])
     async with routed(provider) as router:
-        with trio.move_on_after(1.5):
-            await router.map(MODEL, ["a"], mode="batch", checkpoint=path).to_list()
+        async with router.map(MODEL, ["a"], mode="batch", checkpoint=path):
+            await provider.asked.wait()
         # The clock jumps while a thread forces the journal to disk, and leaving waits for seconds only.
-        await trio.sleep(60)
+        found = 0
+        while found < 2:
+            await trio.sleep(1)
+            found = len(lines(path))
         assert [line["batch"].get("id") for line in lines(path)] == [None, "msgbatch_0"]
         (row,) = await router.map(MODEL, ["a"], mode="batch", checkpoint=path).to_list()
     assert row.ok
