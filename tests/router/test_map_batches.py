@@ -231,7 +231,7 @@ async def test_a_window_smaller_than_a_batch_makes_smaller_batches(
 
 async def test_the_progress_counts_batches(mock_clock: MockClock, tmp_path: Path) -> None:
     mock_clock.rate = QUICK
-    provider = BatchProvider(looks=20)
+    provider = BatchProvider(looks=5)
     run_path = tmp_path / "run.jsonl"
     async with routed(provider) as router, router.map(MODEL, ["a", "b"], mode="batch", checkpoint=run_path) as run:
         assert run.progress(2).batches is None
