@@ -17,6 +17,7 @@ import msgspec
 from llmring.usage import Cost, CostBreakdown, Usage
 
 _ZERO = Decimal(0)
+_HALF = Decimal("0.5")
 
 
 class Prices(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +85,21 @@ def cost_of(usages: Sequence[Usage], prices: Prices | None, *, known: bool) -> C
         return Cost(status="no_pricing_in_registry")
     breakdown = sum(priced[1:], priced[0])
     return Cost(status="priced", usd=breakdown.total, breakdown=breakdown)
+
+
+def in_a_batch(cost: Cost, *, cache_reads: bool = True) -> Cost:
+    """What came from a provider's batch API costs half of what it costs online.
+
+    `cache_reads` False: they cost there what they cost online. Half, of everything: OpenAI and Anthropic
+    (https://platform.openai.com/docs/pricing, https://docs.claude.com/en/docs/build-with-claude/batch-processing);
+    of all but cache reads: Gemini (https://ai.google.dev/gemini-api/docs/batch-api, "Technical details").
+    """
+    if cost.breakdown is None:
+        return cost
+    parts = msgspec.structs.asdict(cost.breakdown)
+    halved = {name: part if name == "cache_read" and not cache_reads else part * _HALF for name, part in parts.items()}
+    breakdown = CostBreakdown(**halved)
+    return msgspec.structs.replace(cost, usd=breakdown.total, breakdown=breakdown)
 
 
 def _first(first: Decimal | None, *others: Decimal | None) -> Decimal:
