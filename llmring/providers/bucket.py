@@ -67,7 +67,7 @@ class Bucket:
             # A request looks, takes and settles in one moment or two.
             return
         self._at = now
-        if passed > 0.0:
+        if passed > 0.0 and self.level < self.capacity:
             self.level = min(self.capacity, self.level + self.rate * passed)
 
     def take(self, number: int, amount: float, now: float) -> None:
@@ -82,13 +82,16 @@ class Bucket:
     def wait(self, amount: float, keep: float = 0.0) -> float:
         """Seconds until `amount` is there, and `keep` of the capacity beside it. More than the capacity waits for a
         full bucket and then goes into debt."""
-        return max(0.0, self.needed(amount, keep) - self.level) / self.rate
+        lacking = self.needed(amount, keep) - self.level
+        return lacking / self.rate if lacking > 0.0 else 0.0
 
     def needed(self, amount: float, keep: float) -> float:
         """The level at which `amount` may be taken."""
-        unsure = self.drift.cushion(self.capacity) + (self.rounding / 2.0 if self.rounding > 1.0 else 0.0)
-        kept = max(keep * self.capacity, unsure)
-        return min(amount + kept, self.capacity)
+        kept = self.drift.cushion(self.capacity) + (self.rounding / 2.0 if self.rounding > 1.0 else 0.0)
+        if keep > 0.0:
+            kept = max(keep * self.capacity, kept)
+        level = amount + kept
+        return level if level < self.capacity else self.capacity
 
     def correct(self, step: float) -> None:
         """Move the level on the provider's word. Replies to requests sent before are read in the light of it."""

@@ -111,10 +111,12 @@ class Budget:
 
     def share(self, charge: Charge) -> float:
         """The largest part that `charge` is of any limit; 0 where none is known."""
-        return max(
-            (charge.get(dimension, 0.0) / bucket.limit.amount for dimension, bucket in self.buckets.items()),
-            default=0.0,
-        )
+        largest = 0.0
+        for dimension, bucket in self.buckets.items():
+            part = charge.get(dimension, 0.0) / bucket.limit.amount
+            if part > largest:
+                largest = part
+        return largest
 
     def impossible(self, charge: Charge) -> Dimension | None:
         """The dimension whose whole limit is smaller than `charge`: no waiting makes it fit. None if it fits."""
@@ -133,7 +135,8 @@ class Budget:
 
     def reserve(self, charge: Charge, now: float) -> Reservation:
         """Take `charge` out of every bucket. The caller has just seen `wait` return 0."""
-        self._grow(charge, now)
+        if self.learned:
+            self._grow(charge, now)
         levels: dict[Dimension, float] = {}
         in_flight = dict(self.outstanding)
         for dimension, amount in charge.items():

@@ -25,19 +25,21 @@ CUSHION_SHARE = 0.05
 class Drift:
     """`shortfall` a second is missing in the refill; `cushion` is better left in the bucket."""
 
-    __slots__ = ("_since", "_square", "_sum", "shortfall")
+    __slots__ = ("_scatter", "_since", "_square", "_sum", "shortfall")
 
     def __init__(self, now: float) -> None:
         self.shortfall = 0.0
         self._since = now
         self._sum = 0.0
         self._square = 0.0
+        self._scatter = 0.0
 
     def add(self, step: float, rate: float, now: float) -> None:
         """A level that refills at `rate` was moved by `step` on the provider's word; 0 where it was right."""
         self._sum += step
         surprise = min(0.0, step)
         self._square += _WEIGHT * (surprise * surprise - self._square)
+        self._scatter = CUSHION_DEVIATIONS * math.sqrt(self._square)
         passed = now - self._since
         if passed >= PERIOD_SECONDS:
             missing = max(-rate, min(rate, -self._sum / passed))
@@ -46,4 +48,4 @@ class Drift:
 
     def cushion(self, capacity: float) -> float:
         """How much of a bucket of so much to leave in it."""
-        return min(CUSHION_SHARE * capacity, CUSHION_DEVIATIONS * math.sqrt(self._square))
+        return min(CUSHION_SHARE * capacity, self._scatter) if self._scatter > 0.0 else 0.0

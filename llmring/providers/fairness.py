@@ -43,12 +43,16 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Turns(Generic[Key]):
-    """Virtual time among equals, who begin with what they have `in_service`. `now` is the start of the newest that was
-    served in its turn."""
+    """Virtual time among equals. `now` is the start of the newest that was served in its turn."""
 
     __slots__ = ("_finish", "now")
 
-    def __init__(self, in_service: Mapping[Key, float]) -> None:
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._finish: dict[Key, float] = {}
+
+    def begin(self, in_service: Mapping[Key, float]) -> None:
+        """Forget what was; all begin with what they have in service."""
         self.now = 0.0
         self._finish = dict(in_service)
 
@@ -79,23 +83,26 @@ class Fairness:
 
     def __init__(self) -> None:
         self.waiting: dict[Priority, int] = {"interactive": 0, "batch": 0}
-        self._classes: Turns[Priority]
-        self._tenants: dict[Priority, Turns[str]]
         self._in_service: dict[Priority, dict[str, float]] = {"interactive": {}, "batch": {}}
+        self._classes: Turns[Priority] = Turns()
+        self._tenants: dict[Priority, Turns[str]] = {"interactive": Turns(), "batch": Turns()}
         self._starts: dict[Priority, float] = {}
-        self._begin()
 
     def _begin(self) -> None:
-        sums: dict[Priority, float] = {
-            priority: sum(tenants.values()) / SHARES[priority] for priority, tenants in self._in_service.items()
-        }
-        self._classes = Turns[Priority](sums)
-        self._tenants = {priority: Turns[str](tenants) for priority, tenants in self._in_service.items()}
+        sums: dict[Priority, float] = {}
+        for priority, tenants in self._in_service.items():
+            sums[priority] = sum(tenants.values()) / SHARES[priority]
+            self._tenants[priority].begin(tenants)
+        self._classes.begin(sums)
         self._starts.clear()
+
+    @property
+    def _is_contended(self) -> bool:
+        return self.waiting["interactive"] > 0 or self.waiting["batch"] > 0
 
     def came(self, priority: Priority) -> None:
         """One more waits."""
-        if not any(self.waiting.values()):
+        if not self._is_contended:
             self._begin()
         if self.waiting[priority] == 0:
             self._starts[priority] = self._classes.start(priority)
@@ -129,7 +136,7 @@ class Fairness:
         priority = flow.priority
         in_service = self._in_service[priority]
         in_service[flow.tenant] = in_service.get(flow.tenant, 0.0) + cost / flow.weight
-        if any(self.waiting.values()):
+        if self._is_contended:
             self._classes.served(priority, self.class_start(priority), cost / SHARES[priority], in_turn=in_turn)
             self._tenants[priority].served(flow.tenant, start, cost / flow.weight, in_turn=True)
 

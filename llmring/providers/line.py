@@ -120,15 +120,14 @@ class _Class(Generic[Permit]):
 
 
 class Head(Generic[Permit]):
-    """Who is next. `start` is when in virtual time, `cost` what it takes of the limits."""
+    """Who is next; `start` is when, in virtual time."""
 
-    __slots__ = ("charge", "cost", "start", "waiter")
+    __slots__ = ("charge", "start", "waiter")
 
-    def __init__(self, waiter: Waiter[Permit], charge: Charge, start: float, cost: float) -> None:
+    def __init__(self, waiter: Waiter[Permit], charge: Charge, start: float) -> None:
         self.waiter = waiter
         self.charge = charge
         self.start = start
-        self.cost = cost
 
 
 class Line(Generic[Permit]):
@@ -187,18 +186,19 @@ class Line(Generic[Permit]):
             return
         self.fairness.left(waiter.flow.priority)
         if not kind.places:
-            # Sums of fractions do not come back to nothing by themselves.
+            # Sums of fractions do not come back to nothing by themselves, nor do those who were passed over go.
             kind.charge.clear()
-        else:
-            _add(kind.charge, charge, -1.0 / waiter.places)
+            kind.tenants.clear()
+            kind.starts.clear()
+            return
+        _add(kind.charge, charge, -1.0 / waiter.places)
         tenant = kind.tenants.get(waiter.flow.tenant)
         if tenant is not None and len(tenant.heap) > 2 * len(kind.places) + _LEFT_BEHIND:
             tenant.heap = [entry for entry in tenant.heap if entry[2] in kind.places]
             heapq.heapify(tenant.heap)
 
-    def first(self, priority: Priority) -> tuple[Waiter[Permit], Charge, float] | None:
-        """The next of a class to be served, and when it starts among its tenants. Those served elsewhere are passed
-        over."""
+    def _first(self, priority: Priority) -> Head[Permit] | None:
+        """The next of a class to be served, among its tenants. Those served elsewhere are passed over."""
         kind = self._classes[priority]
         while kind.starts:
             start, number, name = kind.starts[0]
@@ -215,25 +215,21 @@ class Line(Generic[Permit]):
                 heapq.heapreplace(kind.starts, (finished, number, name))
                 continue
             waiter = tenant.heap[0][2]
-            return waiter, kind.places[waiter], start
+            return Head(waiter, kind.places[waiter], start)
         return None
 
-    def heads(self) -> "list[Head[Permit]]":
+    def heads(self) -> list[Head[Permit]]:
         """The next to be served, and behind a batch's request the call that may go while that one does not fit yet."""
-        call, batch = self._head("interactive"), self._head("batch")
-        if call is None or batch is None:
-            return [head for head in (call, batch) if head is not None]
+        call = self._first("interactive") if self.waits("interactive") else None
+        batch = self._first("batch") if self.waits("batch") else None
+        if call is None:
+            return [] if batch is None else [batch]
+        if batch is None:
+            return [call]
         if self.fairness.class_start("interactive") <= self.fairness.class_start("batch"):
             # What the call lacks must not be given to the batch in front of it.
             return [call]
-        return [batch, call] if self.fairness.may_overtake(batch.cost) else [batch]
-
-    def _head(self, priority: Priority) -> "Head[Permit] | None":
-        first = self.first(priority)
-        if first is None:
-            return None
-        waiter, charge, start = first
-        return Head(waiter, charge, start, self._cost(charge))
+        return [batch, call] if self.fairness.may_overtake(self._cost(batch.charge)) else [batch]
 
     def may_pass(self, flow: Flow) -> bool:
         """Whether a newcomer that fits may go before all who wait here: nobody does, or a call comes to batches alone,
@@ -246,15 +242,17 @@ class Line(Generic[Permit]):
         if flow.priority == "batch" or self.waits("interactive"):
             return False
         starts = self.fairness.class_start("interactive"), self.fairness.class_start("batch")
-        return starts[0] <= starts[1] or self.fairness.may_overtake(heads[0].cost)
+        return starts[0] <= starts[1] or self.fairness.may_overtake(self._cost(heads[0].charge))
 
     def passed(self, flow: Flow, cost: float) -> None:
         """A newcomer went without waiting."""
         self.fairness.served(flow, self.fairness.start(flow), cost, in_turn=False)
 
-    def serve(self, head: "Head[Permit]", permit: Permit, *, in_turn: bool) -> None:
-        """Give the next one its permit. Not `in_turn`: it went before one that did not fit."""
-        self.fairness.served(head.waiter.flow, head.start, head.cost, in_turn=in_turn)
+    def serve(self, head: Head[Permit], permit: Permit, cost: float, *, in_turn: bool) -> None:
+        """Give the next one its permit, which takes `cost` of the limits. Not `in_turn`: before one that did not
+        fit."""
+        self.fairness.served(head.waiter.flow, head.start, cost, in_turn=in_turn)
+        self.leave(head.waiter)
         head.waiter.give(permit)
 
 

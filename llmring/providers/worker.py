@@ -24,7 +24,7 @@ from llmring.providers.desk import BatchDesk
 from llmring.providers.endpoint import Endpoint
 from llmring.providers.exchange import Exchange, LiveStream, read_body, time_limit
 from llmring.providers.files import Files, Place, needs_files
-from llmring.providers.line import wait_until
+from llmring.providers.line import Head, wait_until
 from llmring.providers.readiness import Ready
 from llmring.providers.route import Credential, Permit, Route
 from llmring.providers.transport import Connect, Connection, Reply
@@ -278,25 +278,26 @@ class ProviderWorker:
         wake_at = 0.0
         while wake_at == 0.0:
             wake_at = math.inf
-            for route in self._in_turn():
-                wake_at = min(wake_at, self._serve_route(route, now))
+            waiting = [(route, heads) for route in self._routes.values() if (heads := route.line.heads())]
+            if len(waiting) > 1:
+                # Of several models, the one whose next came first.
+                waiting.sort(key=lambda place: place[1][0].waiter.number)
+            for route, heads in waiting:
+                wake_at = self._serve_route(route, heads, now, wake_at)
+                if wake_at == 0.0:
+                    # What was taken there may be missing here, and it may be another one's turn.
+                    break
         return wake_at
 
-    def _in_turn(self) -> list[Route]:
-        """The routes that somebody waits for: first the one whose next comes first."""
-        waiting = [(heads[0].waiter.number, route) for route in self._routes.values() if (heads := route.line.heads())]
-        waiting.sort(key=lambda place: place[0])
-        return [route for _, route in waiting]
-
-    def _serve_route(self, route: Route, now: float) -> float:
-        """Serve the next in line. Returns when to look again: 0 at once, for something was done."""
-        wake_at = math.inf
-        for place, head in enumerate(route.line.heads()):
+    def _serve_route(self, route: Route, heads: list[Head[Permit]], now: float, wake_at: float) -> float:
+        """Serve the next in line. Returns when to look again, `wake_at` at the latest; 0 at once, for something was
+        done."""
+        for place, head in enumerate(heads):
             waiter = head.waiter
             answer = route.room(head.charge, now, route.keep(waiter.flow, now))
             if isinstance(answer, Ready):
-                permit = route.take(head.charge, now, waiter.flow, head.cost)
-                route.line.serve(head, permit, in_turn=place == 0)
+                cost = route.cost(head.charge)
+                route.line.serve(head, route.take(head.charge, now, waiter.flow, cost), cost, in_turn=place == 0)
                 return 0.0
             if answer.wait_seconds is None or now + answer.wait_seconds > waiter.deadline:
                 waiter.send_away()

@@ -44,9 +44,10 @@ class Queue:
 
     def serve(self) -> Waiter[Permit]:
         head = self.line.heads()[0]
-        self.line.fairness.served(head.waiter.flow, head.start, head.cost)
+        cost = head.charge["requests"]
+        self.line.fairness.served(head.waiter.flow, head.start, cost)
         self.line.leave(head.waiter)
-        self.served.append((head.waiter.flow, head.cost))
+        self.served.append((head.waiter.flow, cost))
         return head.waiter
 
     def shares(self) -> dict[str, float]:
@@ -132,7 +133,7 @@ def test_a_large_request_of_a_batch_is_overtaken_by_no_more_than_would_have_gone
             break
         call = heads[-1]
         assert call.waiter.flow is INTERACTIVE
-        queue.line.fairness.served(INTERACTIVE, call.start, call.cost, in_turn=call is heads[0])
+        queue.line.fairness.served(INTERACTIVE, call.start, call.charge["requests"], in_turn=call is heads[0])
         queue.line.leave(call.waiter)
         overtaken += 1
     # Nine to one of its own size.
