@@ -91,7 +91,7 @@ class Bucket:
         if keep > 0.0:
             kept = max(keep * self.capacity, kept)
         level = amount + kept
-        return level if level < self.capacity else self.capacity
+        return min(level, self.capacity)
 
     def correct(self, step: float) -> None:
         """Move the level on the provider's word. Replies to requests sent before are read in the light of it."""
