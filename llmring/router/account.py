@@ -4,6 +4,7 @@ The arithmetic is that of spend.py. Nobody waits here while holding anything: ne
 reservation of its own, so that no two wait for one another.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
@@ -17,6 +18,8 @@ from llmring.refs import ModelRef
 from llmring.router.spend import Spend, most
 from llmring.usage import Usage
 
+_LOG = logging.getLogger("llmring")
+
 
 class Purse:
     """The money of a whole map: `spend`, and the prices of models as they are known now."""
@@ -25,6 +28,7 @@ class Purse:
         self.spend = Spend(cap)
         self.prices = prices
         self._changed = trio.Event()
+        self._has_warned = False
 
     def check(self, routes: Sequence[Route]) -> None:
         """Refuse models whose price is unknown. Raises ConfigError that names the first of them."""
@@ -60,8 +64,18 @@ class Purse:
             spend = self.spend
             if spend.under_way == 0:
                 raise BudgetExceeded(spend.cap, spend.spent, spend.reserved, usd)
+            self._warn(usd)
             await self._changed.wait()
         return number
+
+    def _warn(self, usd: Decimal) -> None:
+        """Say once what makes a run slow that could be fast."""
+        if not self._has_warned:
+            self._has_warned = True
+            told = (
+                "budget: $%s bound the rows under way at once to %d, for the next may cost $%s: max_tokens lowers that"
+            )
+            _LOG.warning(told, self.spend.cap, self.spend.under_way, usd)
 
     def settle(self, number: int, usd: Decimal) -> None:
         self.spend.settle(number, usd)

@@ -371,7 +371,7 @@ class MapRun:
         if self._caps.purse is not None and not (self._jobs is not None and self._jobs.has(place.key)):
             account = Account(self._caps.purse)
             try:
-                await account.reserve(request, self._calls_of.routes(request))
+                await account.reserve(request, self._payable(request))
             except InvalidRequest as error:
                 self._end(place, None, error)
                 return
@@ -381,6 +381,13 @@ class MapRun:
             await self._jobs.take(asked)
         else:
             nursery.start_soon(self._row, asked)
+
+    def _payable(self, request: ChatRequest) -> Sequence[Route]:
+        """The routes that may be asked, and paid."""
+        if self._batching is not None and self._batching.mode == "batch":
+            way = self._batching.calls_of.way(request)
+            return [] if way is None else [way.route]
+        return self._calls_of.routes(request)
 
     def _place(self, index: int, prompt: Input, request: ChatRequest, models: Sequence[ModelRef]) -> Place:
         digest = row_digest(request, models) if self._duplicates is not None else None

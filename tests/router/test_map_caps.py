@@ -71,7 +71,7 @@ async def test_a_map_stops_at_its_cap_after_the_rows_under_way(autojump_clock: C
     assert run.report.usd == 3 * each
 
 
-async def test_what_rows_do_not_need_is_waited_for(autojump_clock: Clock) -> None:
+async def test_what_rows_do_not_need_is_waited_for(autojump_clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     """One may be under way at a time, and costs a tenth of what it might."""
     each = worst(4, 1000)
     script = {CHEAP: [answer("ok", after=1.0, input_tokens=0, output_tokens=100)]}
@@ -81,6 +81,9 @@ async def test_what_rows_do_not_need_is_waited_for(autojump_clock: Clock) -> Non
     assert error is None
     assert [call.at for call in provider.calls] == [0.0, 1.0, 2.0, 3.0, 4.0]
     assert len(rows) == 5
+    # Why it is slow is said once.
+    (warning,) = [record.getMessage() for record in caplog.records if "budget" in record.getMessage()]
+    assert "bounds the rows under way to 1" in warning
 
 
 async def test_the_dearest_model_that_may_be_asked_counts(autojump_clock: Clock) -> None:
