@@ -72,9 +72,7 @@ class Purse:
         """Say once what makes a run slow that could be fast."""
         if not self._has_warned:
             self._has_warned = True
-            told = (
-                "budget: $%s bound the rows under way at once to %d, for the next may cost $%s: max_tokens lowers that"
-            )
+            told = "budget: $%s bounds the rows under way to %d, for the next may cost $%s: max_tokens lowers that"
             _LOG.warning(told, self.spend.cap, self.spend.under_way, usd)
 
     def settle(self, number: int, usd: Decimal) -> None:
