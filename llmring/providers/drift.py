@@ -17,8 +17,8 @@ MOST_SHARE = 0.9
 """Of the refill at most is taken off: whoever asks nothing learns nothing."""
 
 _WEIGHT = 0.05
-CUSHION_DEVIATIONS = 4.0
-CUSHION_SHARE = 0.05
+CUSHION_DEVIATIONS = 6.0
+CUSHION_SHARE = 0.1
 """Of the capacity at most is kept free. It is kept once, so it costs a run seconds, not a share of its rate."""
 
 

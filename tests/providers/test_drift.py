@@ -40,8 +40,8 @@ def test_corrections_that_cancel_out_are_no_shortfall() -> None:
     assert tested.shortfall < 0.3
 
 
-def test_the_cushion_is_four_deviations_of_the_surprises_and_a_twentieth_at_most() -> None:
+def test_the_cushion_is_six_deviations_of_the_surprises_and_a_tenth_at_most() -> None:
     assert corrected(0.0, 100).cushion(600.0) == 0.0
     assert corrected(5.0, 100).cushion(600.0) == 0.0
-    assert corrected(-5.0, 200).cushion(600.0) == pytest.approx(20.0, rel=0.01)
+    assert corrected(-5.0, 200).cushion(600.0) == pytest.approx(30.0, rel=0.01)
     assert corrected(-50.0, 200).cushion(600.0) == CUSHION_SHARE * 600.0
