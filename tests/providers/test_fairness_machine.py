@@ -57,7 +57,7 @@ class Turns(RuleBasedStateMachine):
     """One line. `exact`: what requests cost is known before."""
 
     @initialize(weights=st.tuples(*[weights] * 3), exact=st.booleans())
-    def begin(self, weights: tuple[float, ...], exact: bool) -> None:  # noqa: FBT001 - drawn
+    def begin(self, weights: tuple[float, ...], exact: bool) -> None:
         self.exact = exact
         self.weights = dict(zip(TENANTS, weights, strict=True))
         self.line: Line[Right] = Line(_nobody, Fairness(), lambda charge: charge["requests"])
