@@ -149,9 +149,11 @@ async def mapped(path: Path, name: str) -> tuple[list[Row], int]:
     steps = [answer(f"{name} {number}") for number in range(len(ROWS))]
     if name == "first":
         steps[3] = status(400, error={"message": "no", "type": "invalid_request_error"})
-    async with world({"first": steps}) as (router, provider):
-        async with router.map("alone", ROWS, checkpoint=path, ordered=True, window=1) as run:
-            rows = [row async for row in run]
+    async with (
+        world({"first": steps}) as (router, provider),
+        router.map("alone", ROWS, checkpoint=path, ordered=True, window=1) as run,
+    ):
+        rows = [row async for row in run]
     return rows, len(provider.calls)
 
 
