@@ -258,7 +258,7 @@ class LiveStream:
                 return
 
     async def _bytes(self) -> bytes:
-        """The next bytes. Once nothing is missing, a connection that breaks or stays open is the end of the body too."""
+        """The next bytes. Once nothing is missing, a connection that breaks or stays open is the body's end too."""
         try:
             if not self._decoder.done:
                 return await self._exchange.receive()

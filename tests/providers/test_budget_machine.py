@@ -191,7 +191,7 @@ class Permits(RuleBasedStateMachine):
         limits = [Limit(dimension=name, amount=most, counted=self.counted) for name, most in CONFIGURED.items()]
         credential = Credential(Budget(limits, 0.0), 1000, lambda: 0.0)
         self.route = Route(ModelRef("acme", "small"), credential, {"tokens": RULE}, _nobody, 0.0, counted=self.counted)
-        self.ledgers = {limit.dimension: Ledger(limit, 0.0) for limit in limits}
+        self.ledgers: dict[Dimension, Ledger] = {limit.dimension: Ledger(limit, 0.0) for limit in limits}
         self.held_until: dict[Dimension, float] = {}
         self.open: list[Permit] = []
         self.settled: list[Permit] = []

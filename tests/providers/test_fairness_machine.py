@@ -31,6 +31,10 @@ Party = tuple[Priority, str]
 """A tenant of a class; of a class, all: ""."""
 
 
+def _parties(flow: Flow) -> tuple[Party, Party]:
+    return (flow.priority, flow.tenant), (flow.priority, "")
+
+
 class Right:
     """What the line hands out: nothing is done with it."""
 
@@ -59,7 +63,7 @@ class Turns(RuleBasedStateMachine):
     @initialize(weights=st.tuples(*[weights] * 3), exact=st.booleans())
     def begin(self, weights: tuple[float, ...], exact: bool) -> None:
         self.exact = exact
-        self.weights = dict(zip(TENANTS, weights, strict=True))
+        self.weights: dict[str, float] = dict(zip(TENANTS, weights, strict=True))
         self.line: Line[Right] = Line(_nobody, Fairness(), lambda charge: charge["requests"])
         self.numbers = itertools.count()
         self.waiting: dict[Waiter[Right], float] = {}
@@ -148,9 +152,9 @@ class Turns(RuleBasedStateMachine):
         if not self.waiting:
             # What is in service when the line begins counts as served, and who has more of it waits for the others.
             self.ahead = {}
-            for party, cost in self.in_service:
-                for key in ((party.priority, party.tenant), (party.priority, "")):
-                    self.ahead[key] = self.ahead.get(key, 0.0) + cost
+            for served, cost in self.in_service:
+                for party in _parties(served):
+                    self.ahead[party] = self.ahead.get(party, 0.0) + cost
         self.line.enter(waiter, charge)
         self.waiting[waiter] = size
         self._note(flow, size)
@@ -173,7 +177,7 @@ class Turns(RuleBasedStateMachine):
     def _serve(self, flow: Flow, cost: float) -> None:
         self.in_service.append((flow, cost))
         self._note(flow, cost)
-        for served in ((flow.priority, flow.tenant), (flow.priority, "")):
+        for served in _parties(flow):
             for (one, other), apart in self.apart.items():
                 if served in (one, other):
                     by = cost / self._weight(served)
@@ -186,11 +190,10 @@ class Turns(RuleBasedStateMachine):
 
     def _parties(self) -> set[Party]:
         """Those who wait, and their classes."""
-        flows = {waiter.flow for waiter in self.waiting}
-        return {(flow.priority, flow.tenant) for flow in flows} | {(flow.priority, "") for flow in flows}
+        return {party for waiter in self.waiting for party in _parties(waiter.flow)}
 
     def _note(self, flow: Flow, size: float) -> None:
-        for party in ((flow.priority, flow.tenant), (flow.priority, "")):
+        for party in _parties(flow):
             self.largest[party] = max(size, self.largest.get(party, 0.0))
 
     def _weight(self, party: Party) -> float:

@@ -276,18 +276,16 @@ REPLIES: dict[str, tuple[Callable[[bytes], bytes], Ending, bool]] = {
     "an empty object": (lambda _: b"{}", "whole", False),
     "null": (lambda _: b"null", "whole", False),
     "an empty list": (lambda _: b"[]", "whole", False),
+    "an error": (lambda reply: reply, "whole", False),
 }
 """By name: what becomes of the body, how the connection ends, and whether it is an answer."""
 
 
 @EACH
-@pytest.mark.parametrize("name", [*REPLIES, "an error"])
+@pytest.mark.parametrize("name", list(REPLIES))
 async def test_every_fault_of_a_whole_reply(autojump_clock: Clock, form: str, name: str) -> None:
-    if name == "an error":
-        body, ending, is_answer = msgspec.json.encode(ERRORS[form]), "whole", False
-    else:
-        spoil, ending, is_answer = REPLIES[name]
-        body = spoil(stream(form).reply)
+    spoil, ending, is_answer = REPLIES[name]
+    body = spoil(stream(form).reply) if name != "an error" else msgspec.json.encode(ERRORS[form])
     provider = Faulty([body] if body else [], ending, JSON)
     async with open_router(lockfile(router_lock(form)), connect=provider, jitter=lambda: 0.0) as router:
         response = await router.chat("chain", "hi")
