@@ -11,13 +11,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from llmring.providers.fairness import SHARES, Fairness, Flow, Priority
+from llmring.providers.fairness import Fairness, Flow, Priority
 from llmring.providers.line import Head, Line, Waiter
 from llmring.providers.regime import Charge
 
 MACHINE = settings(max_examples=80, stateful_step_count=40)
 
 TENANTS = ("one", "two", "three")
+NINE_TO_ONE: dict[Priority, float] = {"interactive": 9.0, "batch": 1.0}
 CLASSES: tuple[Priority, ...] = ("interactive", "batch")
 
 tenants = st.sampled_from(TENANTS)
@@ -197,7 +198,7 @@ class Turns(RuleBasedStateMachine):
             self.largest[party] = max(size, self.largest.get(party, 0.0))
 
     def _weight(self, party: Party) -> float:
-        return self.weights[party[1]] if party[1] else SHARES[party[0]]
+        return self.weights[party[1]] if party[1] else NINE_TO_ONE[party[0]]
 
     def _largest(self, party: Party) -> float:
         return self.largest[party] / self._weight(party)
