@@ -77,6 +77,16 @@ class StreamDelta(msgspec.Struct, frozen=True, kw_only=True):
 class StreamDecoder(Protocol):
     """One streamed answer being read: bytes in, deltas out, in any split."""
 
+    @property
+    def complete(self) -> bool:
+        """The provider has said why the answer ended: `close` will not raise TransportBroken."""
+        ...
+
+    @property
+    def done(self) -> bool:
+        """Nothing that comes after this belongs to the answer."""
+        ...
+
     def feed(self, data: bytes) -> Sequence[StreamDelta]:
         """Take the next bytes. Raises BadReply on what is not the protocol, or the error that the stream reports."""
         ...

@@ -77,6 +77,14 @@ class FrameReader(Generic[F]):
         self._request_id = request_id
         self._any_event = False
 
+    @property
+    def complete(self) -> bool:
+        return self._answer.complete
+
+    @property
+    def done(self) -> bool:
+        return self._answer.done
+
     def feed(self, data: bytes) -> list[StreamDelta]:
         if self._answer.done:
             return []
@@ -117,6 +125,14 @@ class StreamReader(FrameReader[Event]):
         self._form: _Form = "unknown"
         self._object = ObjectBuffer()
         self._whole: Completion | None = None
+
+    @property
+    def complete(self) -> bool:
+        return self._whole is not None or super().complete
+
+    @property
+    def done(self) -> bool:
+        return self._whole is not None or super().done
 
     def feed(self, data: bytes) -> list[StreamDelta]:
         if self._form == "unknown":

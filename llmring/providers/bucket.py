@@ -52,9 +52,10 @@ class Bucket:
         return self._refill - self.drift.shortfall
 
     def resize(self, limit: Limit) -> None:
-        """Take a new limit. The level stays, for the caller to correct and to cut."""
+        """Take a new limit. The level stays, for the caller to cut."""
         self.limit = limit
         self._refill = limit.amount / limit.period
+        self.drift.bound(self._refill)
         self.capacity = max(limit.amount - self._refill * MARGIN_SECONDS, min(limit.amount, 1.0))
 
     @property
@@ -115,6 +116,7 @@ class Window(Bucket):
         self._corrections = 0
         self._totals: list[tuple[float, int, float]] = []
         """When a reservation was made, its number, and what all of them had taken by then: of the last period."""
+        self.capacity = self.level = limit.amount
         super().__init__(limit, now)
 
     @property
@@ -123,8 +125,10 @@ class Window(Bucket):
         return self._refill
 
     def resize(self, limit: Limit) -> None:
+        """The level moves with the limit: what was taken in the last period is taken of the new one too."""
         self.limit = limit
         self._refill = limit.amount / limit.period
+        super().correct(limit.amount - self.capacity)
         self.capacity = limit.amount
 
     def advance(self, now: float) -> None:
@@ -135,6 +139,8 @@ class Window(Bucket):
                 return
             del self._taken[number]
             self.level = min(self.capacity, self.level + amount)
+        # Sums of fractions do not come back to the whole by themselves.
+        self.level = self.capacity
 
     def take(self, number: int, amount: float, now: float) -> None:
         super().take(number, amount, now)
@@ -147,18 +153,21 @@ class Window(Bucket):
     def give_back(self, number: int, amount: float) -> None:
         taken = self._taken.get(number)
         if taken is not None:
-            taken[1] -= amount
-            super().give_back(number, amount)
+            # What the provider's word has brought back already does not come back once more.
+            part = min(amount, max(0.0, taken[1]))
+            taken[1] -= part
+            super().give_back(number, part)
 
     def wait(self, amount: float, keep: float = 0.0) -> float:
         lacking = self.needed(amount, keep) - self.level
         if lacking <= 0.0:
             return 0.0
+        until = self._at
         for back_at, part in self._taken.values():
-            lacking -= part
+            until, lacking = back_at, lacking - part
             if lacking <= 0.0:
-                return back_at - self._at
-        return self.limit.period
+                break
+        return until - self._at
 
     def overtakers(self, number: int, at: float) -> float:
         """Here a low reading would cost what it takes for a whole period."""

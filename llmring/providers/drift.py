@@ -46,6 +46,10 @@ class Drift:
             self.shortfall = max(0.0, min(MOST_SHARE * rate, self.shortfall + GAIN * missing))
             self._since, self._sum = now, 0.0
 
+    def bound(self, rate: float) -> None:
+        """The level refills at `rate` from now on: what was missing at a higher one cannot be more than that."""
+        self.shortfall = min(self.shortfall, MOST_SHARE * rate)
+
     def cushion(self, capacity: float) -> float:
         """How much of a bucket of so much to leave in it."""
         return min(CUSHION_SHARE * capacity, self._scatter) if self._scatter > 0.0 else 0.0

@@ -55,6 +55,9 @@ CLOSE_SECONDS = 1.0
 """For giving a connection back: shielded, so that a cancelled request leaves nothing open."""
 
 
+END_SECONDS = 1.0
+"""How long a connection is given to end the body of a stream whose answer has ended: then it can be used again."""
+
 HASTY_SECONDS = 10.0
 """An attempt that its caller's deadline leaves less than this says nothing of the provider when it runs out."""
 
@@ -227,13 +230,25 @@ class LiveStream:
         pieces = size = 0
         until = math.inf
         while not self._held and self.completion is None:
-            data = await self._exchange.receive()
+            data = await self._bytes()
             if pieces == 0:
                 until = trio.current_time() + HELD_BACK_SECONDS
             pieces, size = pieces + 1, size + len(data)
             self._take(data)
             if pieces == HELD_BACK_PIECES or size > HELD_BACK_BYTES or trio.current_time() >= until:
                 return
+
+    async def _bytes(self) -> bytes:
+        """The next bytes. Once nothing is missing, a connection that breaks or stays open is the body's end too."""
+        try:
+            if not self._decoder.done:
+                return await self._exchange.receive()
+            with trio.move_on_after(END_SECONDS):
+                return await self._exchange.receive()
+        except TransportBroken:
+            if not self._decoder.complete:
+                raise
+        return b""
 
     def _take(self, data: bytes) -> None:
         if data:
@@ -262,8 +277,13 @@ class LiveStream:
         try:
             while not self._held and self.completion is None:
                 now = trio.current_time()
-                with time_limit(max(self._between, self._text_by - now), "next piece of the stream"):
-                    data = await self._exchange.receive()
+                try:
+                    with time_limit(max(self._between, self._text_by - now), "next piece of the stream"):
+                        data = await self._bytes()
+                except AttemptTimeout:
+                    if not self._decoder.complete:
+                        raise
+                    data = b""
                 self._take(data)
         except BaseException as error:
             self._closed = True

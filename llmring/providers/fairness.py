@@ -143,11 +143,12 @@ class Fairness:
     def ended(self, flow: Flow, cost: float, actual: float) -> None:
         """A request of `flow` that was served at a cost has cost `actual` in the end."""
         in_service = self._in_service[flow.priority]
-        left = in_service[flow.tenant] - cost / flow.weight
+        left = in_service.get(flow.tenant, 0.0) - cost / flow.weight
         if left > _NOTHING:
             in_service[flow.tenant] = left
         else:
-            del in_service[flow.tenant]
+            # Gone already, where all of it is next to nothing.
+            in_service.pop(flow.tenant, None)
         if actual != cost:
             self._classes.correct(flow.priority, (actual - cost) / SHARES[flow.priority])
             self._tenants[flow.priority].correct(flow.tenant, (actual - cost) / flow.weight)

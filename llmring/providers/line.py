@@ -97,12 +97,14 @@ class Waiter(Generic[Permit]):
 
 
 class _Tenant(Generic[Permit]):
-    """The waiters of one flow, the first to be served at the front of the heap."""
+    """The waiters of one flow, the first to be served at the front of the heap. `began` is where in virtual time it
+    began to wait."""
 
-    __slots__ = ("flow", "heap")
+    __slots__ = ("began", "flow", "heap")
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, began: float) -> None:
         self.flow = flow
+        self.began = began
         self.heap: list[tuple[tuple[float, int], int, Waiter[Permit]]] = []
 
 
@@ -168,13 +170,19 @@ class Line(Generic[Permit]):
         if waiter in kind.places:
             kind.places[waiter] = charge
             return
+        if not kind.places:
+            # Virtual time may begin anew, and with it all who left.
+            kind.tenants.clear()
+            kind.starts.clear()
         kind.places[waiter] = charge
         _add(kind.charge, charge, 1.0 / waiter.places)
         self.fairness.came(waiter.flow.priority)
         tenant = kind.tenants.get(waiter.flow.tenant)
         if tenant is None:
-            tenant = kind.tenants[waiter.flow.tenant] = _Tenant(waiter.flow)
-            heapq.heappush(kind.starts, (self.fairness.start(waiter.flow), waiter.number, waiter.flow.tenant))
+            tenant = kind.tenants[waiter.flow.tenant] = _Tenant(waiter.flow, self.fairness.start(waiter.flow))
+            heapq.heappush(kind.starts, (tenant.began, waiter.number, waiter.flow.tenant))
+        elif _next_of(tenant, kind.places) is None:
+            tenant.began = self.fairness.start(waiter.flow)
         self._entries += 1
         heapq.heappush(tenant.heap, (waiter.rank, self._entries, waiter))
         self._changed()
@@ -203,19 +211,19 @@ class Line(Generic[Permit]):
         while kind.starts:
             start, number, name = kind.starts[0]
             tenant = kind.tenants[name]
-            while tenant.heap and (tenant.heap[0][2].is_served or tenant.heap[0][2] not in kind.places):
-                heapq.heappop(tenant.heap)
-            if not tenant.heap:
+            waiter = _next_of(tenant, kind.places)
+            if waiter is None:
                 heapq.heappop(kind.starts)
                 del kind.tenants[name]
                 continue
-            finished = self.fairness.finish(tenant.flow)
-            if finished > start:
+            due = max(tenant.began, self.fairness.finish(tenant.flow))
+            if due > start:
                 # Served since, here or at another model.
-                heapq.heapreplace(kind.starts, (finished, number, name))
+                heapq.heapreplace(kind.starts, (due, number, name))
                 continue
+            # Less than its place in the heap where those before cost less than was thought: those after it gain that.
             waiter = tenant.heap[0][2]
-            return Head(waiter, kind.places[waiter], start)
+            return Head(waiter, kind.places[waiter], due)
         return None
 
     def heads(self) -> list[Head[Permit]]:
@@ -254,6 +262,13 @@ class Line(Generic[Permit]):
         self.fairness.served(head.waiter.flow, head.start, cost, in_turn=in_turn)
         self.leave(head.waiter)
         head.waiter.give(permit)
+
+
+def _next_of(tenant: _Tenant[Permit], places: Mapping[Waiter[Permit], Charge]) -> Waiter[Permit] | None:
+    """Its first one that still waits at `places`."""
+    while tenant.heap and (tenant.heap[0][2].is_served or tenant.heap[0][2] not in places):
+        heapq.heappop(tenant.heap)
+    return tenant.heap[0][2] if tenant.heap else None
 
 
 def _add(total: dict[Dimension, float], charge: Charge, share: float) -> None:

@@ -149,13 +149,13 @@ def test_an_error_inside_a_good_reply_is_that_error(form: str, kept: int) -> Non
 
 @EACH
 def test_usage_that_is_missing_is_unknown_and_no_error(form: str) -> None:
-    frames = [_without_usage(form, frame) for frame in whole(form)]
+    frames = [without_usage(form, frame) for frame in whole(form)]
     completion = read(form, frames)
     assert is_whole(completion)
     assert completion.usage is None
 
 
-def _without_usage(form: str, frame: bytes) -> bytes:
+def without_usage(form: str, frame: bytes) -> bytes:
     text = frame.decode().strip()
     _, _, data = ("", "", text) if form == "ollama" else text.rpartition("data: ")
     if data == "[DONE]":

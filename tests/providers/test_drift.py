@@ -2,6 +2,9 @@
 
 import pytest
 
+from llmring.codecs.codec import LimitUpdate
+from llmring.providers.bucket import Limit
+from llmring.providers.budget import Budget
 from llmring.providers.drift import CUSHION_SHARE, GAIN, MOST_SHARE, PERIOD_SECONDS, Drift
 
 RATE = 10.0
@@ -45,3 +48,18 @@ def test_the_cushion_is_six_deviations_of_the_surprises_and_a_tenth_at_most() ->
     assert corrected(5.0, 100).cushion(600.0) == 0.0
     assert corrected(-5.0, 200).cushion(600.0) == pytest.approx(30.0, rel=0.01)
     assert corrected(-50.0, 200).cushion(600.0) == CUSHION_SHARE * 600.0
+
+
+def test_what_was_missing_at_a_high_limit_leaves_something_of_a_low_one() -> None:
+    """Else the bucket would drain by itself, and a negative wait would let everything go."""
+    budget = Budget([Limit(dimension="requests", amount=600.0)], 0.0)
+    for second in range(40):
+        reservation = budget.reserve({"requests": 1.0}, float(second))
+        update = LimitUpdate(dimension="requests", limit=600.0, remaining=max(0.0, 300.0 - 9.0 * second))
+        budget.observe(update, reservation, float(second))
+        budget.settle(reservation, reservation.charge, float(second))
+    assert budget.buckets["requests"].drift.shortfall == pytest.approx(MOST_SHARE * RATE)
+    reservation = budget.reserve({"requests": 1.0}, 40.0)
+    budget.observe(LimitUpdate(dimension="requests", limit=60.0, remaining=0.0), reservation, 40.0)
+    assert budget.buckets["requests"].rate == pytest.approx(1.0 - MOST_SHARE)
+    assert budget.wait({"requests": 1.0}, 41.0)[0] > 1.0

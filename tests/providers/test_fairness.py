@@ -105,6 +105,55 @@ def test_what_is_in_service_when_the_line_begins_counts_and_what_ended_before_do
     assert [queue.serve().flow.tenant for _ in range(4)].count("few") >= 3
 
 
+def test_whoever_used_less_than_was_thought_gets_more_requests() -> None:
+    """Shares are of what was used, and that is known only when the next one of the same tenant waits already."""
+    queue = Queue()
+    thrifty, plain = Flow("batch", "thrifty"), Flow("batch", "plain")
+    for flow in (thrifty, plain) * 100:
+        queue.wait(flow)
+    in_flight: list[Flow] = []
+    used = {"thrifty": 0.0, "plain": 0.0}
+    for _ in range(90):
+        in_flight.append(queue.serve().flow)
+        queue.line.heads()
+        if len(in_flight) == 4:
+            flow = in_flight.pop(0)
+            actual = 0.5 if flow is thrifty else 1.0
+            used[flow.tenant] += actual
+            queue.line.fairness.ended(flow, 1.0, actual)
+    assert abs(used["thrifty"] - used["plain"]) <= 4.0
+
+
+def test_what_hardly_counts_ends_like_everything_else() -> None:
+    fairness = Fairness()
+    light = Flow("batch", "light", 1e9)
+    for _ in range(2):
+        fairness.served(light, 0.0, 0.001)
+    for _ in range(2):
+        fairness.ended(light, 0.001, 0.0005)
+    fairness.came("batch")
+    assert fairness.start(light) == 0.0
+
+
+def test_who_left_a_line_that_emptied_begins_anew_with_all_others() -> None:
+    queue = Queue()
+    old, new = Flow("batch", "old"), Flow("batch", "new")
+    waiting = [queue.wait(old) for _ in range(100)]
+    for _ in range(50):
+        queue.serve()
+        queue.line.fairness.ended(old, 1.0, 1.0)
+    queue.line.heads()
+    for waiter in waiting:
+        queue.line.leave(waiter)
+    queue.served.clear()
+    for _ in range(20):
+        queue.wait(old)
+        queue.wait(new)
+    for _ in range(20):
+        queue.serve()
+    assert abs(queue.shares().get("old", 0.0) - queue.shares()["new"]) <= 2.0
+
+
 def test_calls_and_batches_go_nine_to_one() -> None:
     queue = Queue()
     for _ in range(200):

@@ -67,6 +67,36 @@ def test_a_window_that_began_anew_there_is_not_counted_again_here() -> None:
     assert left(tested, BACK) == 9.0
 
 
+def test_what_the_provider_has_brought_back_already_is_not_given_back_again() -> None:
+    tested = budget()
+    reservation = take(tested, 0.0, 5.0)
+    tested.buckets["requests"].correct(5.0)
+    tested.settle(reservation, {"requests": 0.0}, 1.0)
+    assert left(tested, 1.0) == 10.0
+    # Nor missing when its time has come.
+    assert left(tested, BACK) == 10.0
+
+
+def test_fractions_come_back_to_the_whole() -> None:
+    """1 - 0.001 + 0.001 is less than 1, and who asks for all of it would wait for ever."""
+    tested = Budget([Limit(dimension="requests", amount=1.0, counted="by window")], 0.0)
+    take(tested, 0.0, 0.001)
+    assert tested.wait({"requests": 1.0}, 0.0) == (BACK, "requests")
+    assert tested.wait({"requests": 1.0}, BACK) == (0.0, None)
+
+
+def test_a_new_limit_is_that_of_the_period_that_runs() -> None:
+    tested = budget()
+    reservation = take(tested, 0.0, 4.0)
+    tested.observe(LimitUpdate(dimension="requests", limit=20.0), reservation, 1.0)
+    assert left(tested, 1.0) == 16.0
+    tested.observe(LimitUpdate(dimension="requests", limit=3.0), reservation, 2.0)
+    # One more than it holds has gone already.
+    assert left(tested, 2.0) == -1.0
+    assert tested.wait({"requests": 3.0}, 2.0) == (BACK - 2.0, "requests")
+    assert left(tested, BACK) == 3.0
+
+
 @given(
     st.lists(
         st.one_of(
