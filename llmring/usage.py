@@ -127,6 +127,10 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     breakdown: CostBreakdown | None = None
     is_lower_bound: bool = False
 
+    def at_least(self) -> "Cost":
+        """The same, of an answer that broke off."""
+        return msgspec.structs.replace(self, is_lower_bound=True) if self.usd is not None else self
+
     @property
     def why_unknown(self) -> str | None:
         """The reason why there is no price, in words; None where there is one."""

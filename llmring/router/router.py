@@ -11,7 +11,7 @@ import trio
 
 from llmring.chat import ChatRequest, ChatResponse, Completion, JSONSchema, Note
 from llmring.embeddings import Embeddings, EmbedResponse
-from llmring.errors import InvalidRequest
+from llmring.errors import AllModelsFailed, InvalidRequest
 from llmring.live import LiveModel
 from llmring.pricing import Prices, price
 from llmring.prompts import ChatOptions, Prompt, check_request, to_request
@@ -25,7 +25,7 @@ from llmring.refs import ModelRef
 from llmring.registry.catalog import Catalog
 from llmring.registry.digest import facts_digest
 from llmring.router.account import Account, Purse
-from llmring.router.answer import answer, cost, usages
+from llmring.router.answer import answer, calculated, embedding_cost, least_cost, priced, usages
 from llmring.router.asking import ask
 from llmring.router.batch import Caps, Input, Inputs, MapRun, OnError, Row, RowCalls
 from llmring.router.calls import Calls
@@ -134,6 +134,7 @@ class Router:
             lambda: self._journey(request, profile, terms),
             self._finish,
             lambda journey, completion: self._record("stream", journey, completion),
+            lambda ref, usage: least_cost(self.catalog, ref, usage),
             on_break=on_break,
         )
 
@@ -253,9 +254,9 @@ class Router:
             model=found.model,
             alias=model,
             usage=total(found.usages),
-            cost=cost(self.catalog, found.model, found.usages),
+            cost=embedding_cost(self.catalog, found.model, found.usages),
             served_model=found.served_model,
-            attempts=found.attempts,
+            attempts=priced(found.attempts, self.catalog),
         )
         attach(response, found.trace)
         return response
@@ -316,6 +317,15 @@ class Router:
         request = self.dispatcher.completed(self._request(model, prompt, options), profile)
         return tuple(self._estimate(request, route) for route in self.dispatcher.routes(request.model, profile))
 
+    async def calculate_cost(self, response: ChatResponse) -> dict[str, Decimal | None] | None:
+        """What an answer cost, in dollars, as a dictionary; None when its price is unknown (`response.cost.status`).
+
+        Costs by kind of token (`input_cost`, `output_cost`, `cache_read_cost`, ..., `total_cost`) and, by the registry
+        as it is now, `cost_per_million_input` and the like. `long_context_input_cost` is part of `input_cost`. Asks
+        nobody; the same numbers are in `response.cost`. Never waits.
+        """
+        return calculated(self.catalog, response)
+
     def _estimate(self, request: ChatRequest, route: Route) -> CostEstimate:
         counted = input_tokens(request, msgspec.structs.replace(route.counting, by_characters=False))
         likely, most = route.expected(request, counted), most_output_tokens(request, route.model.capabilities)
@@ -366,8 +376,10 @@ class Router:
             journey = self._journey(request, profile, terms)
             try:
                 completion = await ask(self.dispatcher, journey)
-            except BaseException:
+            except BaseException as error:
                 self._record("chat", journey, None)
+                if isinstance(error, AllModelsFailed):
+                    error.attempts = priced(error.attempts, self.catalog)
                 raise
             self._record("chat", journey, completion)
             response = self._finish(journey, completion)
