@@ -1,4 +1,4 @@
-"""How each provider bills what its price list prices: rules as data, each with its source and the day it was read. Pure.
+"""How each provider bills what its price list prices: rules as data, with their sources and the day of reading. Pure.
 
 A price list says what a million tokens of a kind cost; a rule says which tokens are of that kind, when a tier applies
 and to what, and what a batch or another service tier takes off. The registry has the first, and nothing of the second.
@@ -37,7 +37,8 @@ class BillingRule(msgspec.Struct, frozen=True, kw_only=True):
     `long_bills`: what the tier's rates are for, every token of the request or only the input above the threshold.
     `long_scales_cache`: cache rates rise with the input rate. `batch_share` is what a batch costs of the same request
     online, None where there are no batches; `batch_cuts_cache_reads`: cache reads are cheaper there, too. `tiers`: what
-    a service tier costs of the list price, by the provider's name for it; one that is not here has a price of its own.
+    a service tier costs of the list price, by the provider's name for it, None where every one costs the same; one that
+    is not here has prices of its own. `dearer_tiers` are those of them that can be asked for and cost more.
     """
 
     sources: tuple[str, ...] = ()
@@ -49,6 +50,7 @@ class BillingRule(msgspec.Struct, frozen=True, kw_only=True):
     batch_share: Decimal | None = None
     batch_cuts_cache_reads: bool = True
     tiers: Mapping[str, Decimal] | None = None
+    dearer_tiers: frozenset[str] = frozenset()
 
     def surcharge(self, model: str) -> Surcharge | None:
         """What is published of a model, by the provider's name for it, as multiples of its rates."""
@@ -56,7 +58,7 @@ class BillingRule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 USUAL = BillingRule()
-"""For providers whose rule is not known: what those that are known have in common. Every service tier costs the same."""
+"""For providers whose rule is not known: what those that are known have in common; service tiers all cost the same."""
 
 RULES: Mapping[str, BillingRule] = MappingProxyType(
     {
@@ -88,11 +90,12 @@ RULES: Mapping[str, BillingRule] = MappingProxyType(
             ),
             batch_share=_HALF,
             tiers=MappingProxyType({"default": Decimal(1), "auto": Decimal(1), "flex": _HALF}),
+            dearer_tiers=frozenset({"priority", "fast", "ultrafast"}),
         ),
         # Sonnet 4 and 4.5 alone have a tier, above 200K of input_tokens + cache_read + cache_creation; "all tokens" of
         # the request are then at it, and cache multipliers apply on top. Thinking is output. A batch halves all usage.
-        # "priority" is bought in advance: tokens have no price of their own. "batch" stands in the usage of what came in
-        # one, whose share is taken off by whoever had it in a batch.
+        # "priority" is bought in advance: tokens have no price of their own. "batch" is in the usage of what came in one,
+        # whose share is taken off by whoever had it in a batch.
         "anthropic": BillingRule(
             sources=(
                 "https://platform.claude.com/docs/en/about-claude/pricing",
@@ -116,6 +119,7 @@ RULES: Mapping[str, BillingRule] = MappingProxyType(
             batch_share=_HALF,
             batch_cuts_cache_reads=False,
             tiers=MappingProxyType({"standard": Decimal(1), "flex": _HALF}),
+            dearer_tiers=frozenset({"priority"}),
         ),
     }
 )

@@ -189,8 +189,8 @@ class ProviderError(LLMRingError):
 
     `model` and `sent` are filled in by the worker; `sent` is False when the provider cannot have seen the request.
     `status` is the HTTP status, None when there was none; `retry_after` is the provider's own delay in seconds, None
-    when it named none. `usage` is what an answer had used when it broke off, as far as it was told or seen; None when
-    nothing was.
+    when it named none. `usage` is what an answer had used when it broke off, as far as it was told or seen, and `cost`,
+    filled in by the router, what it costs at least; None when nothing was.
     """
 
     fails_over: ClassVar[bool] = True
@@ -218,6 +218,7 @@ class ProviderError(LLMRingError):
         self.request_id = request_id
         self.model: ModelRef | None = None
         self.usage: Usage | None = None
+        self.cost: Cost | None = None
 
     def described(self) -> str:
         """What happened, without the model's name."""
@@ -428,7 +429,7 @@ class RowStalled(AllModelsFailed):
 class StreamBroken(LLMRingError):
     """A stream failed after text had been handed out. `cause` says how, `partial` is the text so far.
 
-    `usage` and `cost` are the least that it can have used and cost, filled in by the router; None when nothing is known.
+    `usage` and `cost`, filled in by the router, are the least that it can have used and cost; None where unknown.
     """
 
     usage: Usage | None = None

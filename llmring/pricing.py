@@ -105,9 +105,7 @@ def storage_usd(tokens: int, hours: Decimal, usd_per_million_hour: Decimal) -> D
     return _dollars(tokens, usd_per_million_hour * hours)
 
 
-def cost_of(
-    usages: Sequence[Usage], prices: Prices | None, *, known: bool, service_tier: str | None = None
-) -> Cost:
+def cost_of(usages: Sequence[Usage], prices: Prices | None, *, known: bool, service_tier: str | None = None) -> Cost:
     """The cost of requests with the reason when there is none. `known`: the model is in the registry.
 
     Each is priced by itself, for whether a request is long is a matter of that request. `service_tier` is the one that
@@ -121,11 +119,24 @@ def cost_of(
     priced = [part for part in parts if part is not None]
     if prices is None or len(priced) < len(parts):
         return Cost(status="no_pricing_in_registry")
-    share = _tier_share(_rule(prices), service_tier)
+    share = tier_share(prices, service_tier)
     if share is None:
         return Cost(status="no_pricing_of_service_tier")
     breakdown = _shared(sum(priced[1:], priced[0]), share)
     return Cost(status="priced", usd=breakdown.total, breakdown=breakdown)
+
+
+def tier_share(prices: Prices, service_tier: str | None) -> Decimal | None:
+    """What a service tier costs of these prices; None: it has prices of its own, which are not known."""
+    tiers = _rule(prices).tiers
+    if service_tier is None or tiers is None:
+        return Decimal(1)
+    return tiers.get(service_tier.lower())
+
+
+def is_dearer(prices: Prices, service_tier: str | None) -> bool:
+    """Whether a request for this service tier may cost more than these prices say."""
+    return service_tier is not None and service_tier.lower() in _rule(prices).dearer_tiers
 
 
 def in_a_batch(cost: Cost, *, cache_reads: bool = True, share: Decimal = _HALF) -> Cost:
@@ -149,13 +160,6 @@ def _above(usage: Usage, prices: Prices) -> int:
         return 0
     counted = usage.total_input_tokens if _rule(prices).long_counts_cached else usage.input_tokens
     return max(0, counted - prices.long_context_threshold_tokens)
-
-
-def _tier_share(rule: BillingRule, service_tier: str | None) -> Decimal | None:
-    """What a service tier costs of the list price; None: it has prices of its own."""
-    if service_tier is None or rule.tiers is None:
-        return Decimal(1)
-    return rule.tiers.get(service_tier.lower())
 
 
 def _shared(breakdown: CostBreakdown, share: Decimal, *, cache_reads: bool = True) -> CostBreakdown:

@@ -11,7 +11,7 @@ import trio
 
 from llmring.chat import ChatRequest, ChatResponse, Completion, JSONSchema, Note
 from llmring.embeddings import Embeddings, EmbedResponse
-from llmring.errors import AllModelsFailed, InvalidRequest
+from llmring.errors import AllModelsFailed, InvalidRequest, ProviderError
 from llmring.live import LiveModel
 from llmring.pricing import Prices, price
 from llmring.prompts import ChatOptions, Prompt, check_request, to_request
@@ -378,13 +378,19 @@ class Router:
                 completion = await ask(self.dispatcher, journey)
             except BaseException as error:
                 self._record("chat", journey, None)
-                if isinstance(error, AllModelsFailed):
-                    error.attempts = priced(error.attempts, self.catalog)
+                self._price(error)
                 raise
             self._record("chat", journey, completion)
             response = self._finish(journey, completion)
             record_answer(span, response)
             return response
+
+    def _price(self, error: BaseException) -> None:
+        """Say what a failure has cost, where that is known."""
+        if isinstance(error, AllModelsFailed):
+            error.attempts = priced(error.attempts, self.catalog)
+        elif isinstance(error, ProviderError) and error.model is not None and error.usage is not None:
+            error.cost = least_cost(self.catalog, error.model, error.usage)
 
     def _record(self, kind: Kind, journey: Journey, completion: Completion | None) -> None:
         """Keep the decisions of a request that has ended, where they are to be kept."""
