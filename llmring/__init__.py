@@ -36,10 +36,11 @@ if TYPE_CHECKING:
     from llmring.refs import ModelRef
     from llmring.registry.catalog import Catalog, ModelFacts
     from llmring.registry.client import RegistryClient
-    from llmring.router.batch import MapRun, Row
+    from llmring.router.batch import MapRun
     from llmring.router.opening import open_router
     from llmring.router.report import Report
     from llmring.router.router import Router
+    from llmring.router.rows import Row
     from llmring.router.streaming import ChatStream
     from llmring.status import RouterStatus
     from llmring.trace import Considered, Decision, Trace, TracedRoute, Verdict
@@ -86,7 +87,7 @@ _HOMES = {
     "Report": "llmring.router.report",
     "Router": "llmring.router.router",
     "RouterStatus": "llmring.status",
-    "Row": "llmring.router.batch",
+    "Row": "llmring.router.rows",
     "TextPart": "llmring.parts",
     "TokenLogprob": "llmring.chat",
     "Tool": "llmring.chat",

@@ -36,7 +36,7 @@ class BillingRule(msgspec.Struct, frozen=True, kw_only=True):
     `long_counts_cached`: cached tokens, read and written, count towards the threshold of the long-context tier.
     `long_bills`: what the tier's rates are for, every token of the request or only the input above the threshold.
     `long_scales_cache`: cache rates rise with the input rate. `batch_share` is what a batch costs of the same request
-    online, None where there are no batches; `batch_cuts_cache_reads`: cache reads are cheaper there, too. `tiers`: what
+    online; `batch_cuts_cache_reads`: cache reads are cheaper there, too. `tiers`: what
     a service tier costs of the list price, by the provider's name for it, None where every one costs the same; one that
     is not here has prices of its own. `dearer_tiers` are those of them that can be asked for and cost more.
     """
@@ -47,7 +47,7 @@ class BillingRule(msgspec.Struct, frozen=True, kw_only=True):
     long_bills: Literal["request", "excess"] = "request"
     long_scales_cache: bool = True
     surcharges: tuple[Surcharge, ...] = ()
-    batch_share: Decimal | None = None
+    batch_share: Decimal = _HALF
     batch_cuts_cache_reads: bool = True
     tiers: Mapping[str, Decimal] | None = None
     dearer_tiers: frozenset[str] = frozenset()
@@ -59,6 +59,9 @@ class BillingRule(msgspec.Struct, frozen=True, kw_only=True):
 
 USUAL = BillingRule()
 """For providers whose rule is not known: what those that are known have in common; service tiers all cost the same."""
+
+_IN_A_BATCH = MappingProxyType({"batch": Decimal(1)})
+"""Some providers name a tier so in the answers of a batch, whose share is taken off apart."""
 
 RULES: Mapping[str, BillingRule] = MappingProxyType(
     {
@@ -88,22 +91,19 @@ RULES: Mapping[str, BillingRule] = MappingProxyType(
                     cache_write=Decimal("1.25"),
                 ),
             ),
-            batch_share=_HALF,
-            tiers=MappingProxyType({"default": Decimal(1), "auto": Decimal(1), "flex": _HALF}),
+            tiers=MappingProxyType({"default": Decimal(1), "auto": Decimal(1), "flex": _HALF, **_IN_A_BATCH}),
             dearer_tiers=frozenset({"priority", "fast", "ultrafast"}),
         ),
         # Sonnet 4 and 4.5 alone have a tier, above 200K of input_tokens + cache_read + cache_creation; "all tokens" of
         # the request are then at it, and cache multipliers apply on top. Thinking is output. A batch halves all usage.
-        # "priority" is bought in advance: tokens have no price of their own. "batch" is in the usage of what came in one,
-        # whose share is taken off by whoever had it in a batch.
+        # "priority" is bought in advance: tokens have no price of their own.
         "anthropic": BillingRule(
             sources=(
                 "https://platform.claude.com/docs/en/about-claude/pricing",
                 "https://platform.claude.com/docs/en/build-with-claude/batch-processing",
             ),
             read_on=date(2026, 11, 21),
-            batch_share=_HALF,
-            tiers=MappingProxyType({"standard": Decimal(1), "batch": Decimal(1)}),
+            tiers=MappingProxyType({"standard": Decimal(1), **_IN_A_BATCH}),
         ),
         # "prompts > 200k tokens" of promptTokenCount, in which cached tokens are; the price of output "including
         # thinking tokens", and both cached input and output have a rate for long prompts. Batches: half, but the price
@@ -116,9 +116,8 @@ RULES: Mapping[str, BillingRule] = MappingProxyType(
                 "https://ai.google.dev/gemini-api/docs/optimization",
             ),
             read_on=date(2026, 11, 21),
-            batch_share=_HALF,
             batch_cuts_cache_reads=False,
-            tiers=MappingProxyType({"standard": Decimal(1), "flex": _HALF}),
+            tiers=MappingProxyType({"standard": Decimal(1), "flex": _HALF, **_IN_A_BATCH}),
             dearer_tiers=frozenset({"priority"}),
         ),
     }

@@ -26,6 +26,7 @@
     |  |- ContextTooLong                                         yes        no       1    nothing
     |  |- Unsupported                                            yes        no       1    nothing
     |  |- ImpossibleRequest                                      yes        no       1    nothing
+    |  |- Unanswered                                             yes        no       1    nothing
     |  |- BadRequest                                             no         no       1    nothing
     |  |- ContentRefused                                         no         no       1    nothing
     |  `- AuthFailed                                             no         no       1    key
@@ -342,6 +343,11 @@ class Unsupported(ProviderError):
 
 class ImpossibleRequest(ProviderError):
     """The request is larger than the whole limit: no waiting makes it fit."""
+
+
+class Unanswered(ProviderError):
+    """A batch ended without an answer to this row, and nothing was charged for it: its time had run out, it was
+    cancelled, or the provider has lost it."""
 
 
 class BadRequest(ProviderError):

@@ -18,7 +18,6 @@ from llmring.refs import ModelRef
 from llmring.usage import Cost, CostBreakdown, Usage
 
 _ZERO = Decimal(0)
-_HALF = Decimal("0.5")
 
 
 class Prices(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,14 +138,11 @@ def is_dearer(prices: Prices, service_tier: str | None) -> bool:
     return service_tier is not None and service_tier.lower() in _rule(prices).dearer_tiers
 
 
-def in_a_batch(cost: Cost, *, cache_reads: bool = True, share: Decimal = _HALF) -> Cost:
-    """What came from a provider's batch API costs `share` of what it costs online: half, at all whose rule is known.
-
-    `cache_reads` False: they cost there what they cost online. Both are in a provider's rule.
-    """
+def in_a_batch(cost: Cost, rule: BillingRule = USUAL) -> Cost:
+    """What came from a provider's batch API, by what it would have cost online."""
     if cost.breakdown is None:
         return cost
-    breakdown = _shared(cost.breakdown, share, cache_reads=cache_reads)
+    breakdown = _shared(cost.breakdown, rule.batch_share, cache_reads=rule.batch_cuts_cache_reads)
     return msgspec.structs.replace(cost, usd=breakdown.total, breakdown=breakdown)
 
 

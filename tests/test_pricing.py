@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmring.pricing import Prices, cost_of, price
-from llmring.usage import Usage
+from llmring.billing import rule_of
+from llmring.pricing import Prices, cost_of, in_a_batch, price
+from llmring.usage import Cost, CostBreakdown, Usage
 
 GPT_4O = Prices(input=D("2.5"), output=D(10), cached_input=D("1.25"))
 SONNET_4_5 = Prices(
@@ -238,3 +239,13 @@ def test_requests_are_priced_each_by_itself() -> None:
     prices = Prices(input=D(1), output=D(1), input_long_context=D(2), long_context_threshold_tokens=1000)
     cost = cost_of([Usage(input_tokens=600), Usage(input_tokens=600)], prices, known=True)
     assert cost.usd == D("0.0012")
+
+
+def test_a_batch_costs_half_and_cache_reads_where_they_are_discounted_too() -> None:
+    parts = CostBreakdown(input=D("0.3"), cache_read=D("0.02"), output=D("0.005"))
+    cost = Cost(status="priced", usd=parts.total, breakdown=parts)
+    assert in_a_batch(cost).usd == D("0.1625")
+    kept = in_a_batch(cost, rule_of("google"))
+    assert (kept.usd, kept.breakdown and kept.breakdown.cache_read) == (D("0.1725"), D("0.02"))
+    unknown = Cost(status="no_usage")
+    assert in_a_batch(unknown) is unknown

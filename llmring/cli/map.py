@@ -24,6 +24,7 @@ from llmring.config import read_settings
 from llmring.errors import BudgetExceeded, MapTimeout, TooManyFailures
 from llmring.prompts import ChatOptions
 from llmring.router.batch import MapRun
+from llmring.router.batch_plan import Mode
 from llmring.router.opening import open_router
 from llmring.router.report import Report
 from llmring.router.status_directory import has_sockets
@@ -31,6 +32,9 @@ from llmring.trace import Spill
 
 FAILED_ROWS = 1
 STATUS = "status"
+
+Adopted = tuple[str, str | None]
+"""A batch's tag and its id."""
 
 
 class MapCommand(click.Command):
@@ -66,9 +70,18 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     dedupe: bool
     spill: Spill
     decisions: Path | None
+    mode: Mode
+    adopt: tuple[Adopted, ...]
     quiet: bool
     profile: str | None
     lockfile: str | None
+
+
+def _adopted(_ctx: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> tuple[Adopted, ...]:
+    pairs = [text.partition("=") for text in given]
+    if not all(tag and batch_id for tag, _, batch_id in pairs):
+        raise click.BadParameter("expected TAG=ID, or TAG=none")
+    return tuple((tag, None if batch_id == "none" else batch_id) for tag, _, batch_id in pairs)
 
 
 def _complete_first(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -92,6 +105,7 @@ def _complete_first(ctx: click.Context, parameter: click.Parameter, incomplete: 
       llmring map tagger reviews.parquet --prompt "Tag this review: {text}" -o tags.parquet
       jq -c '{prompt: .text, id: .key}' data.json | llmring map tagger - --ordered > tags.jsonl
       llmring map summarizer pages.jsonl -o summaries.jsonl --checkpoint run.jsonl --budget 5.00
+      llmring map summarizer pages.jsonl -o summaries.jsonl --checkpoint run.jsonl --mode auto
       llmring map status run.jsonl
 
     \b
@@ -140,6 +154,20 @@ def _complete_first(ctx: click.Context, parameter: click.Parameter, incomplete: 
     type=click.Path(path_type=Path),
     help="Append to FILE what was decided for each row, for `llmring replay`. Default: LLMRING_DECISIONS.",
 )
+@click.option(
+    "--mode",
+    type=click.Choice(get_args(Mode)),
+    default="online",
+    show_default=True,
+    help="Through the providers' batch APIs, at half the price and within a day; auto asks online what they leave.",
+)
+@click.option(
+    "--adopt",
+    metavar="TAG=ID",
+    multiple=True,
+    callback=_adopted,
+    help="The id of a batch that a killed run has lost; TAG=none where the provider has no such batch.",
+)
 @click.option("--force", is_flag=True, help="Replace an OUTPUT that exists.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no report on standard error.")
 @click.option("--profile", help="A profile of the lockfile. Default: LLMRING_PROFILE, then the lockfile's.")
@@ -151,7 +179,8 @@ def command(**given: Any) -> int:
     Rows wait for the limits of the whole chain as long as it takes. The output appears when it is whole; until then
     finished rows are in OUTPUT.part, as JSON lines. With --checkpoint a run that was interrupted or killed is taken up
     by the same command: what was answered is not asked again; `llmring map status` says how much that is. The first
-    Ctrl-C sends no more rows and gives those under way 10 seconds, the second one cuts them off.
+    Ctrl-C sends no more rows and gives those under way 10 seconds, the second one cuts them off. Batches go on at their
+    providers meanwhile, and the same command reads them.
     """
     options = Options(**given)
     report = run_trio(lambda: work(options))
@@ -179,6 +208,8 @@ async def work(options: Options) -> Report:
                 deadline=options.deadline,
                 dedupe=options.dedupe,
                 spill=options.spill,
+                mode=options.mode,
+                adopt=dict(options.adopt),
             )
             resumes = options.checkpoint is not None
             try:
@@ -202,7 +233,11 @@ def _shown() -> bool | None:
 
 
 async def _write_all(run: MapRun, rows: Rows, output: Output, total: int | None, *, quiet: bool) -> None:
-    stop = Stop(rows.stop)
+    def end() -> None:
+        rows.stop()
+        run.leave_batches()
+
+    stop = Stop(end)
     try:
         async with run, progress_shown(run, total, quiet=quiet), stop.listening():
             with stop.scope:

@@ -14,6 +14,7 @@ from llmring.cli.lockfiles import failing, json_option, print_json
 from llmring.cli.tables import print_table
 from llmring.cli.tally import Spent, Tally
 from llmring.errors import ConfigError
+from llmring.router.batch_lines import OpenBatch
 from llmring.router.journal import is_being_written, read_journal
 
 
@@ -38,7 +39,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 def command(journal: Path, *, as_json: bool) -> None:
     """Show how far a run with --checkpoint RUN.jsonl has come: rows answered and failed, tokens, cost, pace.
 
-    Only reads: a run that is writing the journal is not disturbed. How many rows are left the journal does not know,
+    Batches that are on their way at the providers are listed; they are not asked. Only reads: a run that is writing the
+    journal is not disturbed. How many rows are left the journal does not know,
     for it does not know the input.
     """
     tally, standing = failing(_look, journal)
@@ -76,6 +78,7 @@ def _json(path: Path, tally: Tally, standing: Standing) -> dict[str, Any]:
         "answered": tally.answered,
         "failed": tally.failed,
         "unreadable": tally.unreadable,
+        "batches": [_batch_json(batch, tally) for batch in tally.batches.values()],
         "errors": {kind: {"rows": count, "newest": tally.messages[kind]} for kind, count in tally.errors.items()},
         "models": {model: _spent_json(spent) for model, spent in sorted(tally.by_model.items())},
         "total": _spent_json(tally.total()),
@@ -84,6 +87,22 @@ def _json(path: Path, tally: Tally, standing: Standing) -> dict[str, Any]:
         "size_bytes": standing.size_bytes,
         "rows_per_second": None if rate is None else round(rate, 3),
     }
+
+
+def _batch_json(batch: OpenBatch, tally: Tally) -> dict[str, Any]:
+    return {
+        "tag": batch.tag,
+        "id": batch.id,
+        "model": str(batch.ref),
+        "rows": len(batch.keys),
+        "unanswered": tally.waiting(batch),
+        "handed_in": batch.at.isoformat(),
+    }
+
+
+def _batch_row(batch: OpenBatch, tally: Tally) -> tuple[str, ...]:
+    counts = (f"{len(batch.keys):,}", f"{tally.waiting(batch):,}")
+    return batch.id or f"{batch.tag} (id not known)", str(batch.ref), *counts, _moment(batch.at)
 
 
 def _spent_json(spent: Spent) -> dict[str, Any]:
@@ -109,6 +128,11 @@ def _print(path: Path, tally: Tally, standing: Standing) -> None:
         models = [_row(model, spent) for model, spent in sorted(tally.by_model.items())]
         total = [_row("total", tally.total())] if len(models) > 1 else []
         print_table("Spent so far", ("model", "answers", "tokens in", "tokens out", "cost"), [*models, *total])
+    if tally.batches:
+        click.echo()
+        batches = [_batch_row(batch, tally) for batch in tally.batches.values()]
+        columns = ("batch", "model", "rows", "not answered", "handed in")
+        print_table("Batches at the providers, not read to their end", columns, batches)
     if tally.failed:
         click.echo()
     for kind, count in tally.errors.items():

@@ -72,7 +72,7 @@ def progress_line(progress: Progress, report: Report, total: int | None) -> str:
         f"{progress.rows:,}{of} rows",
         f"{progress.rows_per_second:.1f}/s",
         spent_text(report.usd, report.unpriced, report.lower_bounds),
-        f"bound by {progress.binding}",
+        _bound_text(progress),
     ]
     if progress.eta_seconds is not None:
         parts.append(f"{clock(progress.eta_seconds)} left")
@@ -81,6 +81,15 @@ def progress_line(progress: Progress, report: Report, total: int | None) -> str:
     if progress.failed:
         parts.append(f"{progress.failed:,} failed")
     return " · ".join(parts)
+
+
+def _bound_text(progress: Progress) -> str:
+    """What the run waits for."""
+    batches = progress.batches
+    if batches is None:
+        return f"bound by {progress.binding}"
+    word = "batch" if batches.batches == 1 else "batches"
+    return f"{batches.batches:,} {word}: {batches.done:,}/{batches.rows:,} done"
 
 
 def clock(seconds: float) -> str:

@@ -7,6 +7,7 @@ from decimal import Decimal
 import msgspec
 
 from llmring.chat import ChatResponse
+from llmring.router.batch_lines import BatchLine, OpenBatch, taken_in
 from llmring.router.journal import JournalRow
 from llmring.usage import Usage
 
@@ -30,17 +31,25 @@ class Spent(msgspec.Struct, kw_only=True):
 
 class Tally:
     """A journal's rows, counted by what a run that takes it up would find. Every answer was paid for: `by_model` has
-    those, too, that were asked for again."""
+    those, too, that were asked for again. `batches` are those, by tag, that such a run would read first."""
 
-    def __init__(self, rows: Iterable[JournalRow]) -> None:
+    def __init__(self, rows: Iterable[JournalRow | BatchLine]) -> None:
         self.by_model: dict[str, Spent] = {}
+        self.batches: dict[str, OpenBatch] = {}
         self.messages: dict[str, str] = {}
         """The newest one of each type of error."""
         self._answered: set[str] = set()
         self._failed: dict[str, str] = {}
         self._unreadable: set[str] = set()
         for row in rows:
-            self._add(row)
+            if isinstance(row, BatchLine):
+                taken_in(self.batches, row)
+            else:
+                self._add(row)
+
+    def waiting(self, batch: OpenBatch) -> int:
+        """How many of its rows have no answer yet."""
+        return sum(key not in self._answered for key in batch.keys)
 
     @property
     def answered(self) -> int:

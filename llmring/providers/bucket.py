@@ -6,6 +6,8 @@
 (a request larger than the whole capacity is admitted when that is full, and counts against what comes after.)
 """
 
+import math
+from bisect import bisect_right
 from collections import OrderedDict
 
 import msgspec
@@ -18,6 +20,9 @@ MARGIN_SECONDS = 0.25
 """The provider's clock starts when our first request reaches it, ours when it leaves; later requests may be faster on
 their way than the first. Without a margin that difference comes back as refusals at full rate. It is kept off the
 capacity once, so it costs this many seconds a run, not a share of the rate."""
+
+
+_KEPT_TOTALS = 64
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +95,11 @@ class Bucket:
         self.level += step
         self.corrected += step
 
+    def overtakers(self, number: int, at: float) -> float:
+        """What requests took that left after that reservation and may have arrived before it. Here it does not matter:
+        what a low reading takes too much of is refilled at once."""
+        return 0.0
+
 
 class Window(Bucket):
     """For a provider that counts what came in the last period, or by the period from the first request on.
@@ -100,6 +110,8 @@ class Window(Bucket):
     def __init__(self, limit: Limit, now: float) -> None:
         self._taken: OrderedDict[int, list[float]] = OrderedDict()
         self._corrections = 0
+        self._totals: list[tuple[float, int, float]] = []
+        """When a reservation was made, its number, and what all of them had taken by then: of the last period."""
         super().__init__(limit, now)
 
     @property
@@ -124,6 +136,10 @@ class Window(Bucket):
     def take(self, number: int, amount: float, now: float) -> None:
         super().take(number, amount, now)
         self._taken[number] = [now + self.limit.period + MARGIN_SECONDS, amount]
+        total = self._totals[-1][2] if self._totals else 0.0
+        self._totals.append((now, number, total + amount))
+        if len(self._totals) > 2 * len(self._taken) + _KEPT_TOTALS:
+            del self._totals[: len(self._totals) // 2]
 
     def give_back(self, number: int, amount: float) -> None:
         taken = self._taken.get(number)
@@ -140,6 +156,12 @@ class Window(Bucket):
             if lacking <= 0.0:
                 return back_at - self._at
         return self.limit.period
+
+    def overtakers(self, number: int, at: float) -> float:
+        """Here a low reading would cost what it takes for a whole period."""
+        own = bisect_right(self._totals, (at, number, math.inf)) - 1
+        last = bisect_right(self._totals, (at + MARGIN_SECONDS, math.inf)) - 1
+        return self._totals[last][2] - self._totals[own][2] if own >= 0 else 0.0
 
     def needed(self, amount: float, keep: float) -> float:
         """Without a cushion: what is kept free here is lost in every period, not once."""

@@ -243,6 +243,8 @@ class Budget:
         drift = remaining - bucket.margin - (reservation.levels[update.dimension] + bucket.corrected)
         if drift > 0.0:
             drift = max(0.0, drift - reservation.in_flight.get(update.dimension, 0.0))
+        else:
+            drift = min(0.0, drift + bucket.overtakers(reservation.number, reservation.at))
         if abs(drift) < update.rounding:
             drift = 0.0
         step = drift * UPWARD_STEP if drift > 0.0 else drift

@@ -5,21 +5,21 @@ of it, and the connection goes back or is thrown away.
 """
 
 import math
-from collections.abc import Awaitable, Callable, Generator, Iterable
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 import trio
 
-from llmring.chat import ChatRequest, Completion, NativeTurn, Note
+from llmring.chat import ChatRequest, Completion
 from llmring.codecs.capabilities import Capabilities
 from llmring.codecs.codec import Codec, HttpCall, HttpReply, StreamDecoder, StreamDelta
-from llmring.errors import AttemptTimeout, BadReply, DeadlineReached, ProviderError, TransportBroken, Unsupported
-from llmring.providers import structured
+from llmring.errors import AttemptTimeout, BadReply, DeadlineReached, ProviderError, TransportBroken
 from llmring.providers.files import needs_files
-from llmring.providers.fit import fit, reasons
+from llmring.providers.fit import reasons
 from llmring.providers.route import Outcome, Permit
+from llmring.providers.spelling import Spelled, spell
 from llmring.providers.transport import Connection, Reply
 from llmring.usage import Usage
 
@@ -60,10 +60,10 @@ HASTY_SECONDS = 10.0
 
 
 @contextmanager
-def time_limit(seconds: float, what: str) -> Generator[None]:
+def time_limit(seconds: float, what: str) -> Generator[trio.CancelScope]:
     """Raise AttemptTimeout when the block takes longer, DeadlineReached when that is hasty. `what` had not arrived."""
     with trio.move_on_after(seconds) as scope:
-        yield
+        yield scope
     if scope.cancelled_caught:
         kind = AttemptTimeout if seconds >= HASTY_SECONDS else DeadlineReached
         raise kind(f"no {what} within {seconds:.3g} s")
@@ -98,8 +98,7 @@ class Exchange:
         self.codec = codec
         self._connection = connection
         self._give_back = give_back
-        self._request: ChatRequest
-        self._notes: tuple[Note, ...] = ()
+        self._spelled: Spelled | None = None
         self._reply: Reply | None = None
         self._sent = False
         self._refused = False
@@ -107,7 +106,9 @@ class Exchange:
 
     async def open(self, request: ChatRequest, *, stream: bool) -> Reply:
         """Send a chat request, and read status and headers. Raises the provider's error for a reply that is not 2xx."""
-        return await self.send(self._spell(request, stream=stream))
+        route = self.permit.route
+        self._spelled = spell(request, route.ref, route.model, self.codec, stream=stream)
+        return await self.send(self._spelled.call)
 
     async def send(self, call: HttpCall) -> Reply:
         """Send, and read status and headers. Raises the provider's error for a reply that is not 2xx."""
@@ -120,34 +121,14 @@ class Exchange:
             raise self.codec.classify(body)
         return reply
 
-    def _spell(self, request: ChatRequest, *, stream: bool) -> HttpCall:
-        """The request as this model takes it, on the wire."""
-        route, parameters = self.permit.route, self.codec.parameters
-        self._request = request
-        capabilities = route.model.capabilities
-        way = structured.support(request, capabilities, parameters)
-        asked = structured.ask(request, way, object_roots=capabilities.object_roots)
-        fitted = fit(asked, route.ref, route.model, parameters, self.codec.format, stream=stream)
-        call = self.codec.encode(fitted.request, route.model, stream=stream)
-        self._notes = (*fitted.notes, *call.notes)
-        if request.strict_params:
-            _check_strictly(call.notes)
-        return call
-
     def decode(self, reply: HttpReply) -> Completion:
         """The answer in a whole reply. Raises a ProviderError."""
         return self.finish(self.codec.decode(reply))
 
     def finish(self, completion: Completion) -> Completion:
         """An answer as the codec read it, with its JSON value, and with what was not done as asked."""
-        changes: dict[str, Any] = {}
-        if self._notes:
-            changes["notes"] = self._notes
-        if completion.native:
-            origin = self.permit.route.ref
-            changes["turn"] = NativeTurn(origin=origin, format=self.codec.format, items=completion.native)
-        known = msgspec.structs.replace(completion, **changes) if changes else completion
-        return structured.read(known, self._request)
+        assert self._spelled is not None, "open() first"
+        return self._spelled.read(completion)
 
     async def receive(self) -> bytes:
         """The next bytes of the reply, b"" at its end."""
@@ -309,17 +290,6 @@ class LiveStream:
         if not self._closed:
             self._closed = True
             await self._exchange.left(self.partial().usage)
-
-
-_CONTENT = frozenset({"messages", "response_format", "tools"})
-"""What formats spell differently without doing anything else than was asked."""
-
-
-def _check_strictly(notes: Iterable[Note]) -> None:
-    """Under strict_params, what the format cannot carry is refused. Raises Unsupported."""
-    for note in notes:
-        if note.action == "dropped" or (note.action == "changed" and note.parameter not in _CONTENT):
-            raise Unsupported(f"strict_params is set: {note}")
 
 
 def _joined(deltas: list[StreamDelta]) -> StreamDelta:

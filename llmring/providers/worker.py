@@ -6,7 +6,8 @@ worker's one task (`run`), which sleeps until the exact moment when the next in 
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from copy import copy
 
 import trio
@@ -19,13 +20,14 @@ from llmring.errors import BadReply, ConfigError, MissingKey, ProviderError, Uns
 from llmring.live import LiveModel
 from llmring.parts import ProviderFile
 from llmring.providers.budget import Budget
+from llmring.providers.desk import BatchDesk
 from llmring.providers.endpoint import Endpoint
 from llmring.providers.exchange import Exchange, LiveStream, read_body, time_limit
 from llmring.providers.files import Files, Place, needs_files
 from llmring.providers.line import wait_until
 from llmring.providers.readiness import Ready
 from llmring.providers.route import Credential, Permit, Route
-from llmring.providers.transport import Connect, Connection
+from llmring.providers.transport import Connect, Connection, Reply
 from llmring.refs import ModelRef
 from llmring.status import RouteStatus
 
@@ -60,6 +62,9 @@ class ProviderWorker:
         if key is None and endpoint.key_variables and endpoint.needs_key:
             self.missing_key = MissingKey(endpoint.name, endpoint.key_variables)
             self.credential.missing = str(self.missing_key)
+        batches = endpoint.wire.batches
+        self.desk = BatchDesk(endpoint.wire, batches, self._call, self._open) if batches is not None else None
+        """Where batches are handed in; None where the provider has no API for them."""
         auth = endpoint.wire.chat.auth(key) if key is not None else ()
         self._headers = {**endpoint.headers, **dict(auth)}
         account = repr((endpoint.name, endpoint.base_url, sorted(self._headers.items())))
@@ -209,14 +214,24 @@ class ProviderWorker:
 
     async def _call(self, call: HttpCall) -> HttpReply:
         """A call beside the chat: it takes nothing out of the limits. Raises a ProviderError."""
+        async with self._open(call) as reply:
+            return HttpReply(status=reply.status, headers=reply.headers, body=await read_body(reply))
+
+    @asynccontextmanager
+    async def _open(self, call: HttpCall) -> AsyncGenerator[Reply]:
+        """The 2xx reply to such a call, to be read by the block. Raises a ProviderError."""
         connection = self._connection()
         clean = False
         try:
-            reply = await connection.open(call)
+            reply = _Counted(await connection.open(call))
             try:
-                body = await read_body(reply)
-                clean = True
+                if not 200 <= reply.status < 300:
+                    body = await read_body(reply)
+                    refused = HttpReply(status=reply.status, headers=reply.headers, body=body)
+                    raise self.endpoint.wire.chat.classify(refused)
+                yield reply
             finally:
+                clean = reply.read_to_end
                 with trio.move_on_after(CLOSE_SECONDS, shield=True):
                     await reply.aclose()
         finally:
@@ -224,10 +239,6 @@ class ProviderWorker:
                 with trio.move_on_after(CLOSE_SECONDS, shield=True):
                     await connection.aclose()
             self._give_back(connection, clean)
-        whole = HttpReply(status=reply.status, headers=reply.headers, body=body)
-        if not 200 <= whole.status < 300:
-            raise self.endpoint.wire.chat.classify(whole)
-        return whole
 
     async def run(self) -> None:
         """Serve the waiting lines until cancelled; then close the connections."""
@@ -312,3 +323,21 @@ class ProviderWorker:
             self._idle.append(connection)
             if self._retired:
                 self._wake()
+
+
+class _Counted:
+    """A reply that knows whether it was read to its end."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.status = reply.status
+        self.headers = reply.headers
+        self.read_to_end = False
+        self._reply = reply
+
+    async def receive(self) -> bytes:
+        data = await self._reply.receive()
+        self.read_to_end = not data
+        return data
+
+    async def aclose(self) -> None:
+        await self._reply.aclose()

@@ -110,6 +110,10 @@ class Account:
             return
         self._settle(self._most_usd[route.ref])
 
+    def paid(self, usd: Decimal | None, model: ModelRef) -> None:
+        """The row was answered outside of the online calls, for so much; None: unknown."""
+        self._settle(usd if usd is not None else self._most_usd[model])
+
     def close(self) -> None:
         """Give back what is set aside and was not used."""
         self._settle(Decimal(0))

@@ -6,7 +6,7 @@ tasks live in the router's nursery; the consumer pulls, and memory stays proport
 
 import itertools
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Mapping, Sequence, Sized
 from contextlib import ExitStack, aclosing
 from pathlib import Path
 from types import TracebackType
@@ -26,39 +26,22 @@ from llmring.errors import (
     RouterClosed,
     TooManyFailures,
 )
-from llmring.prompts import Prompt
 from llmring.providers.pace import least_seconds
 from llmring.providers.route import Route
 from llmring.refs import ModelRef
 from llmring.router.account import Account, Purse
+from llmring.router.batch_jobs import BatchJobs
+from llmring.router.batch_plan import WINDOW, Asked, BatchCalls, BatchProgress, Host, Mode
 from llmring.router.calls import Calls
 from llmring.router.duplicates import Duplicates, First, Settled
-from llmring.router.journal import SYNC_SECONDS, Journal, open_journal, open_scratch, row_digest
+from llmring.router.journal import SYNC_SECONDS, Journal, open_journal, open_scratch, row_digest, safe_key
 from llmring.router.pacing import least_possible_seconds, paces_of
 from llmring.router.report import Report
+from llmring.router.rows import Input, Inputs, Place, Row
 
 OnError = Literal["yield", "raise", "skip"]
-Input = Prompt | ChatRequest | InvalidRequest
-Inputs = Iterable[Input] | AsyncIterable[Input]
 
 _LEAVE_SECONDS = 5.0
-
-
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One finished row: `index` counts the inputs from 0; exactly one of `response` and `error` is set. `resumed`: an
-    earlier run of the same journal has had the answer. `duplicate_of` is the index of the row that was asked in its
-    place, and that the cost of the answer belongs to."""
-
-    index: int
-    prompt: Input
-    response: ChatResponse | None = None
-    error: LLMRingError | None = None
-    resumed: bool = False
-    duplicate_of: int | None = None
-
-    @property
-    def ok(self) -> bool:
-        return self.error is None
 
 
 class RowCalls(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,17 +65,18 @@ class Caps(msgspec.Struct, frozen=True, kw_only=True):
     deadline: float | None = None
 
 
-class _Place(msgspec.Struct, frozen=True, kw_only=True):
-    """A row on its way: where it came from, what it is known by in the journal, and to those that ask the same."""
+class Batching(msgspec.Struct, frozen=True, kw_only=True):
+    """How rows go through batch APIs; `adopt` are the ids, by tag, of batches that were lost, None for one that was
+    never made."""
 
-    index: int
-    prompt: Input
-    key: str | None = None
-    digest: str | None = None
+    mode: Mode
+    calls_of: BatchCalls
+    adopt: Mapping[str, str | None]
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """A run right now. `binding` names the limit that sets the pace; `eta_seconds` is None while nothing is known."""
+    """A run right now. `binding` names the limit that sets the pace; `eta_seconds` is None while nothing is known, and
+    while rows are in `batches`."""
 
     rows: int
     failed: int
@@ -100,6 +84,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     rows_per_second: float
     binding: str
     eta_seconds: float | None
+    batches: BatchProgress | None = None
 
 
 class MapRun:
@@ -125,17 +110,24 @@ class MapRun:
         caps: Caps,
         dedupe: bool,
         key: Callable[[Input], str] | None,
+        batching: Batching | None = None,
     ) -> None:
         _check_options(inputs, window, caps)
+        if batching is not None and checkpoint is None:
+            raise InvalidRequest(
+                f"mode={batching.mode!r} needs a checkpoint: it knows what is on its way, and paid for"
+            )
         self.report = Report()
         self._inputs = inputs
         self._calls_of = calls_of
         self._checkpoint = checkpoint
         self._caps = caps
         self._dedupe = dedupe
-        self._duplicates: Duplicates[_Place] | None = None
+        self._duplicates: Duplicates[Place] | None = None
         self._row_key = key
         self._row_keys: set[str] = set()
+        self._batching = batching
+        self._jobs: BatchJobs | None = None
         self._journal: Journal | None = None
         self._files = ExitStack()
         self._sync_due = trio.Event()
@@ -173,9 +165,10 @@ class MapRun:
         if self._checkpoint is not None:
             opened = open_journal(self._checkpoint)
             self._journal = await trio.to_thread.run_sync(self._files.enter_context, opened)
+            await self._open_batches(self._journal)
         if self._dedupe:
             self._duplicates = Duplicates(self._journal or self._files.enter_context(open_scratch()))
-        self._room = trio.Semaphore(self._window or self._default_window())
+        self._room = trio.Semaphore(self._window or (WINDOW if self._jobs is not None else self._default_window()))
         self._calls.begin()
         self._started_at = trio.current_time()
         if self._caps.deadline is not None:
@@ -236,6 +229,7 @@ class MapRun:
         paces = paces_of(self._routes, now)
         widest = max(paces, key=lambda named: named[1].rows_per_second, default=None)
         seconds = now - self._started_at
+        batches = self._jobs.progress() if self._jobs is not None else None
         eta = None
         if total is not None and paces:
             latency = max(route.means.took_seconds for route in self._routes)
@@ -248,8 +242,44 @@ class MapRun:
             in_flight=self._in_flight,
             rows_per_second=self.report.rows / seconds if seconds > 0.0 else 0.0,
             binding=f"{widest[0]} {widest[1].binding}" if widest else "nothing yet",
-            eta_seconds=eta,
+            eta_seconds=eta if batches is None else None,
+            batches=batches,
         )
+
+    def leave_batches(self) -> None:
+        """Hand in no more rows in batches, and wait for none: they go on at their providers, and a later run with the
+        same journal reads them. Online rows under way are finished; nothing to do without batches."""
+        if self._jobs is not None:
+            self._feeding.cancel()
+            self._jobs.leave()
+
+    async def _open_batches(self, journal: Journal) -> None:
+        """Raises ConfigError: for batches that are on their way, and this run cannot take up."""
+        try:
+            if self._batching is not None:
+                host = Host(send=self._row, finish=self._finish, stop=self._stop)
+                online = self._window or self._default_window()
+                asks = self._batching.calls_of
+                jobs = BatchJobs(self._batching.mode, asks, host, journal, self._calls, online=online)
+                jobs.open(self._batching.adopt)
+                self._jobs = jobs
+            elif journal.batches:
+                rows = sum(len(batch.keys) for batch in journal.batches.values())
+                why = "take them up with mode='auto' or mode='batch', or they would be paid for twice"
+                raise ConfigError(f"{journal.path} has {rows} rows in batches that are on their way: {why}")
+        except BaseException:
+            await self._close_files()  # noqa: ASYNC102 - shields itself
+            raise
+
+    def _finish(self, asked: Asked, response: ChatResponse | None, error: LLMRingError | None) -> bool:
+        """A row under way has its answer, or none. False when that could not be written down."""
+        self._in_flight -= 1
+        if asked.account is not None:
+            if response is not None:
+                # Of an online answer it has settled already.
+                asked.account.paid(response.cost.usd, response.model)
+            asked.account.close()
+        return self._end(asked.place, response, error)
 
     def _default_window(self) -> int:
         """Twice the connections of all routes: enough to keep every one of them busy while rows wait to be read."""
@@ -264,8 +294,9 @@ class MapRun:
     def _note_time(self) -> None:
         if self.report.wall_seconds == 0.0:
             self.report.wall_seconds = trio.current_time() - self._started_at
-            asked = self.report.answered - self.report.resumed - self.report.duplicates
-            self.report.note_bound(least_possible_seconds(asked, self._routes))
+            if self._jobs is None:
+                asked = self.report.answered - self.report.resumed - self.report.duplicates
+                self.report.note_bound(least_possible_seconds(asked, self._routes))
 
     # In the router's nursery.
 
@@ -277,17 +308,29 @@ class MapRun:
                         syncing.start_soon(self._keep_in_sync, self._journal)
                     with self._in_time:
                         async with trio.open_nursery() as nursery:
+                            if self._jobs is not None:
+                                self._jobs.start(nursery)
                             with self._feeding:
                                 await self._feed(nursery)
+                            self._end_batches()
                     if self._in_time.cancelled_caught:
                         self._time_is_up()
                     syncing.cancel_scope.cancel()
         finally:
+            if self._jobs is not None:
+                self._jobs.say_left()
             await self._close_files()  # noqa: ASYNC102 - shields itself
             self._hand_out_the_rest()
             self._ended.set()
             self._news.set()
             self._calls.end()
+
+    def _end_batches(self) -> None:
+        """The input has ended. Where it was stopped, nothing more is handed in, nor waited for."""
+        if self._jobs is not None:
+            if self._stopped_by is not None:
+                self._jobs.leave()
+            self._jobs.end()
 
     async def _feed(self, nursery: trio.Nursery) -> None:
         """Start rows as long as the window has room for them."""
@@ -319,13 +362,13 @@ class MapRun:
             models = self._calls_of.models(request)
         except LLMRingError as error:
             # It cannot be sent: it costs nothing to fail again, so no journal has it.
-            self._end(_Place(index=index, prompt=prompt), None, error)
+            self._end(Place(index=index, prompt=prompt), None, error)
             return
         place = self._place(index, prompt, request, models)
         if self._is_answered(place):
             return
         account = None
-        if self._caps.purse is not None:
+        if self._caps.purse is not None and not (self._jobs is not None and self._jobs.has(place.key)):
             account = Account(self._caps.purse)
             try:
                 await account.reserve(request, self._calls_of.routes(request))
@@ -333,18 +376,23 @@ class MapRun:
                 self._end(place, None, error)
                 return
         self._in_flight += 1
-        nursery.start_soon(self._row, place, request, account)
+        asked = Asked(place=place, request=request, account=account)
+        if self._jobs is not None:
+            await self._jobs.take(asked)
+        else:
+            nursery.start_soon(self._row, asked)
 
-    def _place(self, index: int, prompt: Input, request: ChatRequest, models: Sequence[ModelRef]) -> _Place:
+    def _place(self, index: int, prompt: Input, request: ChatRequest, models: Sequence[ModelRef]) -> Place:
         digest = row_digest(request, models) if self._duplicates is not None else None
         key = digest
         if self._row_key is not None:
             key = self._row_key(prompt)
             self._check_key(key)
+            key = safe_key(key)
         elif digest is None and self._journal is not None:
             # In the order of the input: equal rows are counted.
             key = self._journal.key(request, models)
-        return _Place(index=index, prompt=prompt, key=key, digest=digest)
+        return Place(index=index, prompt=prompt, key=key, digest=digest)
 
     def _check_key(self, key: object) -> None:
         if not isinstance(key, str):
@@ -353,7 +401,7 @@ class MapRun:
             raise InvalidRequest(f"two rows of this map have the key {key!r}")
         self._row_keys.add(key)
 
-    def _is_answered(self, place: _Place) -> bool:
+    def _is_answered(self, place: Place) -> bool:
         """Whether the row has its answer, or waits for the one that asks the same. If not, it is to be asked."""
         if self._duplicates is not None and place.digest is not None:
             match self._duplicates.look(place.digest, place):
@@ -373,35 +421,40 @@ class MapRun:
             self._put(Row(index=place.index, prompt=place.prompt, response=kept, resumed=True))
         return kept is not None
 
-    async def _row(self, place: _Place, request: ChatRequest, account: Account | None) -> None:
+    async def _row(self, asked: Asked) -> None:
+        """Ask online."""
         response = error = None
         try:
-            response = await self._calls_of.send(request, account)
+            response = await self._calls_of.send(asked.request, asked.account)
         except LLMRingError as raised:
             error = raised
-        finally:
-            self._in_flight -= 1
-            if account is not None:
-                account.close()
-        self._end(place, response, error)
+        except BaseException:
+            if asked.account is not None:
+                asked.account.close()
+            raise
+        self._finish(asked, response, error)
 
-    def _end(self, place: _Place, response: ChatResponse | None, error: LLMRingError | None) -> None:
-        """A row was asked, or cannot be: into the report and the journal, and to the reader."""
+    def _end(self, place: Place, response: ChatResponse | None, error: LLMRingError | None) -> bool:
+        """A row was asked, or cannot be: into the report and the journal, and to the reader. False when it could not be
+        written down."""
         self.report.add(response, error)
         self._heed(error)
+        is_kept = True
         try:
             self._settle(place, response, error)
         except LLMRingError as raised:
             # The answer was paid for: it goes to the reader all the same.
             self._stop(raised)
+            is_kept = False
         self._put(Row(index=place.index, prompt=place.prompt, response=response, error=error))
         if self._duplicates is not None and place.digest is not None:
             first, waiting = self._duplicates.end(place.digest, ok=error is None)
             for follower in waiting:
                 self._put_duplicate(follower, first, response, error)
+        return is_kept
 
     def _put_duplicate(
-        self, place: _Place, first: First, response: ChatResponse | None, error: LLMRingError | None
+        self, place: Place, first: First, response: ChatResponse | None, error: LLMRingError | None
     ) -> None:
         self.report.add_duplicate(error)
         self._heed(error)
@@ -425,7 +478,7 @@ class MapRun:
         elif self._caps.max_failures is not None and self.report.failed == self._caps.max_failures + 1:
             self._stop(TooManyFailures(self.report.failed, error))
 
-    def _settle(self, place: _Place, response: ChatResponse | None, error: LLMRingError | None) -> None:
+    def _settle(self, place: Place, response: ChatResponse | None, error: LLMRingError | None) -> None:
         """Write the row down, before it is handed out. Raises LLMRingError."""
         if self._journal is not None and place.key is not None:
             self._journal.settle(place.key, place.index, response, error)
@@ -454,6 +507,8 @@ class MapRun:
         """No more rows; the reader gets those that finish, then the error."""
         self._stopped_by = error
         self._feeding.cancel()
+        if self._jobs is not None:
+            self._jobs.leave()
 
     async def _keep_in_sync(self, journal: Journal) -> None:
         """What a failing power supply may cost is the rows of a second."""

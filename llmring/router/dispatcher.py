@@ -146,6 +146,10 @@ class Dispatcher:
         changes = {name: value for name, value in given.items() if getattr(request, name) == getattr(ABSENT, name)}
         return msgspec.structs.replace(request, **changes) if changes else request
 
+    def pins(self, alias: str, profile: str | None) -> Mapping[ModelRef, str]:
+        """What the lockfile pins of the models of an alias. Raises ConfigError."""
+        return self._bound(alias, profile).binding.pins
+
     def _bound(self, alias: str, profile: str | None) -> _Bound:
         key = (alias, profile if profile is not None else self._profile)
         found = self._table.get(key)

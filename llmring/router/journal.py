@@ -1,6 +1,6 @@
 """Journal: the settled rows of a map on disk, so that a killed run goes on where it stood and pays nothing twice.
 
-JSON lines, appended. The first says what the file is; every other one is a row:
+JSON lines, appended. The first says what the file is; every other one is a row, or about a batch (batch_lines.py):
 
     {"llmring_journal": 1}
     {"key": "4f0c…", "row": 7, "response": {…}}
@@ -14,6 +14,7 @@ its end is what a killed process leaves, and is dropped.
 
 import hashlib
 import os
+import re
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ import msgspec
 from llmring.chat import ChatRequest, ChatResponse
 from llmring.errors import ConfigError, LLMRingError
 from llmring.refs import ModelRef
+from llmring.router.batch_lines import BatchLine, OpenBatch, taken_in
 from llmring.router.places import Places
 
 VERSION = 1
@@ -34,6 +36,10 @@ SYNC_ROWS = 256
 
 _READ_BYTES = 64 * 1024
 """Rows are asked for nearly in the order they were settled: one look at the file is good for the next ones too."""
+
+
+_SAFE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""What Anthropic takes as a custom_id (https://docs.claude.com/en/api/creating-message-batches); others take more."""
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -53,10 +59,16 @@ class _Line(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class _Settled(msgspec.Struct, frozen=True):
-    """A line without the answer itself."""
+    """A line without the answer itself. About a batch, it has no key: an older llmring then refuses the journal, for
+    it would ask again what is on its way."""
 
-    key: str
+    key: str | None = None
     error: _Error | None = None
+    batch: BatchLine | None = None
+
+
+class _BatchEntry(msgspec.Struct, frozen=True):
+    batch: BatchLine
 
 
 _HEAD = msgspec.json.encode(_Head(VERSION)) + b"\n"
@@ -65,10 +77,12 @@ _SETTLED = msgspec.json.Decoder(_Settled)
 
 
 class Journal:
-    """Made by `open_journal`. `answered` counts the rows that are on disk already."""
+    """Made by `open_journal`. `answered` counts the rows that are on disk already; `batches` are those, by tag, whose
+    results are not."""
 
-    def __init__(self, path: Path, file: Any, reader: BinaryIO, offsets: Places) -> None:
+    def __init__(self, path: Path, file: Any, reader: BinaryIO, offsets: Places, batches: dict[str, OpenBatch]) -> None:
         self.path = path
+        self.batches = batches
         self._file = file
         self._reader = reader
         self._offsets = offsets
@@ -105,17 +119,27 @@ class Journal:
         """Write a finished row. Raises LLMRingError when it cannot be written; the row itself is not lost by that."""
         told = None if error is None else _Error(type(error).__name__, str(error))
         kept = None if response is None else _without_errors(response)
-        line = msgspec.json.encode(_Line(key=key, row=index, response=kept, error=told)) + b"\n"
+        offset = self._append(_Line(key=key, row=index, response=kept, error=told))
+        if response is not None:
+            self._offsets.put(key, offset)
+
+    def note_batch(self, line: BatchLine) -> None:
+        """Write what has become of a batch. Raises LLMRingError when it cannot be written."""
+        self._append(_BatchEntry(line))
+        taken_in(self.batches, line)
+
+    def _append(self, entry: _Line | _BatchEntry) -> int:
+        """Where it stands. Raises LLMRingError."""
+        line = msgspec.json.encode(entry) + b"\n"
         if self._torn:
             raise LLMRingError(f"cannot write {self.path}: its last line is torn")
         try:
-            offset = self._file.seek(0, os.SEEK_END)
+            offset: int = self._file.seek(0, os.SEEK_END)
             self._write(line, offset)
         except OSError as failed:
             raise LLMRingError(f"cannot write {self.path}: {failed.strerror or failed}") from failed
         self._unsynced += 1
-        if response is not None:
-            self._offsets.put(key, offset)
+        return offset
 
     def _write(self, line: bytes, offset: int) -> None:
         """All of a line, or nothing: a line behind half of another could never be read."""
@@ -151,6 +175,13 @@ def row_digest(request: ChatRequest, models: Sequence[ModelRef]) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
 
+def safe_key(key: str) -> str:
+    """A caller's own key as batch APIs take it, too: itself, where that is short and plain, else its digest."""
+    if _SAFE.fullmatch(key):
+        return key
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
 @contextmanager
 def open_journal(path: Path) -> Generator[Journal]:
     """Open or make a journal, for one writer at a time. Blocks while it reads one that is there.
@@ -166,7 +197,8 @@ def open_journal(path: Path) -> Generator[Journal]:
         raise ConfigError(f"cannot open the journal {path}: {error.strerror or error}") from error
     with file, path.open("rb", buffering=_READ_BYTES) as reader:
         _lock(file, path)
-        journal = Journal(path, file, reader, _read(file, reader, path))
+        offsets, batches = _read(file, reader, path)
+        journal = Journal(path, file, reader, offsets, batches)
         try:
             yield journal
         finally:
@@ -185,7 +217,7 @@ def open_scratch() -> Generator[Journal]:
             reader = files.enter_context(open(file.name, "rb", buffering=_READ_BYTES))
         except OSError as error:
             raise ConfigError(f"cannot make a temporary file: {error.strerror or error}") from error
-        yield Journal(Path(file.name), file, reader, Places())
+        yield Journal(Path(file.name), file, reader, Places(), {})
 
 
 def _lock(file: Any, path: Path) -> None:
@@ -199,9 +231,10 @@ def _lock(file: Any, path: Path) -> None:
         raise ConfigError(f"the journal {path} is being written by another run") from error
 
 
-def _read(file: Any, reader: BinaryIO, path: Path) -> Places:
-    """Where the answers are, by key. A torn end is cut off; a new file gets its head."""
+def _read(file: Any, reader: BinaryIO, path: Path) -> tuple[Places, dict[str, OpenBatch]]:
+    """Where the answers are, by key, and the open batches. A torn end is cut off; a new file gets its head."""
     offsets = Places()
+    batches: dict[str, OpenBatch] = {}
     offset = 0
     for number, line in enumerate(reader, 1):
         if number == 1 and _HEAD.startswith(line) and line != _HEAD:
@@ -213,9 +246,13 @@ def _read(file: Any, reader: BinaryIO, path: Path) -> Places:
                 _check_head(line, path)
             else:
                 settled = _SETTLED.decode(line)
-                if settled.error is None:
+                if settled.batch is not None:
+                    taken_in(batches, settled.batch)
+                elif settled.key is None:
+                    raise ValueError("neither a row nor a batch")
+                elif settled.error is None:
                     offsets.put(settled.key, offset)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, ValueError) as error:
             raise ConfigError(f"{path}, line {number}: not a line of a journal: {error}") from error
         offset += len(line)
     # What a killed process had begun: of an empty file's head, or of a row that is asked again.
@@ -224,7 +261,7 @@ def _read(file: Any, reader: BinaryIO, path: Path) -> Places:
         file.write(_HEAD)
     # Relative to the end, for that empties the buffer: what has just been cut off may be in it.
     reader.seek(0, os.SEEK_END)
-    return offsets
+    return offsets, batches
 
 
 class JournalRow(msgspec.Struct, frozen=True):
@@ -237,8 +274,9 @@ class JournalRow(msgspec.Struct, frozen=True):
     error_message: str | None = None
 
 
-def read_journal(path: Path) -> Generator[JournalRow]:
+def read_journal(path: Path) -> Generator[JournalRow | BatchLine]:
     """The rows of a journal in the order they were settled; of one key the last answer counts, else the last failure.
+    Between them stands what became of batches.
 
     Changes nothing and takes no lock: a run may be writing it meanwhile, and a torn last line is not there yet.
     Raises ConfigError as `open_journal` does, and when there is no such file.
@@ -280,14 +318,20 @@ def is_being_written(path: Path) -> bool | None:
         raise ConfigError(f"cannot open the journal {path}: {error.strerror or error}") from error
 
 
-def _journal_row(line: bytes, number: int, path: Path) -> JournalRow:
+def _journal_row(line: bytes, number: int, path: Path) -> JournalRow | BatchLine:
     try:
         try:
             read = _LINES.decode(line)
         except msgspec.ValidationError:
+            settled = _SETTLED.decode(line)
+            if settled.batch is not None:
+                taken_in({}, settled.batch)
+                return settled.batch
+            if settled.key is None:
+                raise
             # As a run would find it: the answer is of another llmring.
-            return JournalRow(_SETTLED.decode(line).key)
-    except msgspec.DecodeError as error:
+            return JournalRow(settled.key)
+    except (msgspec.DecodeError, ValueError) as error:
         raise ConfigError(f"{path}, line {number}: not a line of a journal: {error}") from error
     if read.error is None:
         return JournalRow(read.key, read.response)

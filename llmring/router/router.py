@@ -1,19 +1,23 @@
 """Router: the calls that users make, from what they write to what they get. No policy here; see failover.py."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from pathlib import Path
 from typing import Unpack, get_args
 
 import msgspec
 import trio
 
+from llmring.billing import rule_of
 from llmring.chat import ChatRequest, ChatResponse, Completion, JSONSchema, Note
 from llmring.embeddings import Embeddings, EmbedResponse
-from llmring.errors import AllModelsFailed, InvalidRequest, ProviderError
+from llmring.errors import AllModelsFailed, Attempt, ConfigError, InvalidRequest, ProviderError
 from llmring.live import LiveModel
-from llmring.pricing import Prices, price
+from llmring.lockfile.providers import Kind as ProviderKind
+from llmring.pricing import Prices, in_a_batch, price
 from llmring.prompts import ChatOptions, Prompt, check_request, to_request
 from llmring.providers.estimate import context_problem, input_tokens
 from llmring.providers.fairness import SHARES, Flow, Priority
@@ -27,12 +31,14 @@ from llmring.registry.digest import facts_digest
 from llmring.router.account import Account, Purse
 from llmring.router.answer import answer, calculated, embedding_cost, least_cost, priced, usages
 from llmring.router.asking import ask
-from llmring.router.batch import Caps, Input, Inputs, MapRun, OnError, Row, RowCalls
+from llmring.router.batch import Batching, Caps, MapRun, OnError, RowCalls
+from llmring.router.batch_plan import BatchCalls, Mode, Way
 from llmring.router.calls import Calls
 from llmring.router.dispatcher import USUAL, Dispatcher, Journey, Terms
 from llmring.router.embedding import check_texts, embed
 from llmring.router.recorder import Recorder
 from llmring.router.records import Kind
+from llmring.router.rows import Input, Inputs, Row
 from llmring.router.served import NAMES_ITS_OWN, is_other
 from llmring.router.streaming import ChatStream, OnBreak
 from llmring.router.telemetry import chat_span, record_answer
@@ -41,6 +47,8 @@ from llmring.trace import Spill, attach
 from llmring.usage import CostEstimate, Usage, total
 
 LIST_SECONDS = 60.0
+
+_HALF = Note(parameter="cost", action="changed", why="half of the online price: answered in a batch")
 
 
 class Router:
@@ -153,6 +161,8 @@ class Router:
         dedupe: bool = False,
         key: Callable[[Input], str] | None = None,
         spill: Spill = "auto",
+        mode: Mode = "online",
+        adopt: Mapping[str, str | None] | None = None,
         profile: str | None = None,
         priority: Priority = "batch",
         tenant: str = "",
@@ -178,6 +188,11 @@ class Router:
         and when nothing is left the rows under way come first, then BudgetExceeded. After `deadline` seconds what is
         under way is cut off: finished rows come first, then MapTimeout. With `dedupe` equal rows are asked once.
         `spill` says when the next models are used: "auto", as soon as the first makes one wait; "on_failure"; "never".
+
+        `mode` "batch" sends rows through the batch API of the first model that has one, at half the price and within a
+        day; it needs a checkpoint. What a batch cannot carry or does not answer is a failed row then, and with "auto"
+        it is asked online. Leaving the run leaves its batches at work, for a later run to read. `adopt` names the ids
+        of batches that were made and whose ids were lost, by their tags; None for one that was never made.
         """
 
         # Wrong options are the caller's to hear of, now and once.
@@ -212,6 +227,13 @@ class Router:
                 paid = terms if account is None else msgspec.structs.replace(terms, account=account)
                 return await self._chat(request, profile, paid)
 
+        if mode not in get_args(Mode):
+            raise InvalidRequest(f"mode is one of {', '.join(get_args(Mode))}, not {mode!r}")
+        batches = BatchCalls(
+            way=partial(self._way, profile=profile),
+            way_of=self._way_of,
+            answer=partial(self._batch_answer, profile=profile),
+        )
         return MapRun(
             prompts,
             RowCalls(prepare=prepare, models=models, routes=routes, send=send),
@@ -225,7 +247,43 @@ class Router:
             caps=Caps(max_failures=max_failures, purse=purse, deadline=deadline),
             dedupe=dedupe,
             key=key,
+            batching=Batching(mode=mode, calls_of=batches, adopt=adopt or {}) if mode != "online" else None,
         )
+
+    def _way(self, request: ChatRequest, profile: str | None) -> Way | None:
+        """Where a request can be handed in: at the first of its models with a batch API and a key. Raises
+        ConfigError."""
+        for route in self.dispatcher.routes(request.model, profile):
+            worker = self.dispatcher.worker(route.ref.provider)
+            if worker.desk is not None and worker.missing_key is None:
+                return Way(route=route, desk=worker.desk)
+        return None
+
+    def _way_of(self, ref: ModelRef) -> Way:
+        """Where batches of a model are. Raises ConfigError."""
+        worker = self.dispatcher.worker(ref.provider)
+        if worker.missing_key is not None:
+            raise copy(worker.missing_key)
+        if worker.desk is None:
+            raise ConfigError(f"{ref.provider}, which has a batch of {ref}, has no batch API any more")
+        return Way(route=worker.route(ref.model), desk=worker.desk)
+
+    def _batch_answer(
+        self, request: ChatRequest, way: Way, completion: Completion, profile: str | None
+    ) -> ChatResponse:
+        """What came in a batch as it would have come online, but for its price. Raises ConfigError."""
+        with chat_span(request) as span:
+            ref = way.route.ref
+            kind = self.dispatcher.worker(ref.provider).endpoint.kind
+            flags = self._flags(ref, kind, self.dispatcher.pins(request.model, profile), completion)
+            attempt = Attempt(model=ref, outcome="answered in a batch", sent=True)
+            response = answer(completion, ref, request.model, (attempt,), self.catalog)
+            paid = in_a_batch(response.cost, rule_of(ref.provider))
+            notes = (*response.notes, *flags, *([_HALF] if paid.usd is not None else []))
+            attempts = (msgspec.structs.replace(attempt, cost=paid),)
+            response = msgspec.structs.replace(response, cost=paid, notes=notes, attempts=attempts)
+            record_answer(span, response)
+            return response
 
     async def embed(
         self,
@@ -404,21 +462,23 @@ class Router:
             self._recorder.post("embed", journey.lockfile, journey.trace, None, used)
 
     def _finish(self, journey: Journey, completion: Completion) -> ChatResponse:
-        flags = self._flags(journey, completion)
+        kind = journey.workers[journey.index].endpoint.kind
+        flags = self._flags(journey.route.ref, kind, journey.binding.pins, completion)
         if journey.notes or flags:
             completion = msgspec.structs.replace(completion, notes=(*completion.notes, *journey.notes, *flags))
         response = answer(completion, journey.route.ref, journey.request.model, journey.plan.attempts, self.catalog)
         attach(response, journey.trace)
         return response
 
-    def _flags(self, journey: Journey, completion: Completion) -> tuple[Note, ...]:
+    def _flags(
+        self, ref: ModelRef, kind: ProviderKind, pins: Mapping[ModelRef, str], completion: Completion
+    ) -> tuple[Note, ...]:
         """What its owner should know of who has answered, and for how much."""
         flags: list[Note] = []
-        ref, served = journey.route.ref, completion.served_model
-        kind = journey.workers[journey.index].endpoint.kind
+        served = completion.served_model
         if served is not None and kind in NAMES_ITS_OWN and is_other(ref.model, served):
             flags.append(Note(parameter="model", action="changed", why=f"{ref} was asked and {served} answered"))
-        pin = journey.binding.pins.get(ref)
+        pin = pins.get(ref)
         if pin is not None and pin != self._digest(ref):
             why = f"what the registry says of {ref} is not what the lockfile pins: see `llmring lock drift`"
             flags.append(Note(parameter="registry", action="changed", why=why))

@@ -96,3 +96,18 @@ def test_no_period_ever_holds_more_than_the_limit(script: list[tuple[str, float]
             # What is known now of what went before.
             assert sum(amount for at, amount in taken if at > now - 60.0) <= 10.0 + 1e-6
     assert isinstance(tested.buckets["requests"], Window)
+
+
+def test_a_lower_reading_is_no_news_where_requests_sent_just_after_explain_it() -> None:
+    budget = Budget([TEN], 0.0)
+    sent = [budget.reserve({"requests": 1.0}, at) for at in (0.0, 0.0, 0.0, 0.1, 0.3)]
+    # The first one was overtaken by three others; the one that left 0.3 s later cannot have been before it.
+    budget.observe(LimitUpdate(dimension="requests", remaining=6.0), sent[0], 1.0)
+    assert budget.buckets["requests"].level == 5.0
+    # By one too many: another program.
+    budget.observe(LimitUpdate(dimension="requests", remaining=5.0), sent[1], 1.0)
+    assert budget.buckets["requests"].level == 4.0
+    # And that is known when the others are read.
+    for reservation, remaining in ((sent[2], 5.0), (sent[3], 5.0), (sent[4], 4.0)):
+        budget.observe(LimitUpdate(dimension="requests", remaining=remaining), reservation, 1.0)
+    assert budget.buckets["requests"].level == 4.0

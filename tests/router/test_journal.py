@@ -4,6 +4,7 @@ import json
 import resource
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from hypothesis import strategies as st
 from llmring.chat import ChatRequest, ChatResponse, Message
 from llmring.errors import Attempt, ConfigError, LLMRingError, ServerFault
 from llmring.refs import ModelRef
-from llmring.router.batch import MapRun, Row
+from llmring.router.batch import MapRun
+from llmring.router.batch_lines import BatchLine
 from llmring.router.journal import JournalRow, is_being_written, open_journal, read_journal, row_digest
+from llmring.router.rows import Row
 from llmring.testing import Step, answer, status
 from llmring.usage import Cost, CostBreakdown, Usage
 from tests.router.world import CHAIN, world
@@ -40,6 +43,10 @@ RESPONSE = ChatResponse(
 
 def request(text: str = "hi", **fields: object) -> ChatRequest:
     return ChatRequest(model="x", messages=(Message(role="user", content=text),), **fields)  # type: ignore[arg-type]
+
+
+def rows_of(path: Path) -> list[JournalRow]:
+    return [row for row in read_journal(path) if isinstance(row, JournalRow)]
 
 
 def test_an_answer_comes_back_as_it_was_but_for_the_errors_on_its_way(tmp_path: Path) -> None:
@@ -112,7 +119,7 @@ def test_a_journal_cut_anywhere_is_whole_up_to_its_last_line(
     cut = data.draw(st.integers(0, len(whole)))
     path.write_bytes(whole[:cut])
     kept = max(0, whole[:cut].count(b"\n") - 1)
-    assert [row.key for row in read_journal(path)] == keys[:kept]
+    assert [row.key for row in rows_of(path)] == keys[:kept]
     assert path.read_bytes() == whole[:cut]
     with open_journal(path) as journal:
         assert journal.answered == kept
@@ -155,7 +162,7 @@ def test_a_journal_is_read_while_it_is_written(tmp_path: Path) -> None:
         assert is_being_written(path) is True
         journal.settle(key, 0, RESPONSE, None)
     assert is_being_written(path) is False
-    failed, answered = read_journal(path)
+    failed, answered = rows_of(path)
     assert failed.response is None
     assert answered.response is not None and answered.response.cost == RESPONSE.cost
 
@@ -211,6 +218,44 @@ def test_answers_are_read_many_at_a_time(tmp_path: Path) -> None:
         before = reads()
         assert all(journal.answer(key) is not None for key in keys)
         assert reads() - before < 20
+
+
+BEGUN = BatchLine(tag="run-1", model="openai:first", format="openai-chat", at=datetime.now(UTC), keys=("k", "l"))
+
+
+def test_a_batch_is_open_until_its_end_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    lines = [BEGUN, BatchLine(tag="run-1", id="batch_1"), BatchLine(tag="run-1", end="ended")]
+    states: list[list[str | None]] = []
+    for line in lines:
+        with open_journal(path) as journal:
+            journal.note_batch(line)
+        with open_journal(path) as journal:
+            states.append([batch.id for batch in journal.batches.values()])
+    assert states == [[None], ["batch_1"], []]
+    assert list(read_journal(path)) == lines
+
+
+def test_rows_and_batches_stand_beside_one_another(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    with open_journal(path) as journal:
+        journal.note_batch(BEGUN)
+        journal.settle("k", 0, RESPONSE, None)
+    with open_journal(path) as journal:
+        (batch,) = journal.batches.values()
+        assert (batch.ref, batch.keys, batch.opening()) == (MODELS[0], ("k", "l"), BEGUN)
+        assert [journal.answer(key) is not None for key in batch.keys] == [True, False]
+
+
+@pytest.mark.parametrize("line", ["{}", '{"batch": {"tag": "t"}}', '{"batch": {"tag": "t", "end": "later"}}'])
+def test_a_line_that_is_neither_a_row_nor_a_batch_is_told(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "run.jsonl"
+    path.write_text(f'{{"llmring_journal":1}}\n{line}\n')
+    with pytest.raises(ConfigError, match="line 2: not a line of a journal") as caught, open_journal(path):
+        pass
+    with pytest.raises(ConfigError, match="line 2: not a line of a journal"):
+        list(read_journal(path))
+    assert path.name in str(caught.value)
 
 
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ from llmring.errors import (
     MissingKey,
     RowStalled,
 )
-from llmring.router.batch import MapRun, Row
+from llmring.router.batch import MapRun
+from llmring.router.rows import Row
 from llmring.testing import Step, answer, cut, hang, status
 from tests.router.world import CHAIN, world
 
