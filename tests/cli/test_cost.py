@@ -28,7 +28,7 @@ def test_every_model_of_an_alias_is_priced(bare: Terminal) -> None:
     lines = ended.out.splitlines()
     assert lines[1].startswith("anthropic:claude-haiku-4-5  $0.001")
     assert lines[2].split("  ", 1)[0] == "ollama:any"
-    assert lines[2].endswith("-  unknown: the model is not in the registry")
+    assert lines[2].endswith("  unknown: the model is not in the registry")
 
 
 def test_what_has_no_price_is_not_free(bare: Terminal) -> None:
