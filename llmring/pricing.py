@@ -121,7 +121,8 @@ def cost_of(usages: Sequence[Usage], prices: Prices | None, *, known: bool, serv
     share = tier_share(prices, service_tier)
     if share is None:
         return Cost(status="no_pricing_of_service_tier")
-    breakdown = _shared(sum(priced[1:], priced[0]), share)
+    # Flex is billed at the rates of a batch.
+    breakdown = _shared(sum(priced[1:], priced[0]), share, cache_reads=_rule(prices).batch_cuts_cache_reads)
     return Cost(status="priced", usd=breakdown.total, breakdown=breakdown)
 
 
