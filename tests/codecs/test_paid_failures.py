@@ -10,7 +10,7 @@ from tests.codecs.test_contract import FORMATS
 REPLIES = {
     "openai": (
         b'{"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":3}}',
-        b'{"choices":[{"message":{"tool_calls":[{}]}}],"usage":{"prompt_tokens":10,"completion_tokens":3}}',
+        b'{"choices":[{"message":{"tool_calls":[{"function":{}}]}}],"usage":{"prompt_tokens":10,"completion_tokens":3}}',
     ),
     "responses": (
         b'{"status":"failed","error":{"code":"server_error"},"usage":{"input_tokens":10,"output_tokens":3}}',
