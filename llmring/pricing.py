@@ -50,12 +50,11 @@ def ruled(prices: Prices, ref: ModelRef) -> RuledPrices:
     silent."""
     rule = rule_of(ref.provider)
     surcharge = rule.surcharge(ref.model)
-    return RuledPrices(
-        **(msgspec.structs.asdict(prices) | (_added(prices, surcharge) if surcharge is not None else {})), rule=rule
-    )
+    given = RuledPrices(**msgspec.structs.asdict(prices), rule=rule)
+    return given if surcharge is None else _raised(given, surcharge)
 
 
-def _added(prices: Prices, surcharge: Surcharge) -> dict[str, Decimal | int | None]:
+def _raised(prices: RuledPrices, surcharge: Surcharge) -> RuledPrices:
     added: dict[str, Decimal | int | None] = {}
     if prices.long_context_threshold_tokens is None and prices.input_long_context is None:
         added["long_context_threshold_tokens"] = surcharge.threshold_tokens
@@ -63,7 +62,7 @@ def _added(prices: Prices, surcharge: Surcharge) -> dict[str, Decimal | int | No
         added["output_long_context"] = _times(prices.output, surcharge.long_output)
     if prices.cache_write_5m is None:
         added["cache_write_5m"] = _times(prices.input, surcharge.cache_write)
-    return added
+    return msgspec.structs.replace(prices, **added)
 
 
 def price(usage: Usage, prices: Prices) -> CostBreakdown | None:

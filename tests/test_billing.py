@@ -100,7 +100,11 @@ def test_what_the_registry_says_stands_over_what_is_known_of_a_provider() -> Non
         long_context_threshold_tokens=100,
     )
     prices = ruled(said, ModelRef("openai", "gpt-5.6-sol"))
-    assert (prices.input_long_context, prices.output_long_context, prices.long_context_threshold_tokens) == (5, 9, 100)
+    assert (prices.input_long_context, prices.output_long_context, prices.long_context_threshold_tokens) == (
+        D(5),
+        D(9),
+        100,
+    )
     assert prices.cache_write_5m == D(3)
 
 

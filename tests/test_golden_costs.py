@@ -6,6 +6,7 @@ from decimal import Decimal as D
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from llmring.billing import RULES, rule_of
@@ -49,8 +50,9 @@ def test_the_arithmetic_of_a_bill_comes_to_its_dollars(model: dict[str, Any], bi
 @bills
 def test_a_bill_is_what_its_prices_say(model: dict[str, Any], bill: dict[str, Any]) -> None:
     ref = ModelRef.parse(model["model"])
-    whole = {"long_context_threshold_tokens"}
-    prices = Prices(**{name: value if name in whole else D(value) for name, value in model["prices"].items()})
+    threshold = "long_context_threshold_tokens"
+    written = {name: value if name == threshold else D(value) for name, value in model["prices"].items()}
+    prices = msgspec.structs.replace(Prices(), **written)
     cost = priced(bill, ruled(prices, ref), ref)
     assert (cost.status, cost.usd) == ("priced", D(bill["usd"]))
     assert cost.breakdown is not None
