@@ -59,6 +59,7 @@ import msgspec
 
 from llmring.refs import ModelRef
 from llmring.trace import Trace
+from llmring.usage import Cost, Usage
 
 Dimension = Literal["requests", "tokens", "input", "output", "day"]
 """What a provider counts: requests and tokens per minute, input and output tokens apart, requests per day."""
@@ -189,7 +190,8 @@ class ProviderError(LLMRingError):
 
     `model` and `sent` are filled in by the worker; `sent` is False when the provider cannot have seen the request.
     `status` is the HTTP status, None when there was none; `retry_after` is the provider's own delay in seconds, None
-    when it named none.
+    when it named none. `usage` is what an answer had used when it broke off, as far as it was told or seen, and `cost`,
+    filled in by the router, what it costs at least; None when nothing was.
     """
 
     fails_over: ClassVar[bool] = True
@@ -216,6 +218,8 @@ class ProviderError(LLMRingError):
         self.retry_after = retry_after
         self.request_id = request_id
         self.model: ModelRef | None = None
+        self.usage: Usage | None = None
+        self.cost: Cost | None = None
 
     def described(self) -> str:
         """What happened, without the model's name."""
@@ -369,7 +373,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One try of one route, or one decision not to try it.
 
     `error` is None for the try that answered. `sent` is whether the provider may have seen a request. `waited_seconds`
-    were spent in line, `took_seconds` on the wire.
+    were spent in line, `took_seconds` on the wire. `cost` is that of this try alone, of one that broke off the least it
+    can be; None where nothing is known of it, or the provider did nothing.
     """
 
     model: ModelRef
@@ -378,6 +383,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     sent: bool = False
     waited_seconds: float = 0.0
     took_seconds: float = 0.0
+    cost: Cost | None = None
 
     def __str__(self) -> str:
         return f"{self.model}: {self.outcome}"
@@ -427,7 +433,13 @@ class RowStalled(AllModelsFailed):
 
 
 class StreamBroken(LLMRingError):
-    """A stream failed after text had been handed out. `cause` says how, `partial` is the text so far."""
+    """A stream failed after text had been handed out. `cause` says how, `partial` is the text so far.
+
+    `usage` and `cost`, filled in by the router, are the least that it can have used and cost; None where unknown.
+    """
+
+    usage: Usage | None = None
+    cost: Cost | None = None
 
     def __init__(self, cause: ProviderError, partial: str) -> None:
         super().__init__(cause, partial)

@@ -78,8 +78,26 @@ class CostBreakdown(msgspec.Struct, frozen=True, kw_only=True):
             + self.reasoning
         )
 
+    def to_dict(self) -> dict[str, Decimal]:
+        """By kind, as `cost_breakdown`: they add up to the total, but for `long_context_input`, which is in `input`.
 
-CostStatus = Literal["priced", "no_usage", "model_not_in_registry", "no_pricing_in_registry"]
+        `cache_write_other` and `long_context_input` are there only when they are not zero.
+        """
+        rare = {"cache_write_other": self.cache_write_other, "long_context_input": self.long_context_input}
+        return {
+            "input": self.input,
+            "cache_read": self.cache_read,
+            "cache_write_5m": self.cache_write_5m,
+            "cache_write_1h": self.cache_write_1h,
+            **{name: usd for name, usd in rare.items() if usd},
+            "output": self.output,
+            "reasoning": self.reasoning,
+        }
+
+
+CostStatus = Literal[
+    "priced", "no_usage", "model_not_in_registry", "no_pricing_in_registry", "no_pricing_of_service_tier"
+]
 
 
 class CostEstimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,8 +117,30 @@ class CostEstimate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """What an answer cost in dollars. `usd` and `breakdown` are None unless `status` is "priced": unknown, not free."""
+    """What an answer cost in dollars. `usd` and `breakdown` are None unless `status` is "priced": unknown, not free.
+
+    `is_lower_bound`: of an answer that broke off, by what was told and seen of it; the bill may be higher.
+    """
 
     status: CostStatus
     usd: Decimal | None = None
     breakdown: CostBreakdown | None = None
+    is_lower_bound: bool = False
+
+    def at_least(self) -> "Cost":
+        """The same, of an answer that broke off."""
+        return msgspec.structs.replace(self, is_lower_bound=True) if self.usd is not None else self
+
+    @property
+    def why_unknown(self) -> str | None:
+        """The reason why there is no price, in words; None where there is one."""
+        return _WHY[self.status]
+
+
+_WHY: dict[CostStatus, str | None] = {
+    "priced": None,
+    "no_usage": "the provider told no usage",
+    "model_not_in_registry": "the model is not in the registry",
+    "no_pricing_in_registry": "the registry has no price of the model",
+    "no_pricing_of_service_tier": "the registry has no price of the service tier that answered",
+}

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmring.billing import rule_of
 from llmring.pricing import Prices, cost_of, in_a_batch, price
 from llmring.usage import Cost, CostBreakdown, Usage
 
@@ -244,7 +245,7 @@ def test_a_batch_costs_half_and_cache_reads_where_they_are_discounted_too() -> N
     parts = CostBreakdown(input=D("0.3"), cache_read=D("0.02"), output=D("0.005"))
     cost = Cost(status="priced", usd=parts.total, breakdown=parts)
     assert in_a_batch(cost).usd == D("0.1625")
-    kept = in_a_batch(cost, cache_reads=False)
+    kept = in_a_batch(cost, rule_of("google"))
     assert (kept.usd, kept.breakdown and kept.breakdown.cache_read) == (D("0.1725"), D("0.02"))
     unknown = Cost(status="no_usage")
     assert in_a_batch(unknown) is unknown

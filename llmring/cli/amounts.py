@@ -1,4 +1,7 @@
-"""Amounts on the command line: dollars, and lengths of time. Read here, and errors say what was expected."""
+"""Amounts on the command line: dollars, and lengths of time. Read here, and errors say what was expected.
+
+And what was spent, as it is shown: what has no price is counted beside the dollars, never as none of them.
+"""
 
 import re
 from decimal import Decimal, InvalidOperation
@@ -27,3 +30,11 @@ def duration(text: str) -> float:
     if seconds <= 0.0:
         raise click.BadParameter(f"{text!r} is no length of time, such as 90, 90s, 30m or 2h")
     return seconds
+
+
+def spent_text(usd: Decimal, unpriced: int, lower_bounds: int = 0) -> str:
+    """`$0.012300`, `$0.012300 + 2 unpriced`, `2 unpriced`, `at least $0.012300`."""
+    if unpriced and not usd:
+        return f"{unpriced:,} unpriced"
+    more = f" + {unpriced:,} unpriced" if unpriced else ""
+    return f"{'at least ' if lower_bounds else ''}${usd:.6f}{more}"

@@ -205,7 +205,8 @@ def tell(response: ChatResponse, seconds: float) -> None:
         note(f"- {attempt}")
     usage = response.usage
     tokens = f"{usage.total_input_tokens} tokens in, {usage.total_output_tokens} out" if usage else "tokens unknown"
-    usd = f"${response.cost.usd:f}" if response.cost.usd is not None else f"cost unknown ({response.cost.status})"
+    cost = response.cost
+    usd = f"${cost.usd:f}" if cost.usd is not None else f"cost unknown: {cost.why_unknown}"
     for remark in response.notes:
         note(f"- {remark}")
     note(f"{response.model} answered in {seconds:.2f} s: {tokens}, {usd}")

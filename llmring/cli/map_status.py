@@ -8,6 +8,7 @@ from typing import Any
 import click
 import msgspec
 
+from llmring.cli.amounts import spent_text
 from llmring.cli.births import born_at
 from llmring.cli.lockfiles import failing, json_option, print_json
 from llmring.cli.tables import print_table
@@ -109,7 +110,7 @@ def _spent_json(spent: Spent) -> dict[str, Any]:
         "answers": spent.answers,
         "input_tokens": spent.input_tokens,
         "output_tokens": spent.output_tokens,
-        "cost_usd": f"{spent.usd:f}",
+        "cost_usd": f"{spent.usd:f}" if spent.answers > spent.unpriced or not spent.answers else None,
         "unpriced": spent.unpriced,
     }
 
@@ -148,9 +149,8 @@ def _state(standing: Standing) -> str:
 
 
 def _row(model: str, spent: Spent) -> tuple[str, ...]:
-    unpriced = f" + {spent.unpriced:,} unpriced" if spent.unpriced else ""
     counts = (spent.answers, spent.input_tokens, spent.output_tokens)
-    return model, *(f"{count:,}" for count in counts), f"${spent.usd:.6f}{unpriced}"
+    return model, *(f"{count:,}" for count in counts), spent_text(spent.usd, spent.unpriced)
 
 
 def _moment(moment: datetime) -> str:

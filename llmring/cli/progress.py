@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from llmring.cli.amounts import spent_text
 from llmring.cli.running import note, stderr_is_terminal
 from llmring.router.batch import MapRun, Progress
 from llmring.router.report import Report
@@ -70,7 +71,7 @@ def progress_line(progress: Progress, report: Report, total: int | None) -> str:
     parts = [
         f"{progress.rows:,}{of} rows",
         f"{progress.rows_per_second:.1f}/s",
-        usd_text(report),
+        spent_text(report.usd, report.unpriced, report.lower_bounds),
         _bound_text(progress),
     ]
     if progress.eta_seconds is not None:
@@ -91,12 +92,6 @@ def _bound_text(progress: Progress) -> str:
     return f"{batches.batches:,} {word}: {batches.done:,}/{batches.rows:,} done"
 
 
-def usd_text(report: Report) -> str:
-    """Dollars, and how many answers are not in them."""
-    unpriced = f" + {report.unpriced:,} unpriced" if report.unpriced else ""
-    return f"${report.usd:.6f}{unpriced}"
-
-
 def clock(seconds: float) -> str:
     """`1:23`, `2:01:05`."""
     whole = math.ceil(seconds)
@@ -108,16 +103,17 @@ def report_text(report: Report) -> str:
     """The table at the end of a map, and what it comes to."""
     rows: list[tuple[str, ...]] = [("model", "served", "429s", "failed", "tokens in", "tokens out", "cost")]
     for model, part in sorted(report.by_model.items()):
-        unpriced = f" + {part.unpriced:,} unpriced" if part.unpriced else ""
+        cost = spent_text(part.usd, part.unpriced, part.lower_bounds)
         counts = (part.served, part.refused, part.failed, part.input_tokens, part.output_tokens)
-        rows.append((model, *(f"{count:,}" for count in counts), f"${part.usd:.6f}{unpriced}"))
+        rows.append((model, *(f"{count:,}" for count in counts), cost))
     resumed = f"{report.resumed:,} of them by an earlier run, " if report.resumed else ""
     duplicates = f"{report.duplicates:,} rows equal to others, " if report.duplicates else ""
     share = report.bound_share
     bound = f" ({share:.0%} is the least that the limits allow)" if share is not None else ""
+    cost = spent_text(report.usd, report.unpriced, report.lower_bounds)
     summary = (
         f"{report.answered:,} of {report.rows:,} rows answered, {resumed}{duplicates}{report.failovers:,} failed over, "
-        f"{report.refused:,} 429s, {usd_text(report)}, {report.wall_seconds:.1f} s{bound}"
+        f"{report.refused:,} 429s, {cost}, {report.wall_seconds:.1f} s{bound}"
     )
     errors = [f"{count:,} x {name}" for name, count in sorted(report.errors.items())]
     return "\n".join([*_aligned(rows), "", summary, *errors])

@@ -7,6 +7,7 @@ from typing import Any
 import click
 import msgspec
 
+from llmring.cli.amounts import spent_text
 from llmring.cli.catalogs import current_catalog
 from llmring.cli.lockfiles import failing, print_json
 from llmring.cli.running import note, open_lockfile
@@ -146,8 +147,7 @@ def _failed(side: Side) -> str:
 
 
 def _cost(side: Side) -> str:
-    unknown = f" + {side.unpriced:,} of unknown price" if side.unpriced else ""
-    return f"${side.usd:.6f}{unknown}"
+    return spent_text(side.usd, side.unpriced)
 
 
 def _waited(side: Side) -> str:
@@ -176,7 +176,7 @@ def _side_json(side: Side) -> dict[str, Any]:
         "answered": side.answered,
         "failed": side.failed,
         "errors": dict(sorted(side.errors.items())),
-        "cost_usd": f"{side.usd:f}",
+        "cost_usd": f"{side.usd:f}" if side.answered > side.unpriced or not side.answered else None,
         "unpriced": side.unpriced,
         "waited_seconds": round(side.waited_seconds, 6),
         "longest_wait_seconds": round(side.longest_wait_seconds, 6),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from llmring.chat import ChatResponse, Note, ToolCall
-from llmring.errors import AllModelsFailed, Attempt, LLMRingError
+from llmring.errors import AllModelsFailed, Attempt, LLMRingError, ProviderError, StreamBroken
 from llmring.usage import Cost, Usage
 
 
@@ -54,27 +54,28 @@ def usage_json(usage: Usage | None) -> dict[str, int] | None:
 
 
 def cost_json(cost: Cost) -> dict[str, Any]:
-    """`cost_usd` is null where the price is unknown; `cost_status` says why."""
+    """`cost_usd` is null where the price is unknown; `cost_status` says why. `cost_is_lower_bound` stands only where it
+    is one."""
     breakdown = None
     if cost.breakdown is not None:
-        parts = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "cache_write_other", "output", "reasoning")
-        amounts = {part: getattr(cost.breakdown, part) for part in parts}
-        breakdown = {part: f"{usd:f}" for part, usd in amounts.items() if usd or part in ("input", "output")}
-    return {
+        breakdown = {part: f"{usd:f}" for part, usd in cost.breakdown.to_dict().items()}
+    spelled = {
         "cost_usd": None if cost.usd is None else f"{cost.usd:f}",
         "cost_status": cost.status,
         "cost_breakdown": breakdown,
     }
+    return spelled | {"cost_is_lower_bound": True} if cost.is_lower_bound else spelled
 
 
 def attempt_json(attempt: Attempt) -> dict[str, Any]:
-    return {
+    spelled = {
         "model": str(attempt.model),
         "outcome": attempt.outcome,
         "sent": attempt.sent,
         "waited_seconds": round(attempt.waited_seconds, 6),
         "took_seconds": round(attempt.took_seconds, 6),
     }
+    return spelled | cost_json(attempt.cost) if attempt.cost is not None and attempt.error is not None else spelled
 
 
 def tool_call_json(call: ToolCall) -> dict[str, str]:
@@ -87,4 +88,7 @@ def error_json(error: LLMRingError) -> dict[str, Any]:
     if isinstance(error, AllModelsFailed):
         spelled["attempts"] = [attempt_json(attempt) for attempt in error.attempts]
         spelled["retry_after"] = error.retry_after
+    if isinstance(error, StreamBroken | ProviderError) and error.cost is not None:
+        spelled["usage"] = usage_json(error.usage)
+        spelled |= cost_json(error.cost)
     return spelled

@@ -214,14 +214,17 @@ class LiveStream:
         seconds = min(seconds, waits.first)
         self._between = waits.between
         self._text_by = trio.current_time() + seconds
+        decoder: StreamDecoder | None = None
         try:
             with time_limit(seconds, "first text"):
                 placed = await self._with_files(request, self._exchange.codec.format)
                 reply = await self._exchange.open(placed, stream=True)
-                self._decoder = self._exchange.codec.open_stream(reply.headers)
+                self._decoder = decoder = self._exchange.codec.open_stream(reply.headers)
                 await self._hold_back()
         except BaseException as error:
             self._closed = True
+            if isinstance(error, ProviderError) and decoder is not None:
+                error.usage = decoder.partial().usage
             await self._exchange.failed(error)  # noqa: ASYNC102 - shields itself
             raise
 

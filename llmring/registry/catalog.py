@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from llmring.pricing import Prices
+from llmring.pricing import Prices, RuledPrices, ruled
 from llmring.refs import ModelRef
 
 Json: TypeAlias = "bool | int | Decimal | str | list[Json] | dict[str, Json] | None"
@@ -103,20 +103,28 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
 class Catalog:
     """Models by reference. Immutable: a newer registry is a new Catalog."""
 
-    __slots__ = ("_by_ref", "models", "sources")
+    __slots__ = ("_by_ref", "_prices", "models", "sources")
 
     def __init__(self, models: Iterable[ModelFacts], sources: Iterable[Source] = ()) -> None:
         self.models = tuple(models)
         self.sources = tuple(sources)
         self._by_ref = _index(self.models)
+        self._prices: dict[ModelRef, RuledPrices] = {}
 
     def get(self, ref: ModelRef) -> ModelFacts | None:
         """The facts of `ref`, by its exact name or else by one of its aliases."""
         return self._by_ref.get(ref)
 
-    def prices(self, ref: ModelRef) -> Prices | None:
+    def prices(self, ref: ModelRef) -> RuledPrices | None:
+        """What `ref` is billed by: the registry's prices under its provider's rule (billing.py)."""
         facts = self._by_ref.get(ref)
-        return facts.prices if facts is not None else None
+        if facts is None or facts.prices is None:
+            return None
+        # Asked for in every request, and worked out once a model.
+        found = self._prices.get(facts.ref)
+        if found is None:
+            found = self._prices[facts.ref] = ruled(facts.prices, facts.ref)
+        return found
 
     def providers(self) -> tuple[str, ...]:
         """The providers that there is a list of, sorted."""

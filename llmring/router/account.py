@@ -12,7 +12,7 @@ import trio
 
 from llmring.chat import ChatRequest
 from llmring.errors import BudgetExceeded, ConfigError, InvalidRequest, ProviderError
-from llmring.pricing import Prices, price
+from llmring.pricing import Prices, is_dearer, price
 from llmring.providers.route import Route
 from llmring.refs import ModelRef
 from llmring.router.spend import Spend, most
@@ -40,17 +40,26 @@ class Purse:
     def most_usd(self, request: ChatRequest, routes: Sequence[Route]) -> dict[ModelRef, Decimal]:
         """What one attempt may cost at each of `routes` that can be asked.
 
-        Raises ConfigError for an unknown price, InvalidRequest for an answer of unknown length.
+        Raises ConfigError for an unknown price, InvalidRequest for an answer of unknown length or a service tier of
+        unknown price.
         """
         self.check(routes)
         usd: dict[ModelRef, Decimal] = {}
         for route in routes:
             if route.credential.missing is None:
+                self._check_tier(request, route)
                 highest = most(request, route.model.capabilities, route.counting).usd(self.prices(route.ref))
                 if highest is None:
                     raise InvalidRequest(f"budget: nothing bounds an answer of {route.ref}: set max_tokens")
                 usd[route.ref] = highest
         return usd
+
+    def _check_tier(self, request: ChatRequest, route: Route) -> None:
+        prices = self.prices(route.ref)
+        if prices is not None and is_dearer(prices, request.service_tier):
+            raise InvalidRequest(
+                f"budget: service tier {request.service_tier!r} of {route.ref} has no price in the registry"
+            )
 
     def cost(self, usage: Usage | None, route: Route) -> Decimal | None:
         """What an answer did cost; None where that is unknown."""

@@ -1,18 +1,75 @@
 """From what a codec read to what the caller gets: who answered, after which attempts, for how much. Pure."""
 
 from collections.abc import Sequence
+from decimal import Decimal
+
+import msgspec
 
 from llmring.chat import ChatResponse, Completion
 from llmring.errors import Attempt
-from llmring.pricing import cost_of
+from llmring.pricing import Prices, cost_of
 from llmring.refs import ModelRef
 from llmring.registry.catalog import Catalog
 from llmring.usage import Cost, Usage, total
 
 
-def cost(catalog: Catalog, model: ModelRef, usages: Sequence[Usage]) -> Cost:
-    """The price of `usages` at `model`, each of one request, by the catalog."""
-    return cost_of(usages, catalog.prices(model), known=catalog.get(model) is not None)
+def cost(catalog: Catalog, model: ModelRef, usages: Sequence[Usage], service_tier: str | None = None) -> Cost:
+    """The price of `usages` at `model`, each of one request, by the catalog; `service_tier` is the one that served."""
+    prices = catalog.prices(model)
+    return cost_of(usages, prices, known=catalog.get(model) is not None, service_tier=service_tier)
+
+
+def embedding_cost(catalog: Catalog, model: ModelRef, usages: Sequence[Usage]) -> Cost:
+    """The price of vectors: of their input alone, so that a list need not say what output costs."""
+    prices = catalog.prices(model)
+    if prices is not None and prices.output is None:
+        prices = msgspec.structs.replace(prices, output=Decimal(0))
+    return cost_of(usages, prices, known=catalog.get(model) is not None)
+
+
+def least_cost(catalog: Catalog, model: ModelRef, usage: Usage | None) -> Cost:
+    """What an answer that broke off costs at least."""
+    return cost(catalog, model, () if usage is None else (usage,)).at_least()
+
+
+def priced(attempts: Sequence[Attempt], catalog: Catalog, answers: Sequence[Cost] = ()) -> tuple[Attempt, ...]:
+    """The attempts, each with its own cost where one is known. `answers`: of those that answered, in order."""
+    answered = [attempt for attempt in attempts if attempt.sent and attempt.error is None]
+    # An answer whose usage was not told has no cost, and then it is not known whose these are.
+    costs = iter(answers if len(answers) == len(answered) else ())
+    found: list[Attempt] = []
+    for attempt in attempts:
+        known = None
+        if attempt.error is not None and attempt.error.usage is not None:
+            known = least_cost(catalog, attempt.model, attempt.error.usage)
+        elif attempt.sent and attempt.error is None:
+            known = next(costs, None)
+        found.append(attempt if known is None else msgspec.structs.replace(attempt, cost=known))
+    return tuple(found)
+
+
+def calculated(catalog: Catalog, response: ChatResponse) -> dict[str, Decimal | None] | None:
+    """What an answer cost by kind of token, and the prices per million that it was billed by; None when unknown.
+
+    `input_cost` contains `long_context_input_cost`. A price that the list does not give is None.
+    """
+    parts, usd = response.cost.breakdown, response.cost.usd
+    if parts is None or usd is None:
+        return None
+    prices = catalog.prices(response.model) or Prices()
+    kinds = ("input", "output", "cached_input", "cache_read", "cache_write_5m", "cache_write_1h", "output_thinking")
+    return {
+        "input_cost": parts.input,
+        "output_cost": parts.output,
+        "cache_read_cost": parts.cache_read,
+        "cache_write_cost_5m": parts.cache_write_5m,
+        "cache_write_cost_1h": parts.cache_write_1h,
+        "cache_write_cost_other": parts.cache_write_other,
+        "long_context_input_cost": parts.long_context_input,
+        "reasoning_cost": parts.reasoning,
+        "total_cost": usd,
+        **{f"cost_per_million_{kind}": getattr(prices, kind) for kind in kinds},
+    }
 
 
 def usages(completion: Completion) -> tuple[Usage, ...]:
@@ -25,6 +82,11 @@ def answer(
 ) -> ChatResponse:
     """One whole answer."""
     used = usages(completion)
+    whole = cost(catalog, model, used, completion.service_tier)
+    if len(used) == 1:
+        each = [whole]
+    else:
+        each = [cost(catalog, model, (usage,), completion.service_tier) for usage in used]
     return ChatResponse(
         content=completion.content,
         model=model,
@@ -41,9 +103,9 @@ def answer(
         notes=completion.notes,
         service_tier=completion.service_tier,
         usage=total(used),
-        cost=cost(catalog, model, used),
+        cost=whole,
         served_model=completion.served_model,
         response_id=completion.response_id,
         request_id=completion.request_id,
-        attempts=tuple(attempts),
+        attempts=priced(attempts, catalog, each),
     )

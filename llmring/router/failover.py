@@ -273,6 +273,7 @@ def _again(error: ProviderError) -> ProviderError:
     """
     told = copy(error)
     told.sent = False
+    told.usage = told.cost = None
     return told
 
 

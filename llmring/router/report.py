@@ -8,11 +8,13 @@ import msgspec
 from llmring.chat import ChatResponse
 from llmring.errors import AllModelsFailed, Attempt, LLMRingError, ProviderError, RateLimited
 from llmring.refs import ModelRef
-from llmring.usage import Usage
+from llmring.usage import Cost, Usage
 
 
 class ModelReport(msgspec.Struct, kw_only=True):
-    """One model's part. `unpriced` answers are not in `usd`: their price is unknown, not nothing."""
+    """One model's part. `unpriced` answers are not in `usd`: their price is unknown, not nothing. `lower_bounds` are
+    attempts that broke off when they had used something: they are in `usd` with the least that they can cost.
+    """
 
     served: int = 0
     refused: int = 0
@@ -21,6 +23,7 @@ class ModelReport(msgspec.Struct, kw_only=True):
     output_tokens: int = 0
     usd: Decimal = Decimal(0)
     unpriced: int = 0
+    lower_bounds: int = 0
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -32,7 +35,7 @@ class Report(msgspec.Struct, kw_only=True):
     unknown.
     `failovers` are rows answered by another model than the first of their alias, `refused` the 429s received,
     `requests` the HTTP requests that may have reached a provider. `usd` sums what is priced;
-    `unpriced` answers are missing in it.
+    `unpriced` answers are missing in it, and of `lower_bounds` attempts it has no more than what was seen of them.
     """
 
     rows: int = 0
@@ -55,6 +58,10 @@ class Report(msgspec.Struct, kw_only=True):
     @property
     def unpriced(self) -> int:
         return sum(part.unpriced for part in self.by_model.values())
+
+    @property
+    def lower_bounds(self) -> int:
+        return sum(part.lower_bounds for part in self.by_model.values())
 
     @property
     def input_tokens(self) -> int:
@@ -98,7 +105,9 @@ class Report(msgspec.Struct, kw_only=True):
             if isinstance(error, AllModelsFailed):
                 self._add_attempts(error.attempts)
             elif isinstance(error, ProviderError) and error.model is not None:
-                met = Attempt(model=error.model, outcome=error.described(), error=error, sent=error.sent)
+                met = Attempt(
+                    model=error.model, outcome=error.described(), error=error, sent=error.sent, cost=error.cost
+                )
                 self._add_attempts((met,))
 
     def _add_failure(self, error: LLMRingError | None) -> None:
@@ -126,8 +135,19 @@ class Report(msgspec.Struct, kw_only=True):
                 counts[kind] += 1
                 part = self._part(attempt.model)
                 setattr(part, kind, getattr(part, kind) + 1)
+                _add_broken(part, attempt.cost)
         self.requests += counts["requests"]
         self.refused += counts["refused"]
 
     def _part(self, model: ModelRef) -> ModelReport:
         return self.by_model.setdefault(str(model), ModelReport())
+
+
+def _add_broken(part: ModelReport, cost: Cost | None) -> None:
+    if cost is None:
+        return
+    if cost.usd is None:
+        part.unpriced += 1
+    else:
+        part.usd += cost.usd
+        part.lower_bounds += 1

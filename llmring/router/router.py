@@ -11,9 +11,10 @@ from typing import Unpack, get_args
 import msgspec
 import trio
 
+from llmring.billing import rule_of
 from llmring.chat import ChatRequest, ChatResponse, Completion, JSONSchema, Note
 from llmring.embeddings import Embeddings, EmbedResponse
-from llmring.errors import Attempt, ConfigError, InvalidRequest
+from llmring.errors import AllModelsFailed, Attempt, ConfigError, InvalidRequest, ProviderError
 from llmring.live import LiveModel
 from llmring.lockfile.providers import Kind as ProviderKind
 from llmring.pricing import Prices, in_a_batch, price
@@ -28,7 +29,7 @@ from llmring.refs import ModelRef
 from llmring.registry.catalog import Catalog
 from llmring.registry.digest import facts_digest
 from llmring.router.account import Account, Purse
-from llmring.router.answer import answer, cost, usages
+from llmring.router.answer import answer, calculated, embedding_cost, least_cost, priced, usages
 from llmring.router.asking import ask
 from llmring.router.batch import Batching, Caps, MapRun, OnError, RowCalls
 from llmring.router.batch_plan import BatchCalls, Mode, Way
@@ -141,6 +142,7 @@ class Router:
             lambda: self._journey(request, profile, terms),
             self._finish,
             lambda journey, completion: self._record("stream", journey, completion),
+            lambda ref, usage: least_cost(self.catalog, ref, usage),
             on_break=on_break,
         )
 
@@ -276,9 +278,10 @@ class Router:
             flags = self._flags(ref, kind, self.dispatcher.pins(request.model, profile), completion)
             attempt = Attempt(model=ref, outcome="answered in a batch", sent=True)
             response = answer(completion, ref, request.model, (attempt,), self.catalog)
-            priced = in_a_batch(response.cost, cache_reads=kind != "google")
-            notes = (*response.notes, *flags, *([_HALF] if priced.usd is not None else []))
-            response = msgspec.structs.replace(response, cost=priced, notes=notes)
+            paid = in_a_batch(response.cost, rule_of(ref.provider))
+            notes = (*response.notes, *flags, *([_HALF] if paid.usd is not None else []))
+            attempts = (msgspec.structs.replace(attempt, cost=paid),)
+            response = msgspec.structs.replace(response, cost=paid, notes=notes, attempts=attempts)
             record_answer(span, response)
             return response
 
@@ -309,9 +312,9 @@ class Router:
             model=found.model,
             alias=model,
             usage=total(found.usages),
-            cost=cost(self.catalog, found.model, found.usages),
+            cost=embedding_cost(self.catalog, found.model, found.usages),
             served_model=found.served_model,
-            attempts=found.attempts,
+            attempts=priced(found.attempts, self.catalog),
         )
         attach(response, found.trace)
         return response
@@ -372,6 +375,15 @@ class Router:
         request = self.dispatcher.completed(self._request(model, prompt, options), profile)
         return tuple(self._estimate(request, route) for route in self.dispatcher.routes(request.model, profile))
 
+    async def calculate_cost(self, response: ChatResponse) -> dict[str, Decimal | None] | None:
+        """What an answer cost, in dollars, as a dictionary; None when its price is unknown (`response.cost.status`).
+
+        Costs by kind of token (`input_cost`, `output_cost`, `cache_read_cost`, ..., `total_cost`) and, by the registry
+        as it is now, `cost_per_million_input` and the like. `long_context_input_cost` is part of `input_cost`. Asks
+        nobody; the same numbers are in `response.cost`. Never waits.
+        """
+        return calculated(self.catalog, response)
+
     def _estimate(self, request: ChatRequest, route: Route) -> CostEstimate:
         counted = input_tokens(request, msgspec.structs.replace(route.counting, by_characters=False))
         likely, most = route.expected(request, counted), most_output_tokens(request, route.model.capabilities)
@@ -422,13 +434,21 @@ class Router:
             journey = self._journey(request, profile, terms)
             try:
                 completion = await ask(self.dispatcher, journey)
-            except BaseException:
+            except BaseException as error:
                 self._record("chat", journey, None)
+                self._price(error)
                 raise
             self._record("chat", journey, completion)
             response = self._finish(journey, completion)
             record_answer(span, response)
             return response
+
+    def _price(self, error: BaseException) -> None:
+        """Say what a failure has cost, where that is known."""
+        if isinstance(error, AllModelsFailed):
+            error.attempts = priced(error.attempts, self.catalog)
+        elif isinstance(error, ProviderError) and error.model is not None and error.usage is not None:
+            error.cost = least_cost(self.catalog, error.model, error.usage)
 
     def _record(self, kind: Kind, journey: Journey, completion: Completion | None) -> None:
         """Keep the decisions of a request that has ended, where they are to be kept."""

@@ -15,8 +15,10 @@ from llmring.errors import DeadlineReached, ProviderError, StreamBroken
 from llmring.providers.exchange import LiveStream
 from llmring.providers.route import Permit
 from llmring.providers.worker import ProviderWorker
+from llmring.refs import ModelRef
 from llmring.router.calls import Calls
 from llmring.router.dispatcher import Dispatcher, Journey
+from llmring.usage import Cost, Usage
 
 OnBreak = Literal["error", "restart"]
 
@@ -35,6 +37,7 @@ class ChatStream:
         begin: Callable[[], Journey],
         finish: Callable[[Journey, Completion], ChatResponse],
         record: Callable[[Journey, Completion | None], None],
+        least_cost: Callable[[ModelRef, Usage | None], Cost],
         *,
         on_break: OnBreak,
     ) -> None:
@@ -43,6 +46,7 @@ class ChatStream:
         self._begin = begin
         self._finish = finish
         self._record = record
+        self._least_cost = least_cost
         self._on_break = on_break
         self._journey: Journey
         self._live: LiveStream
@@ -72,6 +76,19 @@ class ChatStream:
         finally:
             self._record(self._journey, self._live.completion if self.response is not None else None)
             self._calls.end()
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the answer has used: as told at its end, and before that, or after a break, as far as it was told or
+        seen (text counts as a token for four characters). None when nothing is known."""
+        return self.response.usage if self.response is not None else self._live.partial().usage
+
+    @property
+    def cost(self) -> Cost:
+        """What the answer has cost. Until its end, and for good when it broke off or was left, a lower bound."""
+        if self.response is not None:
+            return self.response.cost
+        return self._least_cost(self._journey.route.ref, self.usage)
 
     def __aiter__(self) -> Self:
         return self
@@ -114,8 +131,11 @@ class ChatStream:
 
     async def _broken(self, error: ProviderError) -> ChatChunk:
         error.model = self._journey.route.ref
+        error.usage = self.usage
         if not error.fails_over or (self._handed_out and self._on_break == "error"):
-            raise StreamBroken(error, self._shown) from error
+            broken = StreamBroken(error, self._shown)
+            broken.usage, broken.cost = error.usage, self.cost
+            raise broken from error
         self._dispatcher.broke(self._journey, error)
         self._live = await self._dispatcher.go(self._journey, self._open)
         if not self._handed_out:

@@ -53,5 +53,6 @@ def record_answer(span: Span, response: ChatResponse) -> None:
         span.set_attribute("llmring.other_model_answered", True)
     if any(note.parameter == "registry" for note in response.notes):
         span.set_attribute("llmring.registry_left_the_pin", True)
+    span.set_attribute("llmring.cost_status", response.cost.status)
     if response.cost.usd is not None:
         span.set_attribute("llmring.cost_usd", str(response.cost.usd))

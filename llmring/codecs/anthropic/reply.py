@@ -14,7 +14,7 @@ from llmring.chat import Completion, FinishReason, JSONObject, ToolCall
 from llmring.codecs.anthropic.faults import classify
 from llmring.codecs.codec import HttpReply
 from llmring.codecs.replies import count, is_set, new_tool_call_id, read_json, request_id
-from llmring.errors import BadReply
+from llmring.errors import BadReply, ProviderError
 from llmring.usage import Usage
 
 FINISH_REASONS: Mapping[str, FinishReason] = {
@@ -111,6 +111,16 @@ _CONTENT = msgspec.json.Decoder(_Content)
 def decode(reply: HttpReply) -> Completion:
     """Read a 2xx reply. Raises BadReply, or the error that its body carries."""
     found = read_json(_REPLY, reply.body, status=reply.status, request_id=request_id(reply.headers))
+    usage = read_usage(found.usage)
+    try:
+        return _read(found, usage, reply)
+    except ProviderError as error:
+        # Used and billed, whatever it came to.
+        error.usage = to_usage(usage) if usage is not None else None
+        raise
+
+
+def _read(found: Reply, usage: UsageIn | None, reply: HttpReply) -> Completion:
     if found.type == "error" or is_set(found.error):
         raise classify(reply)
     if found.content is None and not found.stop_reason:
@@ -119,7 +129,6 @@ def decode(reply: HttpReply) -> Completion:
     calls = tuple(
         to_tool_call(block.id, block.name, input_text(block.input)) for block in blocks if block.type == "tool_use"
     )
-    usage = read_usage(found.usage)
     return Completion(
         content="".join(block.text or "" for block in blocks if block.type == "text"),
         finish_reason=finish_reason(found.stop_reason, bool(calls)),

@@ -15,7 +15,7 @@ from llmring.chat import Choice, Completion, FinishReason, JSONObject, TokenLogp
 from llmring.codecs.codec import HttpReply, StreamDelta
 from llmring.codecs.google.faults import classify
 from llmring.codecs.replies import count, is_set, new_tool_call_id, read_json, request_id
-from llmring.errors import BadReply
+from llmring.errors import BadReply, ProviderError
 from llmring.usage import Usage
 
 T = TypeVar("T")
@@ -134,6 +134,16 @@ _LOGPROBS = msgspec.json.Decoder(_Logprobs)
 def decode(reply: HttpReply) -> Completion:
     """Read a 2xx reply. Raises BadReply, or the error that its body carries."""
     found = read_json(REPLY, reply.body, status=reply.status, request_id=request_id(reply.headers))
+    usage = read_usage(found.usage_metadata)
+    try:
+        return _read(found, usage, reply)
+    except ProviderError as error:
+        # Used and billed, whatever it came to.
+        error.usage = to_usage(usage) if usage is not None else None
+        raise
+
+
+def _read(found: Reply, usage: UsageIn | None, reply: HttpReply) -> Completion:
     if is_set(found.error):
         raise classify(reply)
     candidates = sorted(found.candidates or (), key=lambda candidate: candidate.index or 0)
@@ -143,7 +153,6 @@ def decode(reply: HttpReply) -> Completion:
         raise BadReply("the reply holds no candidates", status=reply.status, request_id=request_id(reply.headers))
     turn = Turn()
     turn.add(first)
-    usage = read_usage(found.usage_metadata)
     completion = to_completion(turn, turn.calls(), ending, usage, reply.headers)
     return msgspec.structs.replace(
         completion,

@@ -16,7 +16,7 @@ from llmring.codecs.openai.dialect import OPENAI, Dialect
 from llmring.codecs.openai.faults import classify
 from llmring.codecs.openai.messages import assistant
 from llmring.codecs.replies import count, is_set, new_tool_call_id, read_json, request_id, to_json_text
-from llmring.errors import BadReply
+from llmring.errors import BadReply, ProviderError
 from llmring.usage import Usage
 
 # eos: Together. end_turn: servers in front of Claude. model_length: Mistral. insufficient_system_resource: DeepSeek.
@@ -127,6 +127,15 @@ _USAGE = msgspec.json.Decoder(_Usage)
 def decode(reply: HttpReply, dialect: Dialect = OPENAI) -> Completion:
     """Read a 2xx reply. Raises BadReply, or the error that its body carries."""
     found = read_json(REPLY, reply.body, status=reply.status, request_id=request_id(reply.headers))
+    try:
+        return _read(found, reply, dialect)
+    except ProviderError as error:
+        # Used and billed, whatever it came to.
+        error.usage = read_usage(found.usage)
+        raise
+
+
+def _read(found: Reply, reply: HttpReply, dialect: Dialect) -> Completion:
     raise_reported(found, reply, dialect)
     choices = found.choices or []
     choice = first_choice(choices)

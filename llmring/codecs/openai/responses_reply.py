@@ -101,6 +101,15 @@ def decode(reply: HttpReply) -> Completion:
     """Read a 2xx reply. Raises BadReply, or the error that its body carries."""
     asked = request_id(reply.headers)
     found = read_json(RESPONSE, reply.body, status=reply.status, request_id=asked)
+    try:
+        return _read_answer(found, reply, asked)
+    except ProviderError as error:
+        # Used and billed, whatever it came to.
+        error.usage = read_usage(found.usage)
+        raise
+
+
+def _read_answer(found: Response, reply: HttpReply, asked: str | None) -> Completion:
     raise_reported(found, reply.headers)
     if found.output is None and found.status is None:
         raise BadReply("the reply holds no output", status=reply.status, request_id=asked)

@@ -12,7 +12,7 @@ from llmring.chat import Completion, ToolCall
 from llmring.codecs.codec import HttpReply, StreamDelta
 from llmring.codecs.openai.faults import classify
 from llmring.codecs.openai.responses_reply import RESPONSE, Item, Response, read_usage, reported, to_completion
-from llmring.codecs.replies import new_tool_call_id, read_json, request_id
+from llmring.codecs.replies import is_set, new_tool_call_id, read_json, request_id
 from llmring.codecs.sse import Event
 from llmring.codecs.streams import CHARACTERS_PER_TOKEN
 from llmring.usage import Usage
@@ -148,6 +148,7 @@ class ResponsesAnswer:
 
     def _end(self, kind: str, found: _EventIn) -> None:
         whole = self._read(found) or Response()
+        self._begun = whole if is_set(whole.usage) else self._begun
         if kind == "response.failed" or whole.status == "failed":
             raise reported(whole.error, self._headers)
         status = whole.status or kind.removeprefix("response.")
@@ -161,11 +162,13 @@ class ResponsesAnswer:
         return classify(HttpReply(status=200, headers=self._headers, body=data))
 
     def _least_usage(self) -> Usage | None:
-        """What the provider told, or else what was seen of the answer."""
+        """What the provider told, and at least what was seen of the answer."""
         told = read_usage(self._begun.usage)
         characters = sum(map(len, self._text)) + sum(len(piece) for c in self._calls.values() for piece in c.arguments)
         reasoning = sum(map(len, self._reasoning)) // CHARACTERS_PER_TOKEN
         output = characters // CHARACTERS_PER_TOKEN
-        if told is None and not output and not reasoning:
-            return None
-        return Usage(output_tokens=output, reasoning_tokens=reasoning)
+        if told is None:
+            return Usage(output_tokens=output, reasoning_tokens=reasoning) if output or reasoning else None
+        if told.total_output_tokens >= output + reasoning:
+            return told
+        return msgspec.structs.replace(told, output_tokens=output, reasoning_tokens=reasoning)
