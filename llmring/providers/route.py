@@ -17,7 +17,7 @@ from llmring.codecs.capabilities import Capabilities, Model
 from llmring.codecs.codec import LimitUpdate
 from llmring.errors import Dimension, ProviderError, RateLimited
 from llmring.lockfile.providers import Counted
-from llmring.providers.breaker import Breaker, State
+from llmring.providers.breaker import TRIAL_SECONDS, Breaker, State
 from llmring.providers.budget import Budget, Reservation
 from llmring.providers.estimate import Counting, OutputEstimate, estimate
 from llmring.providers.fairness import INTERACTIVE, RESERVE_SECONDS, RESERVE_SHARE, Fairness, Flow
@@ -223,7 +223,8 @@ class Route:
         shared, shared_dimension = self.credential.budget.wait_behind(ahead, needed, now)
         wait, dimension = (own, own_dimension) if own >= shared else (shared, shared_dimension)
         if dimension is not None and wait > 0.0:
-            return Busy(wait_seconds=wait, why=f"{dimension} limit, {len(self.line)} in line")
+            failing = isinstance(answer, Busy) and answer.failing
+            return Busy(wait_seconds=wait, why=f"{dimension} limit, {len(self.line)} in line", failing=failing)
         return answer if isinstance(answer, Busy) else Busy(wait_seconds=0.0, why=f"{len(self.line)} in line")
 
     def keep(self, flow: Flow, now: float) -> float:
@@ -264,10 +265,18 @@ class Route:
             return shut
         state = self.breaker.state(now)
         if state is State.OPEN:
-            return Shut(wait_seconds=self.breaker.until - now, why="breaker open")
+            return self._open(needed, now, keep)
         if self.breaker.probing:
-            return Busy(wait_seconds=0.0, why="waiting for the probe")
+            return Busy(wait_seconds=0.0, why="waiting for the probe", failing=True)
         return self._limits(needed, now, keep) or self._connections(state, now, keep) or READY
+
+    def _open(self, needed: Charge, now: float, keep: float) -> Shut:
+        """A trial, too, goes within the limits."""
+        busy = self._limits(needed, now, keep) or self._connections(State.OPEN, now, keep)
+        trial = self.breaker.trial_seconds(now)
+        if busy is not None:
+            trial = max(trial, busy.wait_seconds or TRIAL_SECONDS)
+        return Shut(wait_seconds=self.breaker.until - now, why="breaker open", trial_seconds=trial)
 
     def _limits(self, needed: Charge, now: float, keep: float) -> Busy | None:
         own, own_dimension = self.budget.wait(needed, now, keep)
@@ -287,7 +296,7 @@ class Route:
         return None
 
     def admit(self, needed: Charge, now: float, flow: Flow) -> "Permit":
-        """Reserve for a newcomer. The caller has just seen that the route is Ready."""
+        """Reserve for a newcomer. The caller has just seen that the route is Ready, or may be tried now."""
         cost = self.cost(needed)
         self.line.passed(flow, cost)
         return self.take(needed, now, flow, cost)
@@ -332,7 +341,8 @@ class Route:
 
     def failed(self, permit: "Permit", error: ProviderError, now: float) -> None:
         """Learn from a failure: trip, hold, or put out, as the class of the error says."""
-        self._record(permit, now, ok=not error.trips_breaker)
+        if error.is_evidence:
+            self._record(permit, now, ok=not error.trips_breaker)
         self.weathered += error.is_weather
         match error.holds:
             case "dimension":
