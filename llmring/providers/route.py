@@ -24,6 +24,7 @@ from llmring.providers.fairness import INTERACTIVE, RESERVE_SECONDS, RESERVE_SHA
 from llmring.providers.fit import most_output_tokens
 from llmring.providers.line import Line
 from llmring.providers.pace import Means, Pace, ceilings, pace
+from llmring.providers.ramp import Ramp
 from llmring.providers.readiness import READY, Busy, Readiness, Ready, Shut
 from llmring.providers.regime import Charge, Estimate, Regime, at_least, charge, settled
 from llmring.providers.speed import Speed
@@ -65,7 +66,9 @@ _MOST_DOUBLINGS = 10
 
 JITTER_SHARE = 0.1
 JITTER_SECONDS = 0.25
-"""A hold is lengthened by a random part of the larger of 10 % and 250 ms: never asked early, never all at once."""
+JITTER_MOST_SECONDS = 60.0
+"""A hold is lengthened by a random part of the larger of 10 % and 250 ms, a minute at most: never asked early, never
+all at once."""
 
 
 _BREAKER: Mapping[State, BreakerState] = {
@@ -140,6 +143,7 @@ class Route:
         self._regime = regime
         self._output = OutputEstimate()
         self._speed = Speed()
+        self._ramp = Ramp()
         self._gone: Shut | None = None
         self._refusals = 0
 
@@ -152,6 +156,7 @@ class Route:
         self.weathered = previous.weathered
         self._output = previous._output
         self._speed = previous._speed
+        self._ramp = previous._ramp
         self._gone = previous._gone
         for parameter in previous.model.capabilities.refused:
             self.refuse(parameter)
@@ -207,9 +212,10 @@ class Route:
 
     def readiness(self, needed: Charge, now: float, flow: Flow = INTERACTIVE) -> Readiness:
         """May a newcomer go now? Those in line go first, and what could never fit is told at once."""
-        dimension = self.budget.impossible(needed) or self.credential.budget.impossible(needed)
-        if dimension is not None:
-            return Shut(wait_seconds=None, why=f"ImpossibleRequest: larger than the whole {dimension} limit")
+        for budget in (self.budget, self.credential.budget):
+            dimension = budget.impossible(needed)
+            if dimension is not None:
+                return Shut(wait_seconds=None, why=_too_large(dimension, needed, budget))
         answer = self.room(needed, now, self.keep(flow, now))
         if isinstance(answer, Shut) or self.line.may_pass(flow):
             return answer
@@ -282,6 +288,9 @@ class Route:
         own, own_dimension = self.budget.wait(needed, now, keep)
         shared, shared_dimension = self.credential.budget.wait(needed, now, keep)
         wait, dimension = (own, own_dimension) if own >= shared else (shared, shared_dimension)
+        ramp = self._ramp.wait(now)
+        if ramp > wait:
+            return Busy(wait_seconds=ramp, why="growing slowly")
         return Busy(wait_seconds=wait, why=f"{dimension} limit") if wait > 0.0 else None
 
     def _connections(self, state: State, now: float, keep: float) -> Busy | None:
@@ -307,6 +316,7 @@ class Route:
             self.credential.called_at = now
         self.credential.in_flight += 1
         self.in_flight += 1
+        self._ramp.took(now)
         probe = self.breaker.begin(now)
         return Permit(
             self,
@@ -366,7 +376,11 @@ class Route:
         if now >= self._home(dimension).holds.get(dimension, -math.inf):
             self._refusals += 1
         self._hold(dimension, error.retry_after or self._delay(error, dimension, permit, now), now)
-        if dimension != "day":
+        if error.kind == "ramp":
+            self._ramp.refused(permit.taken_at, self._home(dimension).holds[dimension], now)
+            rate = self._ramp.rate(now)
+            _LOG.info("%s: refused for growing too fast; goes on with %.3g requests a second", self.ref, rate)
+        elif error.kind == "rate" and dimension != "day":
             self._learn(dimension, permit, now)
 
     def _learn(self, dimension: Dimension, permit: "Permit", now: float) -> None:
@@ -389,7 +403,8 @@ class Route:
         return lacking or min(REFUSED_FIRST_SECONDS * 2.0**doublings, REFUSED_MOST_SECONDS)
 
     def _hold(self, dimension: Dimension, seconds: float, now: float) -> None:
-        jitter = self.credential.random() * max(JITTER_SHARE * seconds, JITTER_SECONDS)
+        share = min(max(JITTER_SHARE * seconds, JITTER_SECONDS), JITTER_MOST_SECONDS)
+        jitter = self.credential.random() * share
         self._home(dimension).refused(dimension, now + seconds + jitter, now)
 
     def _home(self, dimension: Dimension) -> Budget:
@@ -428,6 +443,11 @@ class Route:
                 return {dimension: reserved[dimension] if dimension in _COUNTS else 0.0 for dimension in reserved}
             case "not_sent":
                 return dict.fromkeys(reserved, 0.0)
+
+
+def _too_large(dimension: Dimension, needed: Charge, budget: Budget) -> str:
+    need, limit = math.ceil(needed[dimension]), budget.buckets[dimension].limit.amount
+    return f"ImpossibleRequest: {need:,} needed of the {dimension} limit, which is {limit:,.0f} in all"
 
 
 def _told(answer: Readiness) -> tuple[ReadinessName, str, float | None]:

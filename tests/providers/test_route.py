@@ -119,7 +119,7 @@ def test_without_a_key_it_is_shut_and_says_which_to_set() -> None:
 
 @pytest.mark.parametrize(("tokens", "is_shut"), [(5970.0, False), (6000.0, False), (6000.5, True)])
 def test_what_is_larger_than_a_whole_limit_is_told_at_once(tokens: float, is_shut: bool) -> None:
-    expected = Shut(wait_seconds=None, why="ImpossibleRequest: larger than the whole tokens limit")
+    expected = Shut(wait_seconds=None, why="ImpossibleRequest: 6,001 needed of the tokens limit, which is 6,000 in all")
     assert (route(TOKENS).readiness({**ONE, "tokens": tokens}, 0.0) == expected) is is_shut
 
 
