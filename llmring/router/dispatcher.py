@@ -348,7 +348,7 @@ class Dispatcher:
         if field == "native":
             # Of this conversation, not of the model: the next one's may be whole.
             journey.request = without_native(journey.request)
-        elif error.code == "unsupported_value" and field in ABSENT.__struct_fields__:
+        elif error.code == "unsupported_value" and _is_given(journey.request, field):
             # A word that the model does not know, not a parameter.
             journey.request = msgspec.structs.replace(journey.request, **{field: getattr(ABSENT, field)})
             journey.notes.append(Note(parameter=field, action="dropped", why="the model does not take this value"))
@@ -446,6 +446,12 @@ class Dispatcher:
                 self._retired[name].retire()
         self.lockfile = lockfile
         self._table.clear()
+
+
+def _is_given(request: ChatRequest, field: str) -> bool:
+    """Whether the request itself has a value for a field. A budget for thinking may be on the wire for an effort: to
+    take away what is not there would have the model asked again for ever."""
+    return field in ABSENT.__struct_fields__ and bool(getattr(request, field) != getattr(ABSENT, field))
 
 
 def _forget_frames(error: ProviderError) -> None:
