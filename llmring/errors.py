@@ -44,6 +44,7 @@ Policy is data on the class: code asks `error.fails_over`, never `isinstance`, a
 how many attempts one request may spend on one route when the last of them ended in that error; `is_weather` errors
 (RateLimited, Overloaded) say nothing of the request, so work that nobody waits for does not count them; an
 `is_verdict` error (ContextTooLong) is about the request, so it is raised itself where every model has said the same.
+One that is no evidence (DeadlineReached) neither trips a breaker nor closes it.
 Messages hold what happened, to which model or file, and what to do; never a key, never a prompt.
 """
 
@@ -196,6 +197,7 @@ class ProviderError(LLMRingError):
 
     fails_over: ClassVar[bool] = True
     trips_breaker: ClassVar[bool] = False
+    is_evidence: ClassVar[bool] = True
     tries: ClassVar[int] = 1
     holds: ClassVar[Holds] = "nothing"
     is_weather: ClassVar[bool] = False
@@ -301,6 +303,7 @@ class AttemptTimeout(ProviderError):
 class DeadlineReached(ProviderError):
     """The caller's own deadline left the attempt only seconds. Says nothing of the provider."""
 
+    is_evidence = False
     tries = 2
 
 

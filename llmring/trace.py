@@ -40,7 +40,9 @@ class TracedRoute(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 class Considered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A model in the moment of a decision. `wait_seconds` is the least possible wait; None where no time helps, 0 where
-    only the end of another request can tell. `error`: the class of the failure that may not be passed over."""
+    only the end of another request can tell. `error`: the class of the failure that may not be passed over. `failing`:
+    its breaker keeps it out of use, and what is waited for is its probe; `trial_seconds`: it is open, and after so many
+    seconds might be tried all the same."""
 
     model: ModelRef
     readiness: Readiness
@@ -48,6 +50,8 @@ class Considered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     wait_seconds: float | None = None
     cost_usd: Decimal | None = None
     error: str | None = None
+    failing: bool = False
+    trial_seconds: float | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -80,7 +84,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `routes` counts from 0: the one that was asked (`go`), or those in whose lines the request stood (`wait`) until
     `until` at the latest, None without an end. `taken` is the route that was asked in the end, None where none was.
     `error` is the class of the error that ended the request (`fail`). `answered_at` is when one of its models had
-    answered anybody last, in seconds from the same moment on; None: never.
+    answered anybody last, in seconds from the same moment on; None: never. `trial`: the breaker of the one that was
+    asked was open, as were those of most others. `used_up`: the retry budget allowed no further try.
     """
 
     at: float
@@ -91,6 +96,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: str | None = None
     answered_at: float | None = None
     taken: int | None = None
+    trial: bool = False
+    used_up: bool = False
     verdict: Verdict | None = None
 
 
@@ -166,9 +173,9 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         names = [str(self.routes[index].model) for index in decision.routes]
         match decision.action:
             case "go":
-                return f"{names[0]} is asked"
+                return f"{names[0]} is {'tried all the same' if decision.trial else 'asked'}"
             case "fail":
-                return f"it ends here: {decision.error}"
+                return f"it ends here: {decision.error}{', the retry budget is used up' if decision.used_up else ''}"
             case "wait":
                 where = f"waits in line at {' and '.join(names)}" if names else "waits for a pause to end"
                 until = f", until {decision.until:.3f} s at the latest" if decision.until is not None else ""

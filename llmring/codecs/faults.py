@@ -127,6 +127,9 @@ CONTEXT_TOO_LONG = text_rule(
     ContextTooLong,
 )
 
+_SPEND_LIMIT = re.compile(r"_spend_limit_(?:exceeded|reached)$")
+"""Whose it is differs: an organization's, a project's, one that is enforced."""
+
 _ABOUT_PARAMETERS = (400, 422)
 _REPLAY_REFUSED = TextRule(frozenset(_ABOUT_PARAMETERS), REPLAY_REFUSED, Verdict(Unsupported, parameter="native"))
 
@@ -136,6 +139,8 @@ def judge(fault: Fault, rules: Rules) -> Verdict:
     for word in fault.words:
         if word in rules.words:
             return rules.words[word]
+        if _SPEND_LIMIT.search(word):
+            return Verdict(QuotaExhausted)
     for rule in rules.texts:
         if rule.matches(fault):
             return rule.verdict

@@ -10,8 +10,13 @@
     recovering  10 s have passed (a share from 10 % to 100 % goes)    closed
                 a failure                                             open, twice as long
 
+An open one may be tried all the same where a request has too few other models (failover.py): one trial at a time, a
+second apart, longer where it costs its caller more than 100 ms. One that succeeds ends the opening; one that fails
+does not make it longer.
+
 Failures are the classes of error that say so (`trips_breaker`). A refusal or the caller's own mistake shows a living
-server and counts as a success. Results of requests sent before the breaker opened change nothing.
+server and counts as a success; what is no evidence counts as a cancel. Results of requests sent before the breaker
+opened change nothing.
 """
 
 import math
@@ -30,6 +35,11 @@ of them down for two minutes in ten, that cost 8 to 10 % of the time)."""
 
 PROBE_SHARE = 0.1
 """Of the time, at most, is spent on probes that fail."""
+
+TRIAL_SECONDS = 1.0
+"""Between two trials of a model whose breaker is open, and before the first."""
+
+_SLACK_SECONDS = 1e-6
 
 RECOVERY_SECONDS = 10.0
 RECOVERY_FIRST_SHARE = 0.1
@@ -55,12 +65,14 @@ class Breaker:
         self._until = -math.inf
         self._recovering_since = -math.inf
         self._probing = False
+        self._tried = False
+        self._trial_at = -math.inf
         self.generation = 0
 
     def state(self, now: float) -> State:
         if self._state is State.OPEN and now >= self._until:
+            # A trial that is still under way is the probe.
             self._state = State.PROBATION
-            self._probing = False
         elif self._state is State.RECOVERING and now >= self._recovering_since + RECOVERY_SECONDS:
             self._state = State.CLOSED
             self._trips = 0
@@ -73,8 +85,14 @@ class Breaker:
 
     @property
     def probing(self) -> bool:
-        """Whether the probe is under way: everybody else waits for what it finds."""
-        return self._state is State.PROBATION and self._probing
+        """Whether the probe, or a trial, is under way: everybody else waits for what it finds."""
+        return self._probing
+
+    def trial_seconds(self, now: float) -> float:
+        """In how many seconds an open breaker lets the next trial go, at the soonest."""
+        left = self._trial_at - now
+        # Less than rounding adds to a clock is none: a sleeper would wake in the same moment for ever.
+        return TRIAL_SECONDS if self._probing else left if left > _SLACK_SECONDS else 0.0
 
     def share(self, now: float) -> float:
         """The part of the connections that may be used: grows from 10 % to 1 while recovering."""
@@ -89,18 +107,22 @@ class Breaker:
         return self._recovering_since + RECOVERY_SECONDS * min(1.0, max(0.0, grown))
 
     def begin(self, now: float) -> bool:
-        """A request is being sent. True when it is the probe."""
-        if self.state(now) is State.PROBATION:
-            self._probing = True
-            return True
-        return False
+        """A request is being sent. True when it is the probe, or a trial."""
+        state = self.state(now)
+        if state is State.OPEN:
+            self._tried = True
+            self._trial_at = now + TRIAL_SECONDS
+        self._probing = self._probing or state in (State.OPEN, State.PROBATION)
+        return self._probing
 
     def record(self, *, ok: bool, generation: int, now: float, took: float) -> None:
         """A request that began in `generation` has ended, after `took` seconds."""
         state = self.state(now)
-        if generation != self.generation or state is State.OPEN:
+        if generation != self.generation:
             return
-        if state is State.PROBATION:
+        if state is State.OPEN:
+            self._judge_trial(now, took, ok=ok)
+        elif state is State.PROBATION:
             self._recover(now) if ok else self._open(now, took)
         elif ok:
             self._in_a_row = 0
@@ -115,6 +137,15 @@ class Breaker:
         """The probe was cancelled and has found nothing out: the next request is the probe."""
         self._probing = False
 
+    def _judge_trial(self, now: float, took: float, *, ok: bool) -> None:
+        if not self._tried:
+            return
+        self._probing = False
+        if ok:
+            self._recover(now)
+        else:
+            self._trial_at = now + max(TRIAL_SECONDS, took / PROBE_SHARE)
+
     def _open(self, now: float, took: float) -> None:
         whole = OPEN_SECONDS * 2.0**self._trips
         if whole < OPEN_MOST_SECONDS:
@@ -122,6 +153,7 @@ class Breaker:
             self._trips += 1
         whole = min(whole, OPEN_MOST_SECONDS, max(OPEN_USUAL_SECONDS, took / PROBE_SHARE))
         self._until = now + whole / 2.0 + whole / 2.0 * self._jitter()
+        self._trial_at = now + max(TRIAL_SECONDS, took / PROBE_SHARE)
         self._enter(State.OPEN)
 
     def _recover(self, now: float) -> None:
@@ -132,7 +164,7 @@ class Breaker:
         self._state = state
         self._in_a_row = 0
         self._seconds.clear()
-        self._probing = False
+        self._probing = self._tried = False
         self.generation += 1
 
     def _count(self, now: float, *, failed: bool) -> None:

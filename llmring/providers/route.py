@@ -17,13 +17,14 @@ from llmring.codecs.capabilities import Capabilities, Model
 from llmring.codecs.codec import LimitUpdate
 from llmring.errors import Dimension, ProviderError, RateLimited
 from llmring.lockfile.providers import Counted
-from llmring.providers.breaker import Breaker, State
+from llmring.providers.breaker import TRIAL_SECONDS, Breaker, State
 from llmring.providers.budget import Budget, Reservation
 from llmring.providers.estimate import Counting, OutputEstimate, estimate
 from llmring.providers.fairness import INTERACTIVE, RESERVE_SECONDS, RESERVE_SHARE, Fairness, Flow
 from llmring.providers.fit import most_output_tokens
 from llmring.providers.line import Line
 from llmring.providers.pace import Means, Pace, ceilings, pace
+from llmring.providers.ramp import Ramp
 from llmring.providers.readiness import READY, Busy, Readiness, Ready, Shut
 from llmring.providers.regime import Charge, Estimate, Regime, at_least, charge, settled
 from llmring.providers.speed import Speed
@@ -65,7 +66,9 @@ _MOST_DOUBLINGS = 10
 
 JITTER_SHARE = 0.1
 JITTER_SECONDS = 0.25
-"""A hold is lengthened by a random part of the larger of 10 % and 250 ms: never asked early, never all at once."""
+JITTER_MOST_SECONDS = 60.0
+"""A hold is lengthened by a random part of the larger of 10 % and 250 ms, a minute at most: never asked early, never
+all at once."""
 
 
 _BREAKER: Mapping[State, BreakerState] = {
@@ -140,6 +143,7 @@ class Route:
         self._regime = regime
         self._output = OutputEstimate()
         self._speed = Speed()
+        self._ramp = Ramp()
         self._gone: Shut | None = None
         self._refusals = 0
 
@@ -152,6 +156,7 @@ class Route:
         self.weathered = previous.weathered
         self._output = previous._output
         self._speed = previous._speed
+        self._ramp = previous._ramp
         self._gone = previous._gone
         for parameter in previous.model.capabilities.refused:
             self.refuse(parameter)
@@ -207,9 +212,10 @@ class Route:
 
     def readiness(self, needed: Charge, now: float, flow: Flow = INTERACTIVE) -> Readiness:
         """May a newcomer go now? Those in line go first, and what could never fit is told at once."""
-        dimension = self.budget.impossible(needed) or self.credential.budget.impossible(needed)
-        if dimension is not None:
-            return Shut(wait_seconds=None, why=f"ImpossibleRequest: larger than the whole {dimension} limit")
+        for budget in (self.budget, self.credential.budget):
+            dimension = budget.impossible(needed)
+            if dimension is not None:
+                return Shut(wait_seconds=None, why=_too_large(dimension, needed, budget))
         answer = self.room(needed, now, self.keep(flow, now))
         if isinstance(answer, Shut) or self.line.may_pass(flow):
             return answer
@@ -223,7 +229,8 @@ class Route:
         shared, shared_dimension = self.credential.budget.wait_behind(ahead, needed, now)
         wait, dimension = (own, own_dimension) if own >= shared else (shared, shared_dimension)
         if dimension is not None and wait > 0.0:
-            return Busy(wait_seconds=wait, why=f"{dimension} limit, {len(self.line)} in line")
+            failing = isinstance(answer, Busy) and answer.failing
+            return Busy(wait_seconds=wait, why=f"{dimension} limit, {len(self.line)} in line", failing=failing)
         return answer if isinstance(answer, Busy) else Busy(wait_seconds=0.0, why=f"{len(self.line)} in line")
 
     def keep(self, flow: Flow, now: float) -> float:
@@ -264,15 +271,26 @@ class Route:
             return shut
         state = self.breaker.state(now)
         if state is State.OPEN:
-            return Shut(wait_seconds=self.breaker.until - now, why="breaker open")
+            return self._open(needed, now, keep)
         if self.breaker.probing:
-            return Busy(wait_seconds=0.0, why="waiting for the probe")
+            return Busy(wait_seconds=0.0, why="waiting for the probe", failing=True)
         return self._limits(needed, now, keep) or self._connections(state, now, keep) or READY
+
+    def _open(self, needed: Charge, now: float, keep: float) -> Shut:
+        """A trial, too, goes within the limits."""
+        busy = self._limits(needed, now, keep) or self._connections(State.OPEN, now, keep)
+        trial = self.breaker.trial_seconds(now)
+        if busy is not None:
+            trial = max(trial, busy.wait_seconds or TRIAL_SECONDS)
+        return Shut(wait_seconds=self.breaker.until - now, why="breaker open", trial_seconds=trial)
 
     def _limits(self, needed: Charge, now: float, keep: float) -> Busy | None:
         own, own_dimension = self.budget.wait(needed, now, keep)
         shared, shared_dimension = self.credential.budget.wait(needed, now, keep)
         wait, dimension = (own, own_dimension) if own >= shared else (shared, shared_dimension)
+        ramp = self._ramp.wait(now)
+        if ramp > wait:
+            return Busy(wait_seconds=ramp, why="growing slowly")
         return Busy(wait_seconds=wait, why=f"{dimension} limit") if wait > 0.0 else None
 
     def _connections(self, state: State, now: float, keep: float) -> Busy | None:
@@ -287,7 +305,7 @@ class Route:
         return None
 
     def admit(self, needed: Charge, now: float, flow: Flow) -> "Permit":
-        """Reserve for a newcomer. The caller has just seen that the route is Ready."""
+        """Reserve for a newcomer. The caller has just seen that the route is Ready, or may be tried now."""
         cost = self.cost(needed)
         self.line.passed(flow, cost)
         return self.take(needed, now, flow, cost)
@@ -298,6 +316,7 @@ class Route:
             self.credential.called_at = now
         self.credential.in_flight += 1
         self.in_flight += 1
+        self._ramp.took(now)
         probe = self.breaker.begin(now)
         return Permit(
             self,
@@ -332,7 +351,8 @@ class Route:
 
     def failed(self, permit: "Permit", error: ProviderError, now: float) -> None:
         """Learn from a failure: trip, hold, or put out, as the class of the error says."""
-        self._record(permit, now, ok=not error.trips_breaker)
+        if error.is_evidence:
+            self._record(permit, now, ok=not error.trips_breaker)
         self.weathered += error.is_weather
         match error.holds:
             case "dimension":
@@ -356,7 +376,11 @@ class Route:
         if now >= self._home(dimension).holds.get(dimension, -math.inf):
             self._refusals += 1
         self._hold(dimension, error.retry_after or self._delay(error, dimension, permit, now), now)
-        if dimension != "day":
+        if error.kind == "ramp":
+            self._ramp.refused(permit.taken_at, self._home(dimension).holds[dimension], now)
+            rate = self._ramp.rate(now)
+            _LOG.info("%s: refused for growing too fast; goes on with %.3g requests a second", self.ref, rate)
+        elif error.kind == "rate" and dimension != "day":
             self._learn(dimension, permit, now)
 
     def _learn(self, dimension: Dimension, permit: "Permit", now: float) -> None:
@@ -379,7 +403,8 @@ class Route:
         return lacking or min(REFUSED_FIRST_SECONDS * 2.0**doublings, REFUSED_MOST_SECONDS)
 
     def _hold(self, dimension: Dimension, seconds: float, now: float) -> None:
-        jitter = self.credential.random() * max(JITTER_SHARE * seconds, JITTER_SECONDS)
+        share = min(max(JITTER_SHARE * seconds, JITTER_SECONDS), JITTER_MOST_SECONDS)
+        jitter = self.credential.random() * share
         self._home(dimension).refused(dimension, now + seconds + jitter, now)
 
     def _home(self, dimension: Dimension) -> Budget:
@@ -418,6 +443,11 @@ class Route:
                 return {dimension: reserved[dimension] if dimension in _COUNTS else 0.0 for dimension in reserved}
             case "not_sent":
                 return dict.fromkeys(reserved, 0.0)
+
+
+def _too_large(dimension: Dimension, needed: Charge, budget: Budget) -> str:
+    need, limit = math.ceil(needed[dimension]), budget.buckets[dimension].limit.amount
+    return f"ImpossibleRequest: {need:,} needed of the {dimension} limit, which is {limit:,.0f} in all"
 
 
 def _told(answer: Readiness) -> tuple[ReadinessName, str, float | None]:

@@ -29,8 +29,9 @@ from llmring.providers.route import Permit, Route
 from llmring.providers.worker import ProviderWorker
 from llmring.refs import ModelRef
 from llmring.router.account import Account
-from llmring.router.failover import Fail, Go, Plan, Wait
+from llmring.router.failover import Decision, Fail, Go, Plan, Wait
 from llmring.router.ordering import ARRANGE, Candidate
+from llmring.router.retry_budget import RetryBudget
 from llmring.router.tracing import Outlook, Start, cost_usd, trace_of
 from llmring.trace import Source, Spill
 
@@ -48,6 +49,7 @@ class _Bound(msgspec.Struct, frozen=True, kw_only=True):
     binding: Binding
     given: Mapping[str, Any]
     routes: tuple[Route, ...]
+    retries: RetryBudget
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +83,7 @@ class Journey(msgspec.Struct, kw_only=True):
     lockfile: Lockfile
     number: int
     terms: Terms
+    retries: RetryBudget
     index: int = 0
     waited_seconds: float = 0.0
     sent_at: float = 0.0
@@ -160,7 +163,9 @@ class Dispatcher:
             if len(missing) == len(workers):
                 raise copy(missing[0])
             routes = tuple(worker.route(ref.model) for worker, ref in zip(workers, binding.models, strict=True))
-            found = self._table[key] = _Bound(binding=binding, given=binding.defaults.given, routes=routes)
+            found = self._table[key] = _Bound(
+                binding=binding, given=binding.defaults.given, routes=routes, retries=RetryBudget()
+            )
         return found
 
     def worker(self, provider: str) -> ProviderWorker:
@@ -305,6 +310,7 @@ class Dispatcher:
             lockfile=self.lockfile,
             number=next(self._numbers),
             terms=terms,
+            retries=bound.retries,
         )
 
     async def go(self, journey: Journey, send: Send[Answer]) -> Answer:
@@ -317,6 +323,8 @@ class Dispatcher:
             asked_at = trio.current_time()
             permit = await self._permit(journey)
             journey.sent_at = trio.current_time()
+            if not journey.plan.has_sent and not journey.plan.patient:
+                journey.retries.called(journey.sent_at)
             journey.left_out = journey.route.model.capabilities.refused
             journey.waited_seconds = journey.sent_at - asked_at
             try:
@@ -344,7 +352,7 @@ class Dispatcher:
         if field == "native":
             # Of this conversation, not of the model: the next one's may be whole.
             journey.request = without_native(journey.request)
-        elif error.code == "unsupported_value" and field in ABSENT.__struct_fields__:
+        elif error.code == "unsupported_value" and _is_given(journey.request, field):
             # A word that the model does not know, not a parameter.
             journey.request = msgspec.structs.replace(journey.request, **{field: getattr(ABSENT, field)})
             journey.notes.append(Note(parameter=field, action="dropped", why="the model does not take this value"))
@@ -377,10 +385,7 @@ class Dispatcher:
         charges, flow = journey.charges, journey.terms.flow
         while True:
             now = trio.current_time()
-            readiness = [
-                route.readiness(charge, now, flow) for route, charge in zip(journey.routes, charges, strict=True)
-            ]
-            match journey.plan.next(readiness, now, max(route.answered_at for route in journey.routes)):
+            match self._decide(journey, now):
                 case Go(index):
                     journey.index = index
                     return journey.routes[index].admit(charges[index], now, flow)
@@ -396,6 +401,18 @@ class Dispatcher:
                     if isinstance(error, AllModelsFailed):
                         error.trace = journey.trace()
                     raise error
+
+    def _decide(self, journey: Journey, now: float) -> Decision:
+        plan, flow = journey.plan, journey.terms.flow
+        readiness = [
+            route.readiness(charge, now, flow) for route, charge in zip(journey.routes, journey.charges, strict=True)
+        ]
+        used_up = plan.has_sent and not plan.patient and not journey.retries.allows(now)
+        answered_at = max(route.answered_at for route in journey.routes)
+        decision = plan.next(readiness, now, answered_at, used_up=used_up)
+        if plan.steps[-1].draws:
+            journey.retries.draw(now)
+        return decision
 
     # The lockfile.
 
@@ -433,6 +450,12 @@ class Dispatcher:
                 self._retired[name].retire()
         self.lockfile = lockfile
         self._table.clear()
+
+
+def _is_given(request: ChatRequest, field: str) -> bool:
+    """Whether the request itself has a value for a field. A budget for thinking may be on the wire for an effort: to
+    take away what is not there would have the model asked again for ever."""
+    return field in ABSENT.__struct_fields__ and bool(getattr(request, field) != getattr(ABSENT, field))
 
 
 def _forget_frames(error: ProviderError) -> None:

@@ -5,7 +5,20 @@
 
 A route that failed in a way that may pass is tried once more after a short pause (429: up to three times more, each
 after the provider's own delay), but only when no other route is ready. So one request sends at most 4 HTTP requests a
-route, and at most 2 where nobody answers 429.
+route, and at most 2 where nobody answers 429; and one more, a trial, where breakers are open.
+
+Panic: fewer than half of the routes that could help are in use, the breakers of the others are open. A breaker may be
+wrong, and to wait for all of them is the worst that can be had; so the one that recovers first is tried all the same,
+unless one in use can be had sooner. The breaker allows one trial at a time, a second apart, so that a provider that is
+down is not stormed; a request makes one a route, which costs it no try; and who waits looks again after 1, 2, 4, ...
+seconds, so that thousands do not wake for one place. Patient work needs none of this: it may wait for the probe, which
+comes 20 s later at the most, and finds the way open; tried in panic, its rows would find a thousand times what one call
+finds.
+
+The retry budget (retry_budget.py) is drawn from when a route is to be asked that has failed this request, other than
+by a 429, or whose breaker is open, unless it is the request's first attempt. Is it used up, such routes are left out.
+A first attempt at a route in use is free: failover is no storm. So is patient work, which is held back by the breakers
+and waits out the rest.
 """
 
 import math
@@ -31,14 +44,18 @@ ATTEMPT_SECONDS = 300.0
 UNTRIED_SECONDS = 10.0
 """Kept back from an attempt for each route that has not been tried."""
 
+LOOK_SECONDS = 1.0
+"""After which a request that waits in panic looks for a trial again; doubled every time."""
+
 MOST_STEPS = 256
 """Kept of one request for its trace; of a longer way, the beginning and the end."""
 
 
 class Go(msgspec.Struct, frozen=True):
-    """Send on this route now."""
+    """Send on this route now. `trial`: though its breaker is open."""
 
     index: int
+    trial: bool = False
 
 
 class Wait(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +77,8 @@ Decision = Go | Wait | Fail
 class Step(msgspec.Struct):
     """A decision, what it was made of, and what came of it: `taken` is the route that was asked, `attempt` how that
     ended and `then` what the request did next. After a failure, `failed_at` is when, `draw` made the pause, and
-    `answers` and `refusals` are what others met there."""
+    `answers` and `refusals` are what others met there. `used_up` is what was known of the retry budget; with `draws`
+    the decision takes one retry out of it."""
 
     now: float
     readiness: Sequence[Readiness]
@@ -74,6 +92,17 @@ class Step(msgspec.Struct):
     answers: int = 0
     refusals: int = 0
     ruled_out: tuple[int, ...] = ()
+    used_up: bool = False
+    draws: bool = False
+
+
+class _Way(msgspec.Struct):
+    """A route that may be had after so many seconds, or tried after `trial` though its breaker is open."""
+
+    index: int
+    wait: float
+    failing: bool
+    trial: float | None
 
 
 class Plan:
@@ -109,6 +138,12 @@ class Plan:
         self._skipped: set[int] = set()
         self.spill: Spill = spill
         self._failed = [False] * len(models)
+        self.has_sent = False
+        """Whether a first attempt has failed: what comes now is more than one request for one call."""
+        self._granted = False
+        self._tried: set[int] = set()
+        self._is_trial = False
+        self._looks = 0
         self._stall = Stall(len(models)) if patient else None
 
     @property
@@ -116,58 +151,117 @@ class Plan:
         """Whether no route is left to be asked."""
         return all(self._spent)
 
-    def next(self, readiness: Sequence[Readiness], now: float, answered_at: float = -math.inf) -> Decision:
+    def next(
+        self, readiness: Sequence[Readiness], now: float, answered_at: float = -math.inf, *, used_up: bool = False
+    ) -> Decision:
         """Decide. `readiness` is that of every route in order, taken in this moment; `answered_at` is when one of them
-        has answered anybody last."""
-        decision = self._decide(readiness, now, answered_at)
-        taken = decision.index if type(decision) is Go else None
-        self.steps.append(Step(now, readiness, answered_at, decision, taken))
+        has answered anybody last; `used_up`, that the retry budget allows none."""
+        decision, chosen = self._decide(readiness, now, answered_at, used_up=used_up)
+        draws = not self._granted and any(self._is_retry(index, readiness[index]) for index in chosen)
+        self._granted = self._granted or draws
+        self.steps.append(Step(now, readiness, answered_at, decision, used_up=used_up, draws=draws))
         if len(self.steps) > MOST_STEPS:
             del self.steps[MOST_STEPS // 2]
             self.left_out += 1
+        if type(decision) is Go:
+            self._begin(decision.index, is_trial=decision.trial)
         return decision
 
-    def _decide(self, readiness: Sequence[Readiness], now: float, answered_at: float) -> Decision:
+    def _decide(
+        self, readiness: Sequence[Readiness], now: float, answered_at: float, *, used_up: bool
+    ) -> tuple[Decision, Sequence[int]]:
+        """The decision, and the routes that may be asked by it."""
         if self._stall is not None:
             left = [answer for answer, spent in zip(readiness, self._spent, strict=True) if not spent]
             self._stall.look(left, answered_at, now)
-        waits: list[tuple[int, float]] = []
+        ways: list[_Way] = []
+        barred: list[_Way] = []
         for index, answer in enumerate(readiness):
             if self._spent[index]:
                 continue
+            way: _Way | None = None
+            is_barred = used_up and not self._granted and self._is_retry(index, answer)
             paused = self._paused_until[index] - now
             match answer:
                 case Shut(error=ProviderError() as error):
-                    return Fail(_again(error))
-                case Ready() if paused <= 0.0 and now < self.deadline:
+                    return Fail(_again(error)), ()
+                case Ready() if paused <= 0.0 and now < self.deadline and not is_barred:
                     self.note_skips(readiness[:index])
-                    return Go(index)
+                    return Go(index), (index,)
                 case Ready():
-                    waits.append((index, max(0.0, paused)))
-                case Busy(wait_seconds=wait) | Shut(wait_seconds=float(wait)):
-                    waits.append((index, max(wait, paused)))
+                    way = _Way(index, max(0.0, paused), failing=False, trial=None)
+                case Busy(wait_seconds=wait, failing=failing):
+                    way = _Way(index, max(wait, paused), failing=failing, trial=None)
+                case Shut(wait_seconds=float(wait), trial_seconds=trial):
+                    may_try = trial is not None and index not in self._tried
+                    trial = max(trial, paused) if trial is not None and may_try else None
+                    way = _Way(index, max(wait, paused), failing=True, trial=trial)
+                case Shut():
+                    pass
+            if way is not None:
+                (barred if is_barred else ways).append(way)
             if self.spill == "on_failure" and isinstance(answer, Busy | Ready) and not self._failed[index]:
                 break
-        in_time = [index for index, wait in waits if now + wait < self.deadline]
+        return self._among(ways, barred, readiness, now, answered_at)
+
+    def _among(
+        self,
+        ways: list[_Way],
+        barred: list[_Way],
+        readiness: Sequence[Readiness],
+        now: float,
+        answered_at: float,
+    ) -> tuple[Decision, Sequence[int]]:
+        """None is ready: try one in panic, wait, or fail."""
+        in_time = [way for way in ways if now + way.wait < self.deadline]
+        look_at = math.inf
+        if not self.patient and _is_panic(readiness, self.deadline - now):
+            trials = [way for way in ways if way.trial is not None]
+            way = _best_trial(trials, in_time)
+            if way is not None and now < self.deadline:
+                self.note_skips(readiness[: way.index])
+                return Go(way.index, trial=True), (way.index,)
+            look_at = now + min((way.trial for way in trials if way.trial is not None), default=math.inf)
+        if not in_time and look_at < self.deadline:
+            return Wait(indexes=(), until=look_at), ()
         if not in_time:
-            return Fail(self._all_failed(readiness, waits, now))
+            return Fail(self._all_failed(readiness, ways, barred, now)), ()
         silent = self._stall.silent(answered_at, now) if self._stall is not None else None
         if silent is not None:
-            return Fail(RowStalled(self.alias, self.attempts, silent))
-        return self._wait(in_time, answered_at, now)
+            return Fail(RowStalled(self.alias, self.attempts, silent)), ()
+        indexes = [way.index for way in in_time]
+        look_at = max(look_at, now + LOOK_SECONDS * 2.0**self._looks) if look_at < math.inf else math.inf
+        wait = self._wait(indexes, answered_at, now, look_at)
+        self._looks += wait.until == look_at < math.inf
+        return wait, indexes
 
-    def _wait(self, indexes: list[int], answered_at: float, now: float) -> Wait:
+    def _wait(self, indexes: list[int], answered_at: float, now: float, look_at: float) -> Wait:
         in_line = tuple(index for index in indexes if self._paused_until[index] <= now)
         ends = [self._paused_until[index] for index in indexes if self._paused_until[index] > now]
         if self._stall is not None:
             ends.append(self._stall.ends(answered_at))
-        return Wait(indexes=in_line, until=min([self.deadline, *ends]))
+        return Wait(indexes=in_line, until=min([self.deadline, look_at, *ends]))
+
+    def _is_retry(self, index: int, answer: Readiness) -> bool:
+        """Whether to ask a route would draw from the retry budget."""
+        if self.patient or not self.has_sent:
+            return False
+        return self._failed[index] or _is_failing(answer)
+
+    def _begin(self, index: int, *, is_trial: bool = False) -> None:
+        """A route is asked now."""
+        step = self.steps[-1]
+        step.taken = index
+        if self._is_retry(index, step.readiness[index]):
+            self._granted = False
+        self._is_trial = is_trial
+        if is_trial:
+            self._tried.add(index)
 
     def given(self, index: int) -> None:
         """The wait that was decided on has ended: a route lets the request go."""
-        step = self.steps[-1]
-        step.taken = index
-        self.note_skips(step.readiness[:index])
+        self._begin(index)
+        self.note_skips(self.steps[-1].readiness[:index])
 
     def failed(
         self,
@@ -188,7 +282,11 @@ class Plan:
             step.failed_at, step.draw, step.answers, step.refusals = now, draw, answers, refusals
         span = min(PAUSE_FIRST_SECONDS * 2.0 ** self._failures[index], PAUSE_MOST_SECONDS)
         self._failed[index] = self._failed[index] or not isinstance(error, RateLimited)
-        if self._stall is None or not error.is_weather:
+        self.has_sent = True
+        if self._is_trial and error.trips_breaker:
+            # What the breaker had said: no try is lost.
+            pass
+        elif self._stall is None or not error.is_weather:
             self._failures[index] += 1
             self._spent[index] = self._failures[index] >= error.tries
         else:
@@ -207,6 +305,7 @@ class Plan:
     def note(self, index: int, error: ProviderError, waited_seconds: float, took_seconds: float) -> None:
         """An attempt has failed in a way that the next one will not, and the route is as good as untried; or in a way
         that ends the request."""
+        self.has_sent = True
         self._record(index, error, waited_seconds, took_seconds, "again" if error.fails_over else "raised")
 
     def succeeded(self, index: int, waited_seconds: float, took_seconds: float) -> None:
@@ -239,31 +338,69 @@ class Plan:
     def note_skips(self, readiness: Sequence[Readiness]) -> None:
         """Remember, once a route, why the first ones were passed over."""
         for index, answer in enumerate(readiness):
-            if not self._spent[index] and self._failures[index] == 0 and index not in self._skipped:
+            is_untried = self._failures[index] == 0 and index not in self._tried
+            if not self._spent[index] and is_untried and index not in self._skipped:
                 self._skipped.add(index)
                 self.attempts.append(Attempt(model=self.models[index], outcome=f"skipped: {_why(answer)}"))
 
     def _all_failed(
-        self, readiness: Sequence[Readiness], waits: Sequence[tuple[int, float]], now: float
+        self, readiness: Sequence[Readiness], ways: Sequence[_Way], barred: Sequence[_Way], now: float
     ) -> LLMRingError:
         if self._stall is not None and self._stall.repeated is not None and self.is_over:
             return RowStalled(self.alias, self.attempts, self._stall.repeated)
+        later = [*ways, *barred]
         errors = [attempt.error for attempt in self.attempts if attempt.sent]
-        if errors and not waits and all(isinstance(error, ProviderError) and error.is_verdict for error in errors):
+        if errors and not later and all(isinstance(error, ProviderError) and error.is_verdict for error in errors):
             assert errors[-1] is not None, "a verdict"
             return errors[-1]
+        without = {way.index for way in barred}
         unanswered = [
-            Attempt(model=self.models[index], outcome=f"not waited for: {_why(answer, late=now >= self.deadline)}")
+            Attempt(
+                model=self.models[index],
+                outcome="not asked again: retry budget used up"
+                if index in without
+                else f"not waited for: {_why(answer, late=now >= self.deadline)}",
+            )
             for index, answer in enumerate(readiness)
             if not self._spent[index]
         ]
-        soonest = min((wait for _, wait in waits), default=None)
+        soonest = min((way.wait for way in later), default=None)
         return AllModelsFailed(
             self.alias,
             [*self.attempts, *unanswered],
             retry_at=None if soonest is None else now + soonest,
             retry_after=soonest,
         )
+
+
+def _is_failing(answer: Readiness) -> bool:
+    """Whether its breaker keeps it out of use."""
+    match answer:
+        case Ready():
+            return False
+        case Busy(failing=failing):
+            return failing
+        case Shut(trial_seconds=trial):
+            return trial is not None
+
+
+def _is_panic(readiness: Sequence[Readiness], seconds: float) -> bool:
+    """Whether fewer than half of the routes that could help within so many seconds are in use."""
+    failing = sum(map(_is_failing, readiness))
+    in_use = sum(
+        isinstance(answer, Ready) or (isinstance(answer, Busy) and answer.wait_seconds < seconds)
+        for answer in readiness
+        if not _is_failing(answer)
+    )
+    return in_use < failing
+
+
+def _best_trial(trials: Sequence[_Way], in_time: Sequence[_Way]) -> _Way | None:
+    """Of those that may be tried now the first to recover; None where one in use can be had sooner."""
+    now = [way for way in trials if way.trial is not None and way.trial <= 0.0]
+    best = min(now, key=lambda way: way.wait, default=None)
+    in_use = min((way.wait for way in in_time if not way.failing), default=math.inf)
+    return best if best is not None and best.wait <= in_use else None
 
 
 def _again(error: ProviderError) -> ProviderError:

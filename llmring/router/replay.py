@@ -5,6 +5,7 @@ the request go along other routes, on a clock of its own:
 
     readiness   of a model in the record: as recorded, less the time that has passed; of any other: always ready
     attempts    the first try of a model ends as its first try in the record, and so on; what was not tried answers
+    budget      of retries: used up from when the record says so
     waits       end when the record shows the model free, at the soonest when its limits had said
 """
 
@@ -64,7 +65,7 @@ def difference(trace: Trace) -> str | None:
     for number, recorded in enumerate(trace.decisions, 1):
         readiness = [_readiness(one) for one in recorded.considered]
         answered_at = trace.began_at + recorded.answered_at if recorded.answered_at is not None else -math.inf
-        made = plan.next(readiness, trace.began_at + recorded.at, answered_at)
+        made = plan.next(readiness, trace.began_at + recorded.at, answered_at, used_up=recorded.used_up)
         if not _is_same(made, recorded, trace.began_at):
             return f"decision {number}, at {recorded.at:.3f} s, is {_told(made)}, not {_recorded(recorded)}"
         _go_on(plan, recorded, trace.began_at)
@@ -89,8 +90,10 @@ def _readiness(seen: Considered, passed_seconds: float = 0.0) -> Readiness:
         return READY
     left = wait - passed_seconds if wait else wait
     if seen.readiness == "busy":
-        return Busy(wait_seconds=math.inf if left is None else left, why=seen.why)
-    return Shut(wait_seconds=left, why=seen.why, error=_error(seen.error) if seen.error is not None else None)
+        return Busy(wait_seconds=math.inf if left is None else left, why=seen.why, failing=seen.failing)
+    error = _error(seen.error) if seen.error is not None else None
+    trial = max(0.0, seen.trial_seconds - passed_seconds) if seen.trial_seconds is not None else None
+    return Shut(wait_seconds=left, why=seen.why, error=error, trial_seconds=trial)
 
 
 def _error(name: str, status: int | None = None, retry_after: float | None = None) -> ProviderError:
@@ -101,8 +104,8 @@ def _error(name: str, status: int | None = None, retry_after: float | None = Non
 
 def _is_same(made: Decided, recorded: Decision, began_at: float) -> bool:
     match made:
-        case Go(index):
-            return recorded.action == "go" and recorded.routes == (index,)
+        case Go(index, trial=trial):
+            return (recorded.action, recorded.routes, recorded.trial) == ("go", (index,), trial)
         case Wait(indexes=indexes, until=until):
             wanted = math.inf if recorded.until is None else recorded.until
             same = until - began_at == wanted or abs(until - began_at - wanted) <= _SAME_SECONDS
@@ -212,6 +215,7 @@ class _Past:
         self.verdicts: dict[ModelRef, list[Verdict]] = defaultdict(list)
         self.attempts: Counter[ModelRef] = Counter()
         self.ends = 0.0
+        self._used_up_at = min((one.at for one in trace.decisions if one.used_up), default=math.inf)
         asked: float | None = None
         for decision in trace.decisions:
             asked = decision.at if asked is None else asked
@@ -227,6 +231,10 @@ class _Past:
             if decision.action == "wait":
                 self.given[model].append(sent)
             asked = None
+
+    def used_up(self, at: float) -> bool:
+        """Whether the retry budget is used up: from when it was, to the end."""
+        return at >= self._used_up_at - _SAME_SECONDS
 
     def attempt(self, model: ModelRef) -> Verdict | None:
         """How the next attempt at a model ends; None where the record has none."""
@@ -300,7 +308,7 @@ class _Way:
         """The route that is asked; None when the routes have to be looked at again."""
         readiness = [self._past.readiness(model, self._at) for model in self._models]
         # Whether others were answered meanwhile the record cannot say: nothing is given up for silence.
-        match self._plan.next(readiness, self._at, self._at):
+        match self._plan.next(readiness, self._at, self._at, used_up=self._past.used_up(self._at)):
             case Go(index):
                 return index
             case Fail(error):

@@ -101,6 +101,8 @@ def _decision(step: Step, routes: Sequence[TracedRoute], began_at: float) -> Dec
                 routes=(index,),
                 answered_at=answered_at,
                 taken=step.taken,
+                trial=step.decision.trial,
+                used_up=step.used_up,
                 verdict=verdict,
             )
         case Wait(indexes=indexes, until=until):
@@ -112,11 +114,17 @@ def _decision(step: Step, routes: Sequence[TracedRoute], began_at: float) -> Dec
                 until=_from(until, began_at),
                 answered_at=answered_at,
                 taken=step.taken,
+                used_up=step.used_up,
                 verdict=verdict,
             )
         case Fail(error):
             return Decision(
-                at=at, considered=considered, action="fail", error=type(error).__name__, answered_at=answered_at
+                at=at,
+                considered=considered,
+                action="fail",
+                error=type(error).__name__,
+                answered_at=answered_at,
+                used_up=step.used_up,
             )
 
 
@@ -124,11 +132,16 @@ def _considered(route: TracedRoute, answer: Readiness) -> Considered:
     match answer:
         case Ready():
             return Considered(model=route.model, readiness="ready", wait_seconds=0.0, cost_usd=route.cost_usd)
-        case Busy(wait_seconds=busy, why=why):
+        case Busy(wait_seconds=busy, why=why, failing=failing):
             return Considered(
-                model=route.model, readiness="busy", why=_ours(why), wait_seconds=busy, cost_usd=route.cost_usd
+                model=route.model,
+                readiness="busy",
+                why=_ours(why),
+                wait_seconds=busy,
+                cost_usd=route.cost_usd,
+                failing=failing,
             )
-        case Shut(wait_seconds=shut, why=why, error=error):
+        case Shut(wait_seconds=shut, why=why, error=error, trial_seconds=trial):
             return Considered(
                 model=route.model,
                 readiness="shut",
@@ -136,6 +149,8 @@ def _considered(route: TracedRoute, answer: Readiness) -> Considered:
                 wait_seconds=shut,
                 cost_usd=route.cost_usd,
                 error=type(error).__name__ if error is not None else None,
+                failing=trial is not None,
+                trial_seconds=trial,
             )
 
 

@@ -255,3 +255,60 @@ def test_in_any_story_there_is_one_probe_and_no_dead_end(story: list[tuple[str, 
     if tested.state(now) is State.PROBATION:
         probe(tested, now, ok=True)
     assert tested.state(now + 10.0) is State.CLOSED
+
+
+# Trials of an open one.
+
+
+def trial(tested: Breaker, now: float, *, ok: bool, took: float = 0.0) -> None:
+    assert tested.state(now) is State.OPEN
+    assert tested.trial_seconds(now) == 0.0
+    assert tested.begin(now)
+    tested.record(ok=ok, generation=tested.generation, now=now + took, took=took)
+
+
+def test_a_trial_goes_a_second_after_it_opened_and_a_second_after_the_last() -> None:
+    tested = tripped()
+    assert tested.trial_seconds(0.0) == 1.0
+    assert tested.trial_seconds(0.75) == 0.25
+    trial(tested, 1.0, ok=False)
+    assert tested.trial_seconds(1.0) == 1.0
+    trial(tested, 2.0, ok=False)
+    # It is not open longer for that.
+    assert (tested.until, tested.state(2.5)) == (2.5, State.PROBATION)
+
+
+def test_a_trial_that_succeeds_ends_the_opening() -> None:
+    tested = tripped()
+    trial(tested, 1.0, ok=True)
+    assert tested.state(1.0) is State.RECOVERING
+
+
+def test_trials_cost_their_callers_a_tenth_of_the_time() -> None:
+    tested = tripped(HIGH)
+    trial(tested, 1.0, ok=False, took=0.2)
+    assert tested.trial_seconds(1.2) == pytest.approx(2.0)
+
+
+def test_while_a_trial_is_under_way_nobody_else_makes_one_and_in_its_time_it_is_the_probe() -> None:
+    tested = tripped()
+    assert tested.begin(1.0)
+    assert (tested.probing, tested.trial_seconds(2.4)) == (True, 1.0)
+    assert tested.state(2.5) is State.PROBATION
+    assert tested.probing
+    tested.record(ok=False, generation=tested.generation, now=3.0, took=2.0)
+    assert (tested.state(3.0), tested.until) == (State.OPEN, 8.0)
+
+
+def test_a_trial_that_is_cancelled_is_made_again_a_second_after_it_began() -> None:
+    tested = tripped()
+    assert tested.begin(1.0)
+    tested.abandon_probe()
+    assert (tested.probing, tested.trial_seconds(1.5)) == (False, 0.5)
+    trial(tested, 2.0, ok=True)
+
+
+def test_what_no_trial_has_found_out_does_not_end_an_opening() -> None:
+    tested = tripped()
+    record(tested, 0.5, ".")
+    assert tested.state(0.5) is State.OPEN

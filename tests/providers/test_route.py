@@ -119,7 +119,7 @@ def test_without_a_key_it_is_shut_and_says_which_to_set() -> None:
 
 @pytest.mark.parametrize(("tokens", "is_shut"), [(5970.0, False), (6000.0, False), (6000.5, True)])
 def test_what_is_larger_than_a_whole_limit_is_told_at_once(tokens: float, is_shut: bool) -> None:
-    expected = Shut(wait_seconds=None, why="ImpossibleRequest: larger than the whole tokens limit")
+    expected = Shut(wait_seconds=None, why="ImpossibleRequest: 6,001 needed of the tokens limit, which is 6,000 in all")
     assert (route(TOKENS).readiness({**ONE, "tokens": tokens}, 0.0) == expected) is is_shut
 
 
@@ -160,11 +160,11 @@ def test_who_is_in_line_goes_before_a_newcomer() -> None:
 def test_an_open_breaker_shuts_it_then_one_probe_goes_and_the_others_wait() -> None:
     tested = route()
     trip(tested)
-    assert tested.readiness(ONE, 1.0) == Shut(wait_seconds=1.5, why="breaker open")
+    assert tested.readiness(ONE, 1.0) == Shut(wait_seconds=1.5, why="breaker open", trial_seconds=0.0)
     assert tested.readiness(ONE, 2.5) is READY
     permit = tested.take(ONE, 2.5)
     assert permit.probe
-    assert tested.readiness(ONE, 2.5) == Busy(wait_seconds=0.0, why="waiting for the probe")
+    assert tested.readiness(ONE, 2.5) == Busy(wait_seconds=0.0, why="waiting for the probe", failing=True)
     tested.succeeded(permit, None, 3.0)
     assert tested.readiness(ONE, 3.0) != READY
     assert tested.breaker.state(3.0) is State.RECOVERING

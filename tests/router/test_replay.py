@@ -49,8 +49,9 @@ MODELS = [ModelRef("acme", "first"), ModelRef("acme", "second"), ModelRef("zenit
 seconds = st.floats(0.0, 900.0) | st.sampled_from([0.0, 0.5, 600.0])
 readiness = st.one_of(
     st.just(READY),
-    st.builds(Busy, wait_seconds=seconds, why=st.just("requests limit")),
-    st.builds(Shut, wait_seconds=st.none() | seconds, why=st.just("breaker open")),
+    st.builds(Busy, wait_seconds=seconds, why=st.just("requests limit"), failing=st.booleans()),
+    st.builds(Shut, wait_seconds=st.none() | seconds, why=st.just("model gone")),
+    st.builds(Shut, wait_seconds=seconds, why=st.just("breaker open"), trial_seconds=st.sampled_from([0.0, 1.0, 7.5])),
     st.just(Shut(wait_seconds=None, why="key refused: no", error=AuthFailed("no"))),
 )
 failing = st.sampled_from([RateLimited, ServerFault, Overloaded, ModelGone, ContextTooLong])
@@ -85,7 +86,7 @@ def ways(draw: st.DrawFn) -> Trace:
         seen: list[Readiness] = [draw(readiness) for _ in models]
         if draw(st.booleans()):
             answered_at = now - draw(seconds)
-        match plan.next(seen, now, answered_at):
+        match plan.next(seen, now, answered_at, used_up=draw(st.booleans())):
             case Go(index):
                 taken = index
             case Wait(indexes=indexes, until=until):

@@ -54,9 +54,6 @@ LIMIT_HEADERS: LimitHeaders = (
 
 RULES = Rules(
     words={
-        "enforced_spend_limit_reached": Verdict(QuotaExhausted),
-        "contract_spend_limit_reached": Verdict(QuotaExhausted),
-        "linked_organization_spend_limit_reached": Verdict(QuotaExhausted),
         "linked_organization_billing_unavailable": Verdict(QuotaExhausted),
         "organization_on_hold": Verdict(QuotaExhausted),
         "cmek_key_disabled": Verdict(QuotaExhausted),

@@ -1,12 +1,14 @@
 """What errors mean in Gemini's generateContent format. Pure.
 
-Sources: https://ai.google.dev/gemini-api/docs/troubleshooting and /rate-limits, google.rpc's error_details.proto and
-google.api's error_reason.proto for the details, public issue threads for the wording of messages (2025-01 to 2026-09),
-and the recorded and hand-written payload folders of the tests.
+Sources: https://ai.google.dev/gemini-api/docs/troubleshooting and /rate-limits (a day ends at midnight Pacific time),
+google.rpc's error_details.proto and google.api's error_reason.proto for the details, public issue threads for the
+wording of messages (2025-01 to 2026-09), and the recorded and hand-written payload folders of the tests.
 """
 
 import re
 from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 
 import msgspec
 
@@ -165,8 +167,21 @@ def classify(reply: HttpReply) -> ProviderError:
     fault = _with_details(read_fault(reply), details, quotas)
     verdict = judge(fault, RULES)
     if verdict.kind == "daily" and (fault.retry_after or 0.0) <= _TRAP_SECONDS:
-        fault = msgspec.structs.replace(fault, retry_after=None)
+        fault = msgspec.structs.replace(fault, retry_after=_until_midnight(reply.headers))
     return to_error(fault, verdict, _dimension(quotas, fault.text))
+
+
+def _until_midnight(headers: Mapping[str, str]) -> float | None:
+    """Seconds until a day's limit begins anew, at midnight in California; None where the reply has no date.
+
+    That is at 7 or at 8 o'clock UTC, by the season. The first to come is taken: one more refusal on a winter's day.
+    """
+    try:
+        now = parsedate_to_datetime(headers["date"]).astimezone(UTC)
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError):
+        return None
+    since = float(now.hour * 3600 + now.minute * 60 + now.second)
+    return next(hour * 3600.0 - since for hour in (7, 8, 31) if hour * 3600.0 > since)
 
 
 def _details(body: bytes) -> list[_Detail]:

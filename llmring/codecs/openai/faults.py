@@ -43,8 +43,6 @@ RULES = Rules(
     words={
         "insufficient_quota": Verdict(QuotaExhausted),
         "credit_balance_exhausted": Verdict(QuotaExhausted),
-        "organization_spend_limit_exceeded": Verdict(QuotaExhausted),
-        "project_spend_limit_exceeded": Verdict(QuotaExhausted),
         "organization_usage_limit_exceeded": Verdict(QuotaExhausted),
         "billing_hard_limit_reached": Verdict(QuotaExhausted),
         "billing_not_active": Verdict(QuotaExhausted),
@@ -76,6 +74,8 @@ RULES = Rules(
         # OpenAI's limits by day, "requests per day (RPD)"; Groq also has "tokens per day (TPD)".
         text_rule((429,), r"\((?:RPD|TPD)\)|(?:requests|tokens) per day", RateLimited, "daily"),
         text_rule((429,), r"exceeded your current quota|insufficient balance", QuotaExhausted),
+        # OpenAI's "Slow Down", where it comes without its code.
+        text_rule((429, 503), r"sudden increase in (?:your )?request", RateLimited, "ramp"),
         # xAI: "Your newly created team doesn't have any credits yet".
         text_rule((403,), r"(?:doesn't|does not) have any credits|spending limit", QuotaExhausted),
         # xAI answers a wrong key with 400.
@@ -118,6 +118,8 @@ RULES = Rules(
 )
 
 _UNIT_IN_TEXT = re.compile(r"\((RPM|TPM|RPD|TPD)\)|(requests|tokens) per (min|day)", re.IGNORECASE)
+# Azure: "... have exceeded token rate limit of your current ... pricing tier", "... call rate limit ...".
+_AZURE_UNIT = re.compile(r"exceeded (call|token) rate limit", re.IGNORECASE)
 _UNITS: Mapping[str, Dimension] = {"rpm": "requests", "tpm": "tokens", "rpd": "day", "tpd": "tokens"}
 
 
@@ -140,6 +142,9 @@ def _dimension(fault: Fault, reply: HttpReply, dialect: Dialect) -> Dimension | 
     found = _UNIT_IN_TEXT.search(fault.text)
     if found is not None:
         return _UNITS[(found[1] or f"{found[2][0]}p{found[3][0]}").lower()]
+    azure = _AZURE_UNIT.search(fault.text)
+    if azure is not None:
+        return "tokens" if azure[1].lower() == "token" else "requests"
     if "requests" in fault.words:
         return "requests"
     if "tokens" in fault.words:
