@@ -23,6 +23,7 @@ from llmring.providers.estimate import Counting, OutputEstimate, estimate
 from llmring.providers.fairness import INTERACTIVE, RESERVE_SECONDS, RESERVE_SHARE, Fairness, Flow
 from llmring.providers.fit import most_output_tokens
 from llmring.providers.line import Line
+from llmring.providers.memory import Memory
 from llmring.providers.pace import Means, Pace, ceilings, pace
 from llmring.providers.readiness import READY, Busy, Readiness, Ready, Shut
 from llmring.providers.regime import Charge, Estimate, Regime, at_least, charge, settled
@@ -137,6 +138,8 @@ class Route:
         """When it has answered anybody last."""
         self.weathered = 0
         """How many requests it has refused or was too busy for."""
+        self.uses = 0
+        """Grows with every request that is taken on and with every one that is settled."""
         self._regime = regime
         self._output = OutputEstimate()
         self._speed = Speed()
@@ -150,11 +153,25 @@ class Route:
         self.means = previous.means
         self.answered_at = previous.answered_at
         self.weathered = previous.weathered
+        self.uses = previous.uses
         self._output = previous._output
         self._speed = previous._speed
         self._gone = previous._gone
         for parameter in previous.model.capabilities.refused:
             self.refuse(parameter)
+
+    def memory(self, now: float) -> Memory:
+        """What the next process should know of it."""
+        limits = tuple(self.budget.memory(now))
+        return Memory(limits=limits, output=self._output.memory(), speed=self._speed.memory())
+
+    def recall(self, memory: Memory, age_seconds: float, now: float) -> None:
+        """Begin with what an earlier process has kept, so long ago."""
+        self.budget.recall(memory.limits, age_seconds, now)
+        if memory.output is not None:
+            self._output.recall(memory.output, age_seconds)
+        if memory.speed is not None:
+            self._speed.recall(memory.speed, age_seconds)
 
     def refuse(self, parameter: str) -> bool:
         """Remember that the model does not take `parameter`; False when that was known."""
@@ -298,6 +315,7 @@ class Route:
             self.credential.called_at = now
         self.credential.in_flight += 1
         self.in_flight += 1
+        self.uses += 1
         probe = self.breaker.begin(now)
         return Permit(
             self,
@@ -478,6 +496,7 @@ class Permit:
             budget.settle(reservation, actual, now, taken=outcome not in ("refused", "not_sent"))
         if self.cost:
             self.route.credential.fairness.ended(self.flow, self.cost, self.route.cost(actual))
+        self.route.uses += 1
         self.route.in_flight -= 1
         self.route.credential.in_flight -= 1
         if self.probe and self.route.breaker.probing and self.generation == self.route.breaker.generation:
