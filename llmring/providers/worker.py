@@ -20,6 +20,7 @@ from llmring.errors import BadReply, ConfigError, MissingKey, ProviderError, Uns
 from llmring.live import LiveModel
 from llmring.parts import ProviderFile
 from llmring.providers.budget import Budget
+from llmring.providers.concurrency import Concurrency
 from llmring.providers.endpoint import Endpoint
 from llmring.providers.exchange import Exchange, LiveStream, read_body, time_limit
 from llmring.providers.files import Files, Place, needs_files
@@ -81,7 +82,8 @@ class ProviderWorker:
         self._capabilities = capabilities
         self.missing_key: MissingKey | None = None
         budget = Budget(endpoint.limits, trio.current_time())
-        self.credential = Credential(budget, endpoint.max_in_flight, random)
+        concurrency = Concurrency(endpoint.max_in_flight) if endpoint.finds_in_flight else None
+        self.credential = Credential(budget, endpoint.max_in_flight, random, concurrency)
         if key is None and endpoint.key_variables and endpoint.needs_key:
             self.missing_key = MissingKey(endpoint.name, endpoint.key_variables)
             self.credential.missing = str(self.missing_key)
@@ -286,6 +288,8 @@ class ProviderWorker:
         if previous.endpoint.base_url != self.endpoint.base_url or previous._headers != self._headers:
             return
         self.credential.budget.inherit(previous.credential.budget, trio.current_time())
+        if self.credential.concurrency is not None and previous.credential.concurrency is not None:
+            self.credential.concurrency = previous.credential.concurrency
         for model, route in previous._routes.items():
             self.route(model).inherit(route)
 
