@@ -22,6 +22,7 @@ REGISTRY_URL = "https://llmring.github.io/registry"
 REFRESH_VARIABLE = "LLMRING_REGISTRY_REFRESH"
 STATUS_VARIABLE = "LLMRING_STATUS"
 DECISIONS_VARIABLE = "LLMRING_DECISIONS"
+STATE_VARIABLE = "LLMRING_STATE"
 _OFF = ("off", "0", "no", "false")
 _ON = ("on", "1", "yes", "true")
 BASE_URL_VARIABLES: Mapping[str, str] = {"ollama": "OLLAMA_BASE_URL"}
@@ -36,7 +37,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     `cache_directory` is where registry lists are kept, None where there is no home; `refresh`: whether a router may
     renew them over the network. `status`: whether a router shows its state to `llmring status`, or in which directory.
-    `decisions` is the file that a router appends its decisions to.
+    `decisions` is the file that a router appends its decisions to. `state_directory` is where routers keep what they
+    have learned of limits, None where they are not to, or there is no home.
     """
 
     lockfile_path: Path | None = None
@@ -45,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     refresh: bool = True
     status: bool | Path | None = None
     decisions: Path | None = None
+    state_directory: Path | None = None
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -58,6 +61,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         refresh=environ.get(REFRESH_VARIABLE, "").strip().lower() not in _OFF,
         status=_status(environ.get(STATUS_VARIABLE, "").strip()),
         decisions=Path(decisions) if decisions else None,
+        state_directory=_state_directory(environ),
     )
 
 
@@ -69,11 +73,27 @@ def _status(value: str) -> bool | Path | None:
 
 
 def _cache_directory(environ: Mapping[str, str]) -> Path | None:
-    """By the XDG base directory specification: a relative path is none."""
-    cache = environ.get("XDG_CACHE_HOME", "").strip()
-    home = environ.get("HOME", "").strip()
-    base = Path(cache) if cache and Path(cache).is_absolute() else Path(home) / ".cache" if home else None
+    base = _base_directory(environ, "XDG_CACHE_HOME", ".cache")
     return base / "llmring" / "registry" if base is not None else None
+
+
+def _state_directory(environ: Mapping[str, str]) -> Path | None:
+    asked = environ.get(STATE_VARIABLE, "").strip()
+    if asked.lower() in _OFF:
+        return None
+    if asked and asked.lower() not in _ON:
+        return Path(asked)
+    base = _base_directory(environ, "XDG_STATE_HOME", ".local/state")
+    return base / "llmring" if base is not None else None
+
+
+def _base_directory(environ: Mapping[str, str], variable: str, under_home: str) -> Path | None:
+    """By the XDG base directory specification: a relative path is none."""
+    named = environ.get(variable, "").strip()
+    home = environ.get("HOME", "").strip()
+    if named and Path(named).is_absolute():
+        return Path(named)
+    return Path(home) / under_home if home else None
 
 
 def status_directory(asked: Path | str | None = None, environ: Mapping[str, str] = os.environ) -> Path:

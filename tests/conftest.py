@@ -16,6 +16,10 @@ settings.load_profile("llmring")
 os.environ["LLMRING_REGISTRY_REFRESH"] = "off"
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="llmring-tests-")
 
+# What one test has learned of limits is not for the next one, nor for whoever runs them.
+os.environ["LLMRING_STATE"] = "off"
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="llmring-tests-")
+
 # Nor do their routers show themselves among those of whoever runs the tests.
 os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="llmring-tests-")
 os.environ.pop("LLMRING_STATUS", None)

@@ -46,8 +46,8 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a lockfile says of one provider. None: not given.
 
     `kind` is the codec; `api_key_env` the name of the variable that holds the key; `api_version` Azure's, for addresses
-    with deployments in their path. Limits are above 0, `max_in_flight`
-    is at least 1. `headers` are sent with every call and hold no credentials.
+    with deployments in their path. Limits are above 0, `max_in_flight` is at least 1, or "auto" to be found out.
+    `headers` are sent with every call and hold no credentials.
     """
 
     name: str
@@ -61,7 +61,7 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens_per_minute: float | None = None
     requests_per_day: float | None = None
     limits_counted: Counted | None = None
-    max_in_flight: int | None = None
+    max_in_flight: int | Literal["auto"] | None = None
     headers: dict[str, str] = {}
 
 
@@ -204,12 +204,14 @@ def _counted(table: Mapping[str, object], at: Address) -> Counted | None:
     raise _wrong(at, "limits_counted", " or ".join(repr(counted) for counted in COUNTED), value)
 
 
-def _max_in_flight(table: Mapping[str, object], at: Address) -> int | None:
+def _max_in_flight(table: Mapping[str, object], at: Address) -> int | Literal["auto"] | None:
     value = table.get("max_in_flight")
     if value is None:
         return None
+    if value == "auto":
+        return "auto"
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < 10**9:
-        raise _wrong(at, "max_in_flight", "a whole number, at least 1", value)
+        raise _wrong(at, "max_in_flight", "a whole number, at least 1, or 'auto'", value)
     return value
 
 

@@ -71,6 +71,10 @@ class Bucket:
         if passed > 0.0 and self.level < self.capacity:
             self.level = min(self.capacity, self.level + self.rate * passed)
 
+    def refilled(self, level: float, seconds: float) -> float:
+        """What is there so many seconds after it was `level`, if nobody takes anything; may be above the capacity."""
+        return level + self.rate * seconds
+
     def take(self, number: int, amount: float, now: float) -> None:
         """Take `amount` for the reservation of that number."""
         self.advance(now)
@@ -141,6 +145,10 @@ class Window(Bucket):
             self.level = min(self.capacity, self.level + amount)
         # Sums of fractions do not come back to the whole by themselves.
         self.level = self.capacity
+
+    def refilled(self, level: float, seconds: float) -> float:
+        """Nobody knows when what is missing was taken: it may all have been at the last moment."""
+        return self.capacity if seconds >= self.limit.period + MARGIN_SECONDS else level
 
     def take(self, number: int, amount: float, now: float) -> None:
         super().take(number, amount, now)

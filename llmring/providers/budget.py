@@ -15,6 +15,7 @@ from llmring.errors import Dimension
 from llmring.lockfile.providers import Counted
 from llmring.providers.bucket import Bucket, Limit, bucket_for
 from llmring.providers.learning import Learned
+from llmring.providers.memory import FORGOTTEN_SECONDS, KeptLimit, share
 from llmring.providers.regime import Charge
 from llmring.status import LimitStatus
 
@@ -67,6 +68,51 @@ class Budget:
                 before.advance(now)
                 bucket.correct(min(0.0, before.level - bucket.level))
         self.holds.update(previous.holds)
+
+    def memory(self, now: float) -> Iterator[KeptLimit]:
+        """The limits that nobody configured, as they are now."""
+        for dimension, bucket in self.buckets.items():
+            learned = self.learned.get(dimension)
+            bucket.advance(now)
+            amount, period, age = bucket.limit.amount, bucket.limit.period, 0.0
+            if learned is not None:
+                period = PERIOD_SECONDS
+                if learned.rate is not None and learned.rate < learned.kept_rate:
+                    # Not grown back to what it was: that is no older for having been looked at.
+                    age = now - learned.kept_at
+            yield KeptLimit(
+                dimension=dimension,
+                amount=amount,
+                period=period,
+                level=bucket.level,
+                learned=learned is not None,
+                sure=learned is not None and learned.sure,
+                age_seconds=age,
+            )
+
+    def recall(self, limits: Iterable[KeptLimit], age_seconds: float, now: float) -> None:
+        """Begin with what an earlier process has kept, so long ago."""
+        for kept in limits:
+            age = kept.age_seconds + age_seconds
+            part = share(age) if kept.learned else 1.0
+            if age >= FORGOTTEN_SECONDS:
+                continue
+            if kept.learned:
+                rate = kept.amount / kept.period
+                self.learned[kept.dimension] = Learned(
+                    at=now,
+                    held_until=now,
+                    rate=part * rate,
+                    sure=kept.sure,
+                    grown_at=now,
+                    kept_rate=rate,
+                    kept_at=now - age,
+                )
+            # A smaller share comes more slowly: the whole stays what it was, or what fits into it would not fit now.
+            limit = Limit(dimension=kept.dimension, amount=kept.amount, period=kept.period / part, counted=self.counted)
+            bucket = self.buckets[kept.dimension] = bucket_for(limit, now)
+            there = min(bucket.refilled(kept.level, age_seconds), part * bucket.capacity)
+            bucket.correct(min(0.0, there - bucket.level))
 
     def status(self, now: float, *, shared: bool) -> Iterator[LimitStatus]:
         """Every limit and every hold, as they are now."""
@@ -192,7 +238,14 @@ class Budget:
 
     def _take_learned(self, dimension: Dimension, learned: Learned, now: float) -> Limit:
         assert learned.rate is not None, "it has taught something"
-        limit = Limit(dimension=dimension, amount=PERIOD_SECONDS * learned.rate, counted=self.counted)
+        # While it grows back, the whole is what it was, and comes more slowly.
+        whole = max(learned.rate, learned.kept_rate)
+        limit = Limit(
+            dimension=dimension,
+            amount=PERIOD_SECONDS * whole,
+            period=PERIOD_SECONDS * (whole / learned.rate),
+            counted=self.counted,
+        )
         bucket = self.buckets.get(dimension)
         if bucket is None:
             bucket = self.buckets[dimension] = bucket_for(limit, now)

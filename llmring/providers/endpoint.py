@@ -6,14 +6,23 @@ from llmring.errors import ConfigError, Dimension, UnknownProvider
 from llmring.lockfile.providers import Counted, Kind, ProviderSettings
 from llmring.providers.bucket import Limit
 from llmring.providers.estimate import Counting
-from llmring.providers.known import BY_CHARACTERS, DEFAULT_MAX_IN_FLIGHT, PROVIDERS, Known, family, regime
+from llmring.providers.known import (
+    BY_CHARACTERS,
+    DEFAULT_MAX_IN_FLIGHT,
+    PARALLEL,
+    PROVIDERS,
+    Known,
+    family,
+    regime,
+)
 from llmring.providers.regime import Regime
 from llmring.providers.tokens import vocabulary_of
 from llmring.providers.wires import Wire, wire
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a worker needs to know of its provider. No `key_variables`: the server takes no key."""
+    """Everything a worker needs to know of its provider. No `key_variables`: the server takes no key. With
+    `finds_in_flight`, how many requests it works on at once, up to `max_in_flight`, is found out."""
 
     name: str
     kind: Kind
@@ -25,6 +34,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     wire: Wire
     needs_key: bool = True
     counted: Counted = "continuously"
+    finds_in_flight: bool = False
 
     def counting(self, model: str) -> Counting:
         """How a model's input is counted here."""
@@ -52,13 +62,15 @@ def endpoint(name: str, settings: ProviderSettings | None, base_url: str | None 
         missing = "kind" if kind is None else "base_url"
         why = "everybody has one of their own" if known is not None else f"{name!r} is not a provider we know"
         raise ConfigError(f"[providers.{name}] in the lockfile needs {missing}: {why}")
+    in_flight = given.max_in_flight or ("auto" if kind in PARALLEL else None)
     return Endpoint(
         name=name,
         kind=kind,
         base_url=address,
         key_variables=_key_variables(given, known),
         limits=_limits(given),
-        max_in_flight=given.max_in_flight or DEFAULT_MAX_IN_FLIGHT,
+        max_in_flight=in_flight if isinstance(in_flight, int) else DEFAULT_MAX_IN_FLIGHT,
+        finds_in_flight=in_flight == "auto",
         headers=given.headers,
         wire=_wire(kind, given),
         counted=given.limits_counted or "continuously",

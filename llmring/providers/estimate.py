@@ -14,6 +14,7 @@ from llmring.chat import ChatRequest, JSONSchema, Message
 from llmring.codecs.capabilities import Capabilities
 from llmring.parts import AudioPart, DocumentPart, ImagePart, Inline, Part, RegisteredFile, TextPart
 from llmring.providers.images import Family, document_tokens, image_tokens
+from llmring.providers.memory import MOST_COUNTED, KeptOutput, weight
 from llmring.providers.regime import Estimate
 from llmring.providers.tokens import CHARACTERS_PER_TOKEN, count_tokens
 
@@ -145,6 +146,17 @@ class OutputEstimate:
             self._mean += weight * step
             self._variance = (1.0 - weight) * (self._variance + weight * step * step)
         self._count += 1
+
+    def memory(self) -> KeptOutput | None:
+        """None while no answer has come."""
+        if self._count == 0:
+            return None
+        return KeptOutput(count=min(self._count, MOST_COUNTED), mean=self._mean, variance=self._variance)
+
+    def recall(self, kept: KeptOutput, age_seconds: float) -> None:
+        """Begin with what an earlier process has kept, so long ago: old answers count for fewer."""
+        self._count = int(kept.count * weight(age_seconds))
+        self._mean, self._variance = kept.mean, kept.variance
 
 
 def estimate(request: ChatRequest, output: OutputEstimate, counted_tokens: float) -> Estimate:

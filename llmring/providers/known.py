@@ -16,6 +16,10 @@ from llmring.providers.regime import Regime, Rule
 DEFAULT_MAX_IN_FLIGHT = 64
 """Connections to one provider where the lockfile does not say."""
 
+PARALLEL: frozenset[Kind] = frozenset({"ollama"})
+"""Whose limit is how many requests they work on at once, a few mostly, and which tell nobody: by default it is found
+out."""
+
 _TOTAL: Regime = {"tokens": Rule(input=True, output=True)}
 
 REGIMES: Mapping[Kind, Regime] = {

@@ -31,7 +31,10 @@ GROWTH_MOST = 0.3
 
 class Learned(msgspec.Struct, kw_only=True):
     """One dimension. `taken` is what the provider took since `at`, its last refusal; `rate` a second is what may be
-    asked for, None before the first refusal is understood."""
+    asked for, None before the first refusal is understood.
+
+    `kept_rate` is what an earlier process had learned by `kept_at`, 0 once a refusal has taught anew: till then `at` is
+    no refusal but the beginning, and a `rate` below it grows back as a guess."""
 
     at: float
     held_until: float
@@ -39,6 +42,8 @@ class Learned(msgspec.Struct, kw_only=True):
     rate: float | None = None
     sure: bool = False
     grown_at: float = 0.0
+    kept_rate: float = 0.0
+    kept_at: float = 0.0
 
     def refused(self, sent_at: float, held_until: float, now: float) -> bool:
         """A request was refused. True when it taught something: those that left before the last hold began do not, nor
@@ -47,11 +52,13 @@ class Learned(msgspec.Struct, kw_only=True):
         if news:
             seconds = now - self.at
             measured = self.taken / max(seconds, 1.0)
-            long = seconds >= SURE_SECONDS
+            # What had been in the bucket when a process began is not what came in.
+            long = seconds >= SURE_SECONDS and not self.kept_rate
             confirms = self.rate is not None and measured >= CONFIRMED_SHARE * self.rate
             self.sure = long or (confirms and seconds >= GROW_EVERY_SECONDS)
             # Of a first moment's burst nobody knows what came in and what had been there.
             self.rate = LESS * (measured if self.rate is None or long else min(measured, self.rate))
+            self.kept_rate = 0.0
         self.at, self.held_until, self.taken, self.grown_at = now, max(held_until, self.held_until), 0.0, now
         return news
 
@@ -61,8 +68,9 @@ class Learned(msgspec.Struct, kw_only=True):
         if self.rate is None or passed < GROW_EVERY_SECONDS:
             return False
         self.grown_at = now
-        if not self.sure:
-            self.rate *= GUESS_GROWS
+        if not self.sure or self.rate < self.kept_rate:
+            most = self.kept_rate if self.sure else math.inf
+            self.rate = min(self.rate * GUESS_GROWS, most)
             return True
         quiet = now - self.at - QUIET_SECONDS
         if quiet < 0.0:

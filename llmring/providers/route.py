@@ -15,14 +15,16 @@ import msgspec
 from llmring.chat import ChatRequest
 from llmring.codecs.capabilities import Capabilities, Model
 from llmring.codecs.codec import LimitUpdate
-from llmring.errors import Dimension, ProviderError, RateLimited
+from llmring.errors import Dimension, Overloaded, ProviderError, RateLimited
 from llmring.lockfile.providers import Counted
 from llmring.providers.breaker import TRIAL_SECONDS, Breaker, State
 from llmring.providers.budget import Budget, Reservation
+from llmring.providers.concurrency import Concurrency
 from llmring.providers.estimate import Counting, OutputEstimate, estimate
 from llmring.providers.fairness import INTERACTIVE, RESERVE_SECONDS, RESERVE_SHARE, Fairness, Flow
 from llmring.providers.fit import most_output_tokens
 from llmring.providers.line import Line
+from llmring.providers.memory import Memory
 from llmring.providers.pace import Means, Pace, ceilings, pace
 from llmring.providers.ramp import Ramp
 from llmring.providers.readiness import READY, Busy, Readiness, Ready, Shut
@@ -82,13 +84,20 @@ _BREAKER: Mapping[State, BreakerState] = {
 class Credential:
     """What all routes of one provider share: its configured limits, its connections, and whether its key works.
 
-    `max_in_flight` bounds the connections; `random()` gives a number in [0, 1); `called_at` is when the newest call
-    came that somebody waits for.
+    `max_in_flight` bounds the connections; with a `concurrency` fewer are used, as many as the server works on at once.
+    `random()` gives a number in [0, 1); `called_at` is when the newest call came that somebody waits for.
     """
 
-    def __init__(self, budget: Budget, max_in_flight: int, random: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        budget: Budget,
+        max_in_flight: int,
+        random: Callable[[], float],
+        concurrency: Concurrency | None = None,
+    ) -> None:
         self.budget = budget
         self.max_in_flight = max_in_flight
+        self.concurrency = concurrency
         self.random = random
         self.in_flight = 0
         self.fairness = Fairness()
@@ -96,6 +105,11 @@ class Credential:
         self.missing: str | None = None
         self._out: Shut | None = None
         self._out_until = -math.inf
+
+    @property
+    def most_in_flight(self) -> int:
+        """How many may be in flight now."""
+        return self.max_in_flight if self.concurrency is None else self.concurrency.limit
 
     def put_out(self, until: float, why: str, error: ProviderError | None) -> None:
         """Nothing goes out with this key until `until`. A shorter time does not shorten an earlier one."""
@@ -140,6 +154,8 @@ class Route:
         """When it has answered anybody last."""
         self.weathered = 0
         """How many requests it has refused or was too busy for."""
+        self.uses = 0
+        """Grows with every request that is taken on and with every one that is settled."""
         self._regime = regime
         self._output = OutputEstimate()
         self._speed = Speed()
@@ -154,12 +170,26 @@ class Route:
         self.means = previous.means
         self.answered_at = previous.answered_at
         self.weathered = previous.weathered
+        self.uses = previous.uses
         self._output = previous._output
         self._speed = previous._speed
         self._ramp = previous._ramp
         self._gone = previous._gone
         for parameter in previous.model.capabilities.refused:
             self.refuse(parameter)
+
+    def memory(self, now: float) -> Memory:
+        """What the next process should know of it."""
+        limits = tuple(self.budget.memory(now))
+        return Memory(limits=limits, output=self._output.memory(), speed=self._speed.memory())
+
+    def recall(self, memory: Memory, age_seconds: float, now: float) -> None:
+        """Begin with what an earlier process has kept, so long ago."""
+        self.budget.recall(memory.limits, age_seconds, now)
+        if memory.output is not None:
+            self._output.recall(memory.output, age_seconds)
+        if memory.speed is not None:
+            self._speed.recall(memory.speed, age_seconds)
 
     def refuse(self, parameter: str) -> bool:
         """Remember that the model does not take `parameter`; False when that was known."""
@@ -259,7 +289,7 @@ class Route:
             in_line=len(self.line),
             in_flight=self.in_flight,
             connections=self.credential.in_flight,
-            most_connections=self.credential.max_in_flight,
+            most_connections=self.credential.most_in_flight,
             expected_output_tokens=self._output.tokens,
             seconds=self.seconds(usage),
         )
@@ -294,7 +324,7 @@ class Route:
         return Busy(wait_seconds=wait, why=f"{dimension} limit") if wait > 0.0 else None
 
     def _connections(self, state: State, now: float, keep: float) -> Busy | None:
-        most = self.credential.max_in_flight
+        most = self.credential.most_in_flight
         if self.credential.in_flight >= max(1, most - math.ceil(keep * most)):
             return Busy(wait_seconds=0.0, why=f"all {most} connections in use")
         if state is State.RECOVERING and self.in_flight > 0:
@@ -315,8 +345,11 @@ class Route:
         if flow.priority == "interactive":
             self.credential.called_at = now
         self.credential.in_flight += 1
+        concurrency = self.credential.concurrency
+        ticket = concurrency.sent(self.credential.in_flight) if concurrency is not None else 0
         self.in_flight += 1
         self._ramp.took(now)
+        self.uses += 1
         probe = self.breaker.begin(now)
         return Permit(
             self,
@@ -326,6 +359,7 @@ class Route:
             taken_at=now,
             flow=flow,
             cost=cost,
+            ticket=ticket,
         )
 
     def succeeded(self, permit: "Permit", usage: Usage | None, now: float) -> None:
@@ -337,6 +371,19 @@ class Route:
             self._output.add(usage.total_output_tokens)
             first = permit.first_at - permit.taken_at if permit.first_at is not None else None
             self._speed.add(now - permit.taken_at, usage.total_output_tokens, first)
+        self._time(permit, usage, now)
+
+    def _time(self, permit: "Permit", usage: Usage | None, now: float) -> None:
+        """Tell the number in flight how long it took: to the first text, or for each token of a whole answer."""
+        concurrency = self.credential.concurrency
+        if concurrency is None:
+            return
+        if permit.first_at is not None:
+            first = permit.first_at - permit.taken_at
+            concurrency.answered(permit.ticket, f"{self.ref} streamed", first, 1.0, now)
+        elif usage is not None:
+            took, tokens = now - permit.taken_at, usage.total_output_tokens
+            concurrency.answered(permit.ticket, str(self.ref), took, tokens, now)
 
     def _record(self, permit: "Permit", now: float, *, ok: bool) -> None:
         """Tell the breaker, and the log when that opens or closes it."""
@@ -354,6 +401,8 @@ class Route:
         if error.is_evidence:
             self._record(permit, now, ok=not error.trips_breaker)
         self.weathered += error.is_weather
+        if self.credential.concurrency is not None and isinstance(error, Overloaded | RateLimited):
+            self.credential.concurrency.refused(permit.ticket)
         match error.holds:
             case "dimension":
                 self._refused(permit, error, now)
@@ -416,12 +465,12 @@ class Route:
         buckets = [*self.budget.buckets.values(), *self.credential.budget.buckets.values()]
         for bucket in buckets:
             bucket.advance(now)
-        return pace(buckets, self.means, self.credential.max_in_flight)
+        return pace(buckets, self.means, self.credential.most_in_flight)
 
     def ceilings(self) -> tuple[Pace, ...]:
         """How fast each of its limits would let requests like the last ones go, beginning full."""
         buckets = [*self.budget.buckets.values(), *self.credential.budget.buckets.values()]
-        return ceilings(buckets, self.means, self.credential.max_in_flight)
+        return ceilings(buckets, self.means, self.credential.most_in_flight)
 
     def observe(self, updates: tuple[LimitUpdate, ...], permit: "Permit", now: float) -> None:
         """Take in what the headers of a reply say of the limits."""
@@ -474,6 +523,7 @@ class Permit:
         "reservations",
         "route",
         "taken_at",
+        "ticket",
     )
 
     def __init__(
@@ -486,8 +536,10 @@ class Permit:
         taken_at: float,
         flow: Flow,
         cost: float,
+        ticket: int,
     ) -> None:
         self.route = route
+        self.ticket = ticket
         self.flow = flow
         self.cost = cost
         self.reservations = reservations
@@ -508,6 +560,7 @@ class Permit:
             budget.settle(reservation, actual, now, taken=outcome not in ("refused", "not_sent"))
         if self.cost:
             self.route.credential.fairness.ended(self.flow, self.cost, self.route.cost(actual))
+        self.route.uses += 1
         self.route.in_flight -= 1
         self.route.credential.in_flight -= 1
         if self.probe and self.route.breaker.probing and self.generation == self.route.breaker.generation:

@@ -6,10 +6,11 @@ worker's one task (`run`), which sleeps until the exact moment when the next in 
 
 import hashlib
 import math
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 
+import msgspec
 import trio
 
 from llmring.chat import ChatRequest, Completion
@@ -20,11 +21,13 @@ from llmring.errors import BadReply, ConfigError, MissingKey, ProviderError, Uns
 from llmring.live import LiveModel
 from llmring.parts import ProviderFile
 from llmring.providers.budget import Budget
+from llmring.providers.concurrency import Concurrency
 from llmring.providers.desk import BatchDesk
 from llmring.providers.endpoint import Endpoint
 from llmring.providers.exchange import Exchange, LiveStream, read_body, time_limit
 from llmring.providers.files import Files, Place, needs_files
 from llmring.providers.line import Head, wait_until
+from llmring.providers.memory import Memory
 from llmring.providers.readiness import Ready
 from llmring.providers.route import Credential, Permit, Route
 from llmring.providers.transport import Connect, Connection, Reply
@@ -41,6 +44,27 @@ CLOSE_SECONDS = 2.0
 """For closing all idle connections at the end."""
 
 
+class Recalled(msgspec.Struct, frozen=True):
+    """What an earlier process has kept of a model, so many seconds ago."""
+
+    memory: Memory
+    age_seconds: float
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What the next process should know of a model. `account` is a digest of its provider's address and credential;
+    `uses` has changed when the model has been used since."""
+
+    ref: ModelRef
+    account: str
+    uses: int
+    memory: Memory
+
+
+Recall = Callable[[ModelRef, str], Recalled | None]
+"""What is known of a model with an account from earlier processes."""
+
+
 class ProviderWorker:
     """One provider. Without `key`, where it needs one, every route is shut and says which variable to set."""
 
@@ -52,13 +76,16 @@ class ProviderWorker:
         random: Callable[[], float],
         capabilities: Callable[[ModelRef], Capabilities] = lambda _: Capabilities(),
         files: Files | None = None,
+        recall: Recall = lambda ref, account: None,
     ) -> None:
         self.endpoint = endpoint
+        self._recall = recall
         self._files = files if files is not None else Files()
         self._capabilities = capabilities
         self.missing_key: MissingKey | None = None
         budget = Budget(endpoint.limits, trio.current_time())
-        self.credential = Credential(budget, endpoint.max_in_flight, random)
+        concurrency = Concurrency(endpoint.max_in_flight) if endpoint.finds_in_flight else None
+        self.credential = Credential(budget, endpoint.max_in_flight, random, concurrency)
         if key is None and endpoint.key_variables and endpoint.needs_key:
             self.missing_key = MissingKey(endpoint.name, endpoint.key_variables)
             self.credential.missing = str(self.missing_key)
@@ -90,8 +117,17 @@ class ProviderWorker:
                 self.endpoint.counting(model),
                 self.endpoint.counted,
             )
+            recalled = self._recall(ref, self._account)
+            if recalled is not None:
+                route.recall(recalled.memory, recalled.age_seconds, trio.current_time())
             self._routes[model] = route
         return route
+
+    def memories(self, now: float) -> Iterator[Kept]:
+        """What the next process should know of every model that was used."""
+        for route in self._routes.values():
+            if route.uses:
+                yield Kept(ref=route.ref, account=self._account, uses=route.uses, memory=route.memory(now))
 
     def status(self, now: float) -> list[RouteStatus]:
         return [route.status(now) for route in self._routes.values()]
@@ -263,6 +299,8 @@ class ProviderWorker:
         if previous.endpoint.base_url != self.endpoint.base_url or previous._headers != self._headers:
             return
         self.credential.budget.inherit(previous.credential.budget, trio.current_time())
+        if self.credential.concurrency is not None and previous.credential.concurrency is not None:
+            self.credential.concurrency = previous.credential.concurrency
         for model, route in previous._routes.items():
             self.route(model).inherit(route)
 

@@ -6,7 +6,7 @@ between two requests, a bad one keeps the old table and says so in `lockfile_err
 
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from llmring.providers.fit import ABSENT, can_go_without, field_of, without_nati
 from llmring.providers.line import Waiter
 from llmring.providers.regime import Charge
 from llmring.providers.route import Permit, Route
-from llmring.providers.worker import ProviderWorker
+from llmring.providers.worker import Kept, ProviderWorker
 from llmring.refs import ModelRef
 from llmring.router.account import Account
 from llmring.router.failover import Decision, Fail, Go, Plan, Wait
@@ -178,6 +178,11 @@ class Dispatcher:
             if previous is not None:
                 worker.inherit(previous)
         return worker
+
+    def memories(self, now: float) -> Iterator[Kept]:
+        """What the next process should know of every model that was used."""
+        for worker in self.workers.values():
+            yield from worker.memories(now)
 
     def journey(
         self,

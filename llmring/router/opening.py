@@ -5,8 +5,9 @@ for it. Its background tasks live in one nursery; a bug in one of them ends the 
 """
 
 import math
+import os
 import random
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -42,8 +43,10 @@ from llmring.registry.refresher import Refresher
 from llmring.registry.store import read_bundled
 from llmring.router.calls import Calls
 from llmring.router.dispatcher import Dispatcher
+from llmring.router.keeper import Keeper
 from llmring.router.recorder import Recorder, open_recorder
 from llmring.router.router import Router
+from llmring.router.state_file import StateFile
 from llmring.router.status_server import document, open_server
 
 TIMEOUT_SECONDS = 600.0
@@ -63,6 +66,7 @@ async def open_router(
     refresh: bool | None = None,
     status: bool | Path | str | None = None,
     decisions: Path | str | Literal[False] | None = None,
+    state: Path | str | Literal[False] | None = None,
     jitter: Callable[[], float] = random.random,
 ) -> AsyncGenerator[Router]:
     """Open a router for the length of the `async with`. Reads files; nothing waits for the network.
@@ -82,19 +86,23 @@ async def open_router(
     `decisions` names a file: for every request a line is appended with what was seen and decided, for `llmring replay`;
     by default LLMRING_DECISIONS names it, and False keeps none. What cannot be written is dropped and logged.
 
+    `state` names a directory: what was learned of limits and of the size and speed of answers is kept there for the
+    next process, without prompts or keys. By default LLMRING_STATE says, else it is the user's own; nothing is kept
+    with False, nor, unless `state` names a directory, with a `connect` of the caller's.
+
     Raises ConfigError. What the block raises comes out as it is, never in an ExceptionGroup.
     """
     settings = read_settings()
     if not isinstance(lockfile, Lockfile):
         lockfile = read_lockfile(find_lockfile(lockfile, settings, Path.cwd()))
-    connect = connect if connect is not None else HttpxConnect()
     lists = _lists(settings, refresh) if catalog is None else None
     directory = _shown_in(settings, status)
     first = catalog if catalog is not None else read_bundled()
-    calls, files = Calls(), Files()
+    calls, files, keeper = Calls(), Files(), _keeper(settings, state, is_real=connect is None)
+    connects = connect if connect is not None else HttpxConnect()
     raised: BaseException | None = None
     try:
-        async with _recording(settings, decisions) as recorder, trio.open_nursery() as nursery:
+        async with _recording(settings, decisions) as recorder, _keeping(keeper), trio.open_nursery() as nursery:
 
             def prices(ref: ModelRef) -> Prices | None:
                 return router.catalog.prices(ref)
@@ -105,7 +113,7 @@ async def open_router(
             def hire(name: str, provider: ProviderSettings | None) -> ProviderWorker:
                 about = endpoint(name, provider, read_base_url(name))
                 key = read_key(about.key_variables) if keys is None else read_key(about.key_variables, keys)
-                worker = ProviderWorker(about, key, connect, jitter, partial(takes, about), files)
+                worker = ProviderWorker(about, key, connects, jitter, partial(takes, about), files, keeper.recall)
                 nursery.start_soon(worker.run)
                 return worker
 
@@ -116,10 +124,16 @@ async def open_router(
                 jitter,
                 prices,
             )
+            keeper.memories = dispatcher.memories
             router = Router(dispatcher, first, files, calls, nursery, timeout, recorder)
             refresher = Refresher(lists, first, router.adopt) if lists is not None else None
-            tasks = [one.run for one in (recorder, refresher) if one is not None]
-            for task in (*tasks, dispatcher.watch, _load_vocabularies):
+            tasks: list[Callable[[], Awaitable[None]]] = [
+                *(one.run for one in (recorder, refresher) if one is not None),
+                keeper.run,
+                dispatcher.watch,
+                _load_vocabularies,
+            ]
+            for task in tasks:
                 nursery.start_soon(task)
             _show(router, lockfile.path, directory, nursery)
             try:
@@ -160,6 +174,24 @@ async def _recording(
     finally:
         if recorder is not None:
             recorder.close()
+
+
+def _keeper(settings: Settings, state: Path | str | Literal[False] | None, *, is_real: bool) -> Keeper:
+    """What somebody's own `connect` teaches, of a test maybe, is not true of the provider that it stands in for."""
+    directory = settings.state_directory if is_real else None
+    if state is not None:
+        directory = Path(state) if state else None
+    return Keeper(StateFile(Path(os.path.expanduser(directory))) if directory is not None else None)
+
+
+@asynccontextmanager
+async def _keeping(keeper: Keeper) -> AsyncGenerator[None]:
+    """Around the nursery: when its last task has ended, all is known."""
+    try:
+        yield
+    finally:
+        with trio.CancelScope(shield=True):
+            await keeper.save()
 
 
 def _shown_in(settings: Settings, status: bool | Path | str | None) -> Path | None:
