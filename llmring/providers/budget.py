@@ -7,6 +7,7 @@ may go below zero, and that debt is paid by waiting.
 
 import math
 from collections.abc import Iterable, Iterator
+from copy import deepcopy
 
 import msgspec
 
@@ -66,9 +67,21 @@ class Budget:
             if before is not None:
                 before.advance(now)
                 bucket.correct(min(0.0, before.level - bucket.level))
-        self.holds.update(previous.holds)
+        for dimension, until in previous.holds.items():
+            self.holds[dimension] = max(until, self.holds.get(dimension, -math.inf))
 
-    def status(self, now: float, *, shared: bool) -> Iterator[LimitStatus]:
+    def adopt(self, previous: "Budget", now: float) -> None:
+        """Take over what another budget has learned, for limits that are now shared otherwise. In what both know,
+        never fuller than that one is."""
+        self.inherit(previous, now)
+        for dimension in [each for each in previous.buckets if each not in self.buckets]:
+            self.buckets[dimension] = deepcopy(previous.buckets[dimension])
+            if dimension in previous.learned:
+                self.learned[dimension] = deepcopy(previous.learned[dimension])
+        # The buckets know reservations by their numbers.
+        self._next_number = max(self._next_number, previous._next_number)
+
+    def status(self, now: float, *, shared: bool, group: str | None = None) -> Iterator[LimitStatus]:
         """Every limit and every hold, as they are now."""
         for dimension in dict.fromkeys((*self.buckets, *self.holds)):
             bucket = self.buckets.get(dimension)
@@ -81,6 +94,7 @@ class Budget:
                 period_seconds=bucket.limit.period if bucket is not None else None,
                 held_seconds=max(0.0, self.holds.get(dimension, now) - now),
                 shared=shared,
+                group=group,
             )
 
     def wait(self, charge: Charge, now: float, keep: float = 0.0) -> tuple[float, Dimension | None]:
@@ -108,6 +122,15 @@ class Budget:
                 if lacking / bucket.rate > longest:
                     longest, binding = lacking / bucket.rate, dimension
         return longest, binding
+
+    def room(self, now: float) -> float:
+        """The part that is left of the limit of which least is left: 1 where none is known, 0 at most under a hold, and
+        below 0 in debt."""
+        least = 1.0
+        for bucket in self.buckets.values():
+            bucket.advance(now)
+            least = min(least, bucket.level / bucket.capacity)
+        return min(least, 0.0) if any(until > now for until in self.holds.values()) else least
 
     def share(self, charge: Charge) -> float:
         """The largest part that `charge` is of any limit; 0 where none is known."""

@@ -6,6 +6,10 @@
 A route that failed in a way that may pass is tried once more after a short pause (429: up to three times more, each
 after the provider's own delay), but only when no other route is ready. So one request sends at most 4 HTTP requests a
 route, and at most 2 where nobody answers 429.
+
+Routes of one model with several keys are siblings. What is the key's (`is_of_key`) leaves its siblings as they were;
+any other failure is a try and a pause of all of them, so that a provider that is down is not asked once with each key,
+and the second try goes to a sibling that has not failed. A refused key ends the request only with its last sibling.
 """
 
 import math
@@ -82,13 +86,14 @@ class Plan:
     `deadline` is on the trio clock. `patient`: refusals do not use up a route's tries, for work that nobody waits for;
     see stall.py for when it is given up all the same. `spill` "never", that the first route alone is used, is a matter
     of the routes that a plan is given. What it decides depends on nothing but its arguments and `random()`; `steps`
-    keeps both, decision by decision.
+    keeps both, decision by decision. `keys` are the names of the routes' keys; empty where no two are of one model.
     """
 
     def __init__(
         self,
         alias: str,
         models: Sequence[ModelRef],
+        keys: Sequence[str | None] = (),
         *,
         deadline: float,
         random: Callable[[], float],
@@ -101,6 +106,10 @@ class Plan:
         self.steps: list[Step] = []
         self.left_out = 0
         self.models = models
+        self.keys = keys
+        self._siblings = _siblings(models) if keys else None
+        self._tries = [0] * len(models)
+        self._refused: set[int] = set()
         self._random = random
         self.patient = patient
         self._failures = [0] * len(models)
@@ -132,22 +141,25 @@ class Plan:
             left = [answer for answer, spent in zip(readiness, self._spent, strict=True) if not spent]
             self._stall.look(left, answered_at, now)
         waits: list[tuple[int, float]] = []
+        last: ModelRef | None = None
         for index, answer in enumerate(readiness):
-            if self._spent[index]:
+            if self._spent[index] or last not in (None, self.models[index]):
                 continue
             paused = self._paused_until[index] - now
             match answer:
                 case Shut(error=ProviderError() as error):
-                    return Fail(_again(error))
+                    if self._all_refused(index, readiness):
+                        return Fail(_again(error))
                 case Ready() if paused <= 0.0 and now < self.deadline:
-                    self.note_skips(readiness[:index])
-                    return Go(index)
+                    chosen = self._least_tried(index, readiness, now)
+                    self.note_skips(readiness[:chosen])
+                    return Go(chosen)
                 case Ready():
                     waits.append((index, max(0.0, paused)))
                 case Busy(wait_seconds=wait) | Shut(wait_seconds=float(wait)):
                     waits.append((index, max(wait, paused)))
             if self.spill == "on_failure" and isinstance(answer, Busy | Ready) and not self._failed[index]:
-                break
+                last = self.models[index]
         in_time = [index for index, wait in waits if now + wait < self.deadline]
         if not in_time:
             return Fail(self._all_failed(readiness, waits, now))
@@ -155,6 +167,30 @@ class Plan:
         if silent is not None:
             return Fail(RowStalled(self.alias, self.attempts, silent))
         return self._wait(in_time, answered_at, now)
+
+    def _all_refused(self, index: int, readiness: Sequence[Readiness]) -> bool:
+        """Whether no key of this route's model is left that may be right."""
+        answers = [readiness[other] for other in self._same(index)]
+        return all(isinstance(answer, Shut) and answer.error is not None for answer in answers)
+
+    def _least_tried(self, index: int, readiness: Sequence[Readiness], now: float) -> int:
+        """Of this route and its siblings that could go as well, the one that has failed this request least."""
+        if self._siblings is None:
+            return index
+        ready = [
+            other
+            for other in self._same(index)
+            if isinstance(readiness[other], Ready) and not self._spent[other] and self._paused_until[other] <= now
+        ]
+        return min(ready, key=lambda other: (self._tries[other], other))
+
+    def _same(self, index: int) -> Sequence[int]:
+        """The routes of this one's model."""
+        return (index,) if self._siblings is None else self._siblings[index]
+
+    def another_key(self, index: int) -> bool:
+        """Whether the model has a key that has not been refused to this request."""
+        return any(other not in self._refused for other in self._same(index) if other != index)
 
     def _wait(self, indexes: list[int], answered_at: float, now: float) -> Wait:
         in_line = tuple(index for index in indexes if self._paused_until[index] <= now)
@@ -187,13 +223,18 @@ class Plan:
             step = self.steps[-1]
             step.failed_at, step.draw, step.answers, step.refusals = now, draw, answers, refusals
         span = min(PAUSE_FIRST_SECONDS * 2.0 ** self._failures[index], PAUSE_MOST_SECONDS)
-        self._failed[index] = self._failed[index] or not isinstance(error, RateLimited)
-        if self._stall is None or not error.is_weather:
-            self._failures[index] += 1
-            self._spent[index] = self._failures[index] >= error.tries
-        else:
+        self._tries[index] += 1
+        if error.holds == "key":
+            self._refused.add(index)
+        same = (index,) if error.is_of_key else self._same(index)
+        for other in same:
+            self._failed[other] = self._failed[other] or not isinstance(error, RateLimited)
+            if self._stall is None or not error.is_weather:
+                self._failures[other] += 1
+                self._spent[other] = self._spent[other] or self._failures[other] >= error.tries
+            self._paused_until[other] = now + max(PAUSE_LEAST_SECONDS, span * draw)
+        if self._stall is not None and error.is_weather:
             self._spent[index] = self._stall.failed(index, error, answers, refusals, now)
-        self._paused_until[index] = now + max(PAUSE_LEAST_SECONDS, span * draw)
 
     def rule_out(self, indexes: Sequence[int], why: str) -> None:
         """These routes would fail as the last one did: they are not tried."""
@@ -202,7 +243,7 @@ class Plan:
         for index in indexes:
             if not self._spent[index]:
                 self._spent[index] = True
-                self.attempts.append(Attempt(model=self.models[index], outcome=f"skipped: {why}"))
+                self.attempts.append(self._passed_over(index, f"skipped: {why}"))
 
     def note(self, index: int, error: ProviderError, waited_seconds: float, took_seconds: float) -> None:
         """An attempt has failed in a way that the next one will not, and the route is as good as untried; or in a way
@@ -221,6 +262,7 @@ class Plan:
             sent=error is None or error.sent,
             waited_seconds=waited,
             took_seconds=took,
+            key=self._key(index),
         )
         self.attempts.append(attempt)
         if self.steps:
@@ -229,11 +271,14 @@ class Plan:
     def attempt_seconds(self, index: int, now: float) -> float:
         """How long an attempt on a route may take: what is left, less a share for every route not tried yet."""
         left = max(0.0, self.deadline - now)
-        untried = sum(
-            1
+        others = [
+            other
             for other in range(len(self.models))
             if other != index and not self._spent[other] and self._failures[other] == 0
-        )
+        ]
+        untried = len(others)
+        if self._siblings is not None:
+            untried = len({self.models[other] for other in others} - {self.models[index]})
         return min(ATTEMPT_SECONDS, max(left - UNTRIED_SECONDS * untried, left / (untried + 1)))
 
     def note_skips(self, readiness: Sequence[Readiness]) -> None:
@@ -241,7 +286,13 @@ class Plan:
         for index, answer in enumerate(readiness):
             if not self._spent[index] and self._failures[index] == 0 and index not in self._skipped:
                 self._skipped.add(index)
-                self.attempts.append(Attempt(model=self.models[index], outcome=f"skipped: {_why(answer)}"))
+                self.attempts.append(self._passed_over(index, f"skipped: {_why(answer)}"))
+
+    def _passed_over(self, index: int, why: str) -> Attempt:
+        return Attempt(model=self.models[index], outcome=why, key=self._key(index))
+
+    def _key(self, index: int) -> str | None:
+        return self.keys[index] if self.keys else None
 
     def _all_failed(
         self, readiness: Sequence[Readiness], waits: Sequence[tuple[int, float]], now: float
@@ -253,7 +304,7 @@ class Plan:
             assert errors[-1] is not None, "a verdict"
             return errors[-1]
         unanswered = [
-            Attempt(model=self.models[index], outcome=f"not waited for: {_why(answer, late=now >= self.deadline)}")
+            self._passed_over(index, f"not waited for: {_why(answer, late=now >= self.deadline)}")
             for index, answer in enumerate(readiness)
             if not self._spent[index]
         ]
@@ -264,6 +315,14 @@ class Plan:
             retry_at=None if soonest is None else now + soonest,
             retry_after=soonest,
         )
+
+
+def _siblings(models: Sequence[ModelRef]) -> list[list[int]]:
+    """For each route those of the same model, itself among them."""
+    by_model: dict[ModelRef, list[int]] = {}
+    for index, model in enumerate(models):
+        by_model.setdefault(model, []).append(index)
+    return [by_model[model] for model in models]
 
 
 def _again(error: ProviderError) -> ProviderError:

@@ -68,7 +68,7 @@ class Router:
     def status(self) -> RouterStatus:
         """What every model is waiting for, and how full every limit is: a snapshot, cheap and synchronous."""
         now = trio.current_time()
-        routes = [one for worker in self.dispatcher.workers.values() for one in worker.status(now)]
+        routes = [one for crew in self.dispatcher.crews.values() for one in crew.status(now)]
         error = self.dispatcher.lockfile_error
         return RouterStatus(
             routes=tuple(sorted(routes, key=lambda one: one.model)),
@@ -80,8 +80,8 @@ class Router:
         """Go on with another catalog: its prices, its limits, its capabilities."""
         self.catalog = catalog
         self._digests.clear()
-        for worker in self.dispatcher.workers.values():
-            worker.fit()
+        for crew in self.dispatcher.crews.values():
+            crew.fit()
 
     async def chat(
         self,
@@ -201,7 +201,7 @@ class Router:
             return self.dispatcher.completed(request, profile)
 
         def models(request: ChatRequest) -> Sequence[ModelRef]:
-            return [route.ref for route in self.dispatcher.routes(request.model, profile)]
+            return list(dict.fromkeys(route.ref for route in self.dispatcher.routes(request.model, profile)))
 
         def routes(request: ChatRequest) -> Sequence[Route]:
             return self.dispatcher.routes(request.model, profile, spill)
@@ -266,7 +266,7 @@ class Router:
         Raises UnknownProvider, MissingKey, or the provider's error.
         """
         with self._calls.call():
-            return await self.dispatcher.worker(provider).live_models(LIST_SECONDS)
+            return await self.dispatcher.crew(provider).first.live_models(LIST_SECONDS)
 
     def register_file(self, path: Path | str) -> str:
         """An id for a file on this machine, for `files` of a request or the `file_id` of a part.
@@ -314,7 +314,9 @@ class Router:
     ) -> tuple[CostEstimate, ...]:
         """What a call would cost at each model of its alias, in the order they are asked. Sends nothing."""
         request = self.dispatcher.completed(self._request(model, prompt, options), profile)
-        return tuple(self._estimate(request, route) for route in self.dispatcher.routes(request.model, profile))
+        # Whatever the key, it costs the same.
+        routes = {route.ref: route for route in self.dispatcher.routes(request.model, profile)}
+        return tuple(self._estimate(request, route) for route in routes.values())
 
     def _estimate(self, request: ChatRequest, route: Route) -> CostEstimate:
         counted = input_tokens(request, msgspec.structs.replace(route.counting, by_characters=False))
