@@ -198,7 +198,7 @@ def _api_key_env(table: Mapping[str, object], at: Address) -> str | tuple[str, .
     for number, each in enumerate(value):
         name = _variable(each, (*at, number))
         if name in names:
-            raise Problem((*at, number), f"{spell(at)} names {name!r} twice", first=(*at, names.index(name)))
+            raise Problem((*at, number), f"{spell(at)} names one variable twice", first=(*at, names.index(name)))
         names.append(name)
     return tuple(names) if len(names) > 1 else names[0]
 
@@ -276,6 +276,8 @@ def _limit_group(name: str, value: object, at: Address, provider: str) -> LimitG
 
 def _grouped_models(table: Mapping[str, object], at: Address, provider: str) -> tuple[str, ...]:
     value = table.get("models")
+    if value is None:
+        raise Problem(at, f"{spell(at)} needs models: the list of those that share these limits")
     if not isinstance(value, list) or not value:
         raise _wrong(at, "models", "a list of the provider's models, such as ['gpt-4o', 'gpt-4o-*']", value)
     at = (*at, "models")

@@ -66,6 +66,7 @@ class Budget:
             before = previous.buckets.get(dimension)
             if before is not None:
                 before.advance(now)
+                bucket.advance(now)
                 bucket.correct(min(0.0, before.level - bucket.level))
         for dimension, until in previous.holds.items():
             self.holds[dimension] = max(until, self.holds.get(dimension, -math.inf))

@@ -23,7 +23,7 @@ from llmring.providers.breaker import Breaker, State
 from llmring.providers.bucket import Bucket, Limit
 from llmring.providers.budget import Budget, Reservation
 from llmring.providers.estimate import Counting, OutputEstimate, estimate
-from llmring.providers.fairness import INTERACTIVE, RESERVE_SECONDS, RESERVE_SHARE, Fairness, Flow
+from llmring.providers.fairness import INTERACTIVE, RESERVE_SECONDS, RESERVE_SHARE, Fairness, Flow, Priority
 from llmring.providers.fit import most_output_tokens
 from llmring.providers.line import Line
 from llmring.providers.pace import Means, Pace, ceilings, pace
@@ -298,7 +298,7 @@ class Route:
     def _behind(self, answer: Ready | Busy, needed: Charge, now: float, flow: Flow) -> Busy:
         """How long a newcomer will stand in line. An estimate: others may find a place elsewhere, or leave. `answer` is
         what it would meet without them."""
-        ahead = self.line.ahead(flow.priority)
+        ahead = self._ahead(flow.priority)
         wait, dimension = self.budget.wait_behind(ahead, needed, now)
         for budget in self.kept:
             longer, binding = budget.wait_behind(ahead, needed, now)
@@ -307,6 +307,17 @@ class Route:
         if dimension is not None and wait > 0.0:
             return Busy(wait_seconds=wait, why=f"{dimension} limit, {len(self.line)} in line")
         return answer if isinstance(answer, Busy) else Busy(wait_seconds=0.0, why=f"{len(self.line)} in line")
+
+    def _ahead(self, priority: Priority) -> Charge:
+        """What those ask for who go first. Where the keys are of one account, nobody gets it elsewhere with another."""
+        ahead = self.line.ahead(priority)
+        if not self.credential.shared_with:
+            return ahead
+        total = dict(ahead)
+        for sibling in self.siblings:
+            for dimension, amount in sibling.line.ahead(priority).items():
+                total[dimension] = total.get(dimension, 0.0) + amount
+        return total
 
     def keep(self, flow: Flow, now: float) -> float:
         """The share of every limit that work of `flow` leaves free: batches, for the calls that may come; not for those

@@ -286,6 +286,20 @@ async def test_keys_of_one_account_share_their_limits(autojump_clock: Clock) -> 
         assert "b" in asked(provider)
 
 
+async def test_a_call_that_would_miss_its_deadline_in_the_line_of_an_account_fails_at_once(
+    autojump_clock: Clock,
+) -> None:
+    async with (
+        world(None, "requests_per_minute = 60", "limits_shared = true") as (router, _),
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(all_together, router, 160)
+        await trio.sleep(0.1)
+        with pytest.raises(AllModelsFailed, match="requests limit, 101 in line for 101 s"):
+            await router.chat("alone", "hello", timeout=90)
+        assert trio.current_time() == pytest.approx(0.1)
+
+
 async def test_a_hold_of_one_account_is_that_of_all_its_keys(autojump_clock: Clock) -> None:
     held = {"key-a": {"first": [status(429, retry_after=20), answer()]}}
     async with world(held, "limits_shared = true") as (router, provider):
@@ -306,7 +320,12 @@ async def test_what_frees_the_limit_of_an_account_wakes_the_lines_of_all_keys(au
     # Nothing can go with A any more, and the line of B waits for what A's call gives back.
     scripts = {"key-a": {"first": [answer(after=3.0, output_tokens=1), OUT]}, "key-b": {"first": [answer()]}}
     # What is not used comes back here, where OpenAI itself would keep it.
-    lines = ("kind = 'openai-compatible'", "tokens_per_minute = 1000", "limits_shared = true", "limits_counted = 'by window'")
+    lines = (
+        "kind = 'openai-compatible'",
+        "tokens_per_minute = 1000",
+        "limits_shared = true",
+        "limits_counted = 'by window'",
+    )
     async with world(scripts, *lines) as (router, provider), trio.open_nursery() as nursery:
         nursery.start_soon(router.chat, "alone", "x" * 2400)
         await trio.sleep(1.0)
