@@ -122,7 +122,6 @@ class ScriptedProvider:
         steps = self._steps(model, (headers or {}).values())
         return steps.pop(0) if len(steps) > 1 else steps[0]
 
-
     def _steps(self, model: str, sent: Collection[str]) -> list[Step]:
         for key, script in self._by_key.items():
             if model in script and any(value in (key, f"Bearer {key}") for value in sent):

@@ -75,8 +75,10 @@ class Budget:
         """Take over what another budget has learned, for limits that are now shared otherwise. In what both know,
         never fuller than that one is."""
         self.inherit(previous, now)
-        for dimension in [each for each in previous.buckets if each not in self.buckets]:
-            self.buckets[dimension] = deepcopy(previous.buckets[dimension])
+        for dimension, bucket in previous.buckets.items():
+            if dimension in self.buckets:
+                continue
+            self.buckets[dimension] = deepcopy(bucket)
             if dimension in previous.learned:
                 self.learned[dimension] = deepcopy(previous.learned[dimension])
         # The buckets know reservations by their numbers.

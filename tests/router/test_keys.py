@@ -423,9 +423,11 @@ async def test_what_is_learned_is_kept_when_keys_come_to_be_of_one_account(
         for more in (("limits_shared = true",), GROUPED, ()):
             path.write_text(text(*more))
             await trio.sleep(1.5)
-            [limit, *_] = [one.limits for one in (router.dispatcher.routes("alone", None), router.status().routes)[1]]
-            assert limit[0].amount == 60.0
-            assert limit[0].level is not None and limit[0].level < 12.0
+            router.dispatcher.routes("alone", None)
+            limit = router.status().routes[0].limits[0]
+            assert limit.amount == 60.0
+            assert limit.level is not None
+            assert limit.level < 12.0
         path.write_text(text("limits_shared = true"))
         await trio.sleep(1.5)
         first, second = router.dispatcher.routes("alone", None)
@@ -438,9 +440,11 @@ async def test_what_is_learned_is_kept_when_keys_come_to_be_of_one_account(
 
 async def test_an_estimate_and_a_journal_know_models_not_keys(tmp_path: Path, autojump_clock: Clock) -> None:
     journal = tmp_path / "run.jsonl"
-    async with world(keys=alone("KEY_A")) as (router, provider):
-        async with router.map("chain", ["hello"], checkpoint=journal) as run:
-            [row async for row in run]
+    async with (
+        world(keys=alone("KEY_A")) as (router, _),
+        router.map("chain", ["hello"], checkpoint=journal) as run,
+    ):
+        [row async for row in run]
     async with world() as (router, provider):
         assert [str(one.model) for one in router.estimate("chain", "hello")] == ["openai:first", "anthropic:second"]
         async with router.map("chain", ["hello"], checkpoint=journal) as run:

@@ -70,17 +70,47 @@ def start(models: Sequence[ModelRef], rooms: Sequence[Room] = ()) -> Start:
 
 
 @st.composite
+def aliases(draw: st.DrawFn) -> tuple[list[ModelRef], tuple[str | None, ...], tuple[Room, ...]]:
+    """The models of an alias, each once with every key of its provider; the names of the keys, and what they have left,
+    where one has several."""
+    chosen = MODELS[: draw(st.integers(1, 3))]
+    counts = [draw(st.integers(1, 3)) for _ in chosen] if draw(st.booleans()) else [1] * len(chosen)
+    models = [model for model, count in zip(chosen, counts, strict=True) for _ in range(count)]
+    if len(models) == len(chosen):
+        return models, (), ()
+    keys = tuple(f"KEY_{number}" if count > 1 else None for count in counts for number in range(count))
+    # The emptiest last, model by model.
+    return models, keys, tuple((-float(place), 0) for place in range(len(models)))
+
+
+def goes_on(draw: st.DrawFn, plan: Plan, taken: int, now: float, counts: Sequence[int]) -> bool:
+    """Let an attempt end somehow; whether its request goes on after it."""
+    match draw(st.sampled_from(["answered", "failed", "failed", "failed", "again", "raised", "cut off"])):
+        case "answered":
+            plan.succeeded(taken, 0.0, 1.0)
+        case "failed":
+            error = draw(failing)("no", status=draw(st.sampled_from([429, 503])), retry_after=draw(st.none() | seconds))
+            if not error.fails_over and not plan.another_key(taken):
+                plan.note(taken, error, 0.0, 1.0)
+                return False
+            plan.failed(taken, error, 0.0, 1.0, now, *counts)
+            if isinstance(error, ContextTooLong):
+                plan.rule_out([place for place in range(len(plan.models)) if draw(st.booleans())], "no larger")
+            return True
+        case "again":
+            plan.note(taken, Unsupported("no"), 0.0, 1.0)
+            return True
+        case "raised":
+            plan.note(taken, BadRequest("no"), 0.0, 1.0)
+        case _:
+            pass
+    return False
+
+
+@st.composite
 def ways(draw: st.DrawFn) -> Trace:
     """A plan driven through whatever may happen to it, at times and delays of any length."""
-    chosen = MODELS[: draw(st.integers(1, 3))]
-    counts_of_keys = [draw(st.integers(1, 3)) for _ in chosen] if draw(st.booleans()) else [1] * len(chosen)
-    models = [model for model, count in zip(chosen, counts_of_keys, strict=True) for _ in range(count)]
-    keys: tuple[str | None, ...] = ()
-    rooms: tuple[Room, ...] = ()
-    if len(models) > len(chosen):
-        keys = tuple(f"KEY_{number}" if count > 1 else None for count in counts_of_keys for number in range(count))
-        # The emptiest last, model by model.
-        rooms = tuple((-float(place), 0) for place in range(len(models)))
+    models, keys, rooms = draw(aliases())
     began_at = draw(st.floats(1e4, 1e6))
     deadline = began_at + draw(seconds) if draw(st.booleans()) else math.inf
     plan = Plan(
@@ -109,28 +139,9 @@ def ways(draw: st.DrawFn) -> Trace:
             case _:
                 break
         now += draw(seconds)
-        match draw(st.sampled_from(["answered", "failed", "failed", "failed", "again", "raised", "cut off"])):
-            case "answered":
-                plan.succeeded(taken, 0.0, 1.0)
-                break
-            case "failed":
-                error = draw(failing)(
-                    "no", status=draw(st.sampled_from([429, 503])), retry_after=draw(st.none() | seconds)
-                )
-                counts = [count + draw(st.integers(0, 2)) for count in counts]
-                if not error.fails_over and not plan.another_key(taken):
-                    plan.note(taken, error, 0.0, 1.0)
-                    break
-                plan.failed(taken, error, 0.0, 1.0, now, *counts)
-                if isinstance(error, ContextTooLong):
-                    plan.rule_out([place for place in range(len(models)) if draw(st.booleans())], "no larger")
-            case "again":
-                plan.note(taken, Unsupported("no"), 0.0, 1.0)
-            case "raised":
-                plan.note(taken, BadRequest("no"), 0.0, 1.0)
-                break
-            case _:
-                break
+        counts = [count + draw(st.integers(0, 2)) for count in counts]
+        if not goes_on(draw, plan, taken, now, counts):
+            break
     return trace_of(plan, start(models, rooms))
 
 
@@ -275,7 +286,8 @@ async def test_the_keys_of_a_model_are_those_of_its_record(autojump_clock: Clock
     again = replay(trace, lockfile(text), None, unknown)
     assert (again.model, again.waited_seconds, again.assumed) == (trace.model, 0.0, False)
     alone = along(trace, "openai:first")
-    assert (str(alone.model), alone.waited_seconds) == ("openai:first", pytest.approx(20.0))
+    assert str(alone.model) == "openai:first"
+    assert alone.waited_seconds == pytest.approx(20.0)
 
 
 SOURCE = Source(provider="openai", version=1, published=None)
