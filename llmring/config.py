@@ -6,7 +6,7 @@ key.
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -211,6 +211,20 @@ def read_key(variables: Sequence[str], environ: Mapping[str, str] = os.environ) 
     A key travels in a header, so one that holds a line break, a control character or a letter outside ASCII cannot be
     sent: ConfigError names the variable, never the value.
     """
+    return next((key for _, key in _keys(variables, environ)), None)
+
+
+def read_keys(variables: Sequence[str], environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The keys of all of `variables` that are set, as `read_key` reads one, by variable; one key that two of them hold
+    is the first one's."""
+    found: dict[str, str] = {}
+    for variable, key in _keys(variables, environ):
+        if key not in found.values():
+            found[variable] = key
+    return found
+
+
+def _keys(variables: Sequence[str], environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for variable in variables:
         key = environ.get(variable, "").strip()
         if not key:
@@ -220,5 +234,4 @@ def read_key(variables: Sequence[str], environ: Mapping[str, str] = os.environ) 
                 f"{variable} holds a character that no key has (a line break, a control character, "
                 "or one outside ASCII): set it again"
             )
-        return key
-    return None
+        yield variable, key

@@ -13,8 +13,8 @@
     |  |- InvalidRequest              the request cannot be sent to anybody as it stands
     |  `- MissingKey                  provider, variable
     |- ProviderError                  one attempt failed      fails over  breaker  tries  holds
-    |  |- RateLimited                 kind, dimension            yes        no       4    dimension
-    |  |- QuotaExhausted                                         yes        no       1    quota
+    |  |- RateLimited *               kind, dimension            yes        no       4    dimension
+    |  |- QuotaExhausted *                                       yes        no       1    quota
     |  |- Overloaded                                             yes      counts     2    if told
     |  |- ServerFault                                            yes      counts     2    nothing
     |  |- ConnectFailed                                          yes      counts     2    nothing
@@ -22,14 +22,14 @@
     |  |- AttemptTimeout                                         yes      counts     2    nothing
     |  |- DeadlineReached                                        yes        no       2    nothing
     |  |- BadReply                                               yes      counts     2    nothing
-    |  |- ModelGone                                              yes        no       1    route
+    |  |- ModelGone *                                            yes        no       1    route
     |  |- ContextTooLong                                         yes        no       1    nothing
     |  |- Unsupported                                            yes        no       1    nothing
-    |  |- ImpossibleRequest                                      yes        no       1    nothing
+    |  |- ImpossibleRequest *                                    yes        no       1    nothing
     |  |- Unanswered                                             yes        no       1    nothing
     |  |- BadRequest                                             no         no       1    nothing
     |  |- ContentRefused                                         no         no       1    nothing
-    |  `- AuthFailed                                             no         no       1    key
+    |  `- AuthFailed *                                           no         no       1    key
     |- AllModelsFailed                alias, attempts, retry_at
     |  `- RowStalled                  why: a row of a map that got nowhere
     |- StreamBroken                   the text so far; after the first chunk nothing can fail over
@@ -45,6 +45,8 @@ how many attempts one request may spend on one route when the last of them ended
 (RateLimited, Overloaded) say nothing of the request, so work that nobody waits for does not count them; an
 `is_verdict` error (ContextTooLong) is about the request, so it is raised itself where every model has said the same.
 One that is no evidence (DeadlineReached) neither trips a breaker nor closes it.
+Errors with a star are the key's (`is_of_key`): with another key of the provider the same model may answer, and is asked
+before other models. Any other is the server's or the request's, and counts as a try with all keys.
 Messages hold what happened, to which model or file, and what to do; never a key, never a prompt.
 """
 
@@ -59,7 +61,7 @@ from typing import ClassVar, Literal
 import msgspec
 
 from llmring.refs import ModelRef
-from llmring.trace import Trace
+from llmring.trace import Trace, with_key
 from llmring.usage import Cost, Usage
 
 Dimension = Literal["requests", "tokens", "input", "output", "day"]
@@ -202,6 +204,7 @@ class ProviderError(LLMRingError):
     holds: ClassVar[Holds] = "nothing"
     is_weather: ClassVar[bool] = False
     is_verdict: ClassVar[bool] = False
+    is_of_key: ClassVar[bool] = False
     sent: bool = True
 
     def __init__(
@@ -236,6 +239,7 @@ class ProviderError(LLMRingError):
 class RateLimited(ProviderError):
     """The provider said "not now". `dimension` is the limit that refused, None when it did not say which."""
 
+    is_of_key = True
     tries = 4
     holds = "dimension"
     is_weather = True
@@ -259,6 +263,7 @@ class RateLimited(ProviderError):
 class QuotaExhausted(ProviderError):
     """Money, spend cap or quota is used up: waiting does not help, the credential is out."""
 
+    is_of_key = True
     holds = "quota"
 
 
@@ -317,6 +322,7 @@ class BadReply(ProviderError):
 class ModelGone(ProviderError):
     """The provider does not have this model, or not for this account."""
 
+    is_of_key = True
     holds = "route"
 
 
@@ -347,6 +353,8 @@ class Unsupported(ProviderError):
 class ImpossibleRequest(ProviderError):
     """The request is larger than the whole limit: no waiting makes it fit."""
 
+    is_of_key = True
+
 
 class Unanswered(ProviderError):
     """A batch ended without an answer to this row, and nothing was charged for it: its time had run out, it was
@@ -366,8 +374,10 @@ class ContentRefused(ProviderError):
 
 
 class AuthFailed(ProviderError):
-    """The key is wrong. Does not fail over: a wrong setting must not hide behind a dearer model."""
+    """The key is wrong. Does not fail over, but to another key of the provider: a wrong setting must not hide behind a
+    dearer model."""
 
+    is_of_key = True
     fails_over = False
     holds = "key"
 
@@ -377,7 +387,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
     `error` is None for the try that answered. `sent` is whether the provider may have seen a request. `waited_seconds`
     were spent in line, `took_seconds` on the wire. `cost` is that of this try alone, of one that broke off the least it
-    can be; None where nothing is known of it, or the provider did nothing.
+    can be; None where nothing is known of it, or the provider did nothing. `key` is the name of the variable whose key
+    was used, where the provider has several.
     """
 
     model: ModelRef
@@ -387,9 +398,10 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     waited_seconds: float = 0.0
     took_seconds: float = 0.0
     cost: Cost | None = None
+    key: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.model}: {self.outcome}"
+        return f"{with_key(self.model, self.key)}: {self.outcome}"
 
 
 class AllModelsFailed(LLMRingError):

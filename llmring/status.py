@@ -14,7 +14,8 @@ BreakerState = Literal["closed", "open", "probation", "recovering"]
 
 class LimitStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One limit. `level` is what is left of `amount` per `period_seconds`, below 0 in debt; `held_seconds` how long the
-    provider asked not to be asked. `shared`: with the provider's other models."""
+    provider asked not to be asked. `shared`: with the provider's other models, or its other keys; `group`: with the
+    models of that limit group."""
 
     dimension: Dimension
     amount: float | None
@@ -22,13 +23,15 @@ class LimitStatus(msgspec.Struct, frozen=True, kw_only=True):
     period_seconds: float | None
     held_seconds: float = 0.0
     shared: bool = False
+    group: str | None = None
 
 
 class RouteStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One model. `why` says what a small request would wait for now, and `wait_seconds` how long; None where no time
+    """One model; where its provider has several keys, one with each, and `key` is the name of the variable that holds
+    it. `why` says what a small request would wait for now, and `wait_seconds` how long; None where no time
     helps, and 0 where only the end of another request can tell.
 
-    `in_line` requests wait for it; `in_flight` are on the wire, of `connections` in use at its provider, which may be
+    `in_line` requests wait for it; `in_flight` are on the wire, of `connections` in use with its key, which may be
     `most_connections`. `seconds` is how long an answer of `expected_output_tokens` is expected to take, None until one
     has come.
     """
@@ -45,6 +48,7 @@ class RouteStatus(msgspec.Struct, frozen=True, kw_only=True):
     most_connections: int
     expected_output_tokens: float
     seconds: float | None
+    key: str | None = None
 
 
 class RouterStatus(msgspec.Struct, frozen=True, kw_only=True):

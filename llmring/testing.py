@@ -8,7 +8,7 @@ the connections alone: limits, breakers, codecs and failover are the real ones. 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -90,13 +90,23 @@ class ScriptedCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ScriptedProvider:
-    """Pass it as `connect` to `open_router`. Plays every provider of the lockfile; scripts are found by model name."""
+    """Pass it as `connect` to `open_router`. Plays every provider of the lockfile; scripts are found by model name.
 
-    def __init__(self, script: Mapping[str, Sequence[Step]]) -> None:
+    `by_key` has scripts, by model name, for calls with one key: that of the lockfile's variables, not their names.
+    """
+
+    def __init__(
+        self,
+        script: Mapping[str, Sequence[Step]],
+        by_key: Mapping[str, Mapping[str, Sequence[Step]]] | None = None,
+    ) -> None:
         self.calls: list[ScriptedCall] = []
         self.in_flight = 0
         self.connections = 0
         self._script = {model: list(steps) for model, steps in script.items()}
+        self._by_key = {
+            key: {model: list(steps) for model, steps in models.items()} for key, models in (by_key or {}).items()
+        }
 
     def __call__(self, base_url: str, headers: Mapping[str, str]) -> "ScriptedConnection":
         self.connections += 1
@@ -106,10 +116,17 @@ class ScriptedProvider:
         """When calls for `model` came, on the trio clock."""
         return [call.at for call in self.calls if call.model == model]
 
-    def take(self, model: str) -> Step:
-        """The next step for `model`. A model without a script is a mistake in the test: KeyError."""
-        steps = self._script[model]
+    def take(self, model: str, headers: Mapping[str, str] | None = None) -> Step:
+        """The next step for `model`, called with `headers`. A model without a script is a mistake in the test:
+        KeyError."""
+        steps = self._steps(model, (headers or {}).values())
         return steps.pop(0) if len(steps) > 1 else steps[0]
+
+    def _steps(self, model: str, sent: Collection[str]) -> list[Step]:
+        for key, script in self._by_key.items():
+            if model in script and any(value in (key, f"Bearer {key}") for value in sent):
+                return script[model]
+        return self._script[model]
 
 
 class ScriptedConnection:
@@ -123,8 +140,8 @@ class ScriptedConnection:
         body = msgspec.json.decode(call.body)
         spoken = spoken_by(call.path)
         model = spoken.model(call.path, body)
-        step = self._provider.take(model)
         headers = {**self._headers, **dict(call.headers)}
+        step = self._provider.take(model, headers)
         self._provider.calls.append(
             ScriptedCall(model=model, at=trio.current_time(), base_url=self._base_url, headers=headers, body=body)
         )

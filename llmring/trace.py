@@ -22,11 +22,18 @@ all."""
 Then = Literal["answered", "failed", "again", "raised"]
 
 
+def with_key(model: ModelRef, key: str | None) -> str:
+    """A model in a sentence, and where its provider has several keys, the name of the key's variable."""
+    return str(model) if key is None else f"{model} ({key})"
+
+
 class TracedRoute(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A model of the alias, as it was when the request began.
 
     `input_tokens` are counted, `output_tokens` what an answer is expected to have, `cost_usd` what both cost and
-    `seconds` how long they take; None: not known. `charge` is what the request takes out of each limit.
+    `seconds` how long they take; None: not known. `charge` is what the request takes out of each limit. Where its
+    provider has several keys, the model is there once with each: `key` is the name of the variable, `room` the part
+    that was left of its scarcest limit, `in_flight` how many requests were under way with the key.
     """
 
     model: ModelRef
@@ -36,6 +43,14 @@ class TracedRoute(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     seconds: float | None = None
     weight: float = 1.0
     charge: Mapping[str, float] = {}
+    key: str | None = None
+    room: float = 1.0
+    in_flight: int = 0
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return with_key(self.model, self.key)
 
 
 class Considered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -52,6 +67,7 @@ class Considered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: str | None = None
     failing: bool = False
     trial_seconds: float | None = None
+    key: str | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -156,7 +172,9 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.explain()
 
     def _head(self) -> str:
-        count = f"{len(self.routes)} model{'s' if len(self.routes) != 1 else ''}"
+        models, keys = len({route.model for route in self.routes}), len(self.routes)
+        count = f"{models} model{'s' if models != 1 else ''}"
+        count = f"{count} with {keys} keys" if keys > models else count
         limit = f"{self.seconds:.4g} s at most" if self.seconds is not None else "no time limit"
         order = "as they are written" if self.order == "ordered" else f"{self.order} first"
         order = "spread by weight" if self.order == "spread" else order
@@ -166,11 +184,11 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         seen = "; ".join(map(_considered_text, decision.considered))
         lines = [f"at {decision.at:.3f} s {seen}", f"  -> {self._action(decision)}"]
         if decision.verdict is not None and decision.taken is not None:
-            lines.append(f"  {self.routes[decision.taken].model} {_verdict_text(decision.verdict)}")
+            lines.append(f"  {self.routes[decision.taken].name} {_verdict_text(decision.verdict)}")
         return lines
 
     def _action(self, decision: Decision) -> str:
-        names = [str(self.routes[index].model) for index in decision.routes]
+        names = [self.routes[index].name for index in decision.routes]
         match decision.action:
             case "go":
                 return f"{names[0]} is {'tried all the same' if decision.trial else 'asked'}"
@@ -181,20 +199,21 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
                 until = f", until {decision.until:.3f} s at the latest" if decision.until is not None else ""
                 if decision.taken is None:
                     return f"{where}{until}"
-                return f"{where}{until}; {self.routes[decision.taken].model} lets it go"
+                return f"{where}{until}; {self.routes[decision.taken].name} lets it go"
 
 
 def _route_text(route: TracedRoute) -> str:
     cost = f"${route.cost_usd.normalize():f} expected" if route.cost_usd is not None else "its cost is not known"
     time = f", {route.seconds:.3g} s" if route.seconds is not None else ""
-    return f"{route.model}: {cost}{time} ({route.input_tokens:,} tokens in, {route.output_tokens:,} out)"
+    return f"{route.name}: {cost}{time} ({route.input_tokens:,} tokens in, {route.output_tokens:,} out)"
 
 
 def _considered_text(seen: Considered) -> str:
+    name = with_key(seen.model, seen.key)
     if seen.readiness == "ready":
-        return f"{seen.model} is ready"
+        return f"{name} is ready"
     wait = f" for {seen.wait_seconds:.3g} s" if seen.wait_seconds else ""
-    return f"{seen.model} is {seen.readiness}{wait}, {seen.why}"
+    return f"{name} is {seen.readiness}{wait}, {seen.why}"
 
 
 def _verdict_text(verdict: Verdict) -> str:

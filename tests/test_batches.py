@@ -255,9 +255,9 @@ async def test_a_batch_that_is_cancelled_at_its_provider_gives_back_what_it_has(
         async with routed(simulator) as router:
             await leave_when_handed_in(router.map(model, ["a", "b"], mode="batch", checkpoint=path), path)
             batch_id = json.loads(path.read_text().splitlines()[2])["batch"]["id"]
-            desk = router.dispatcher.worker(provider).desk
+            desk = router.dispatcher.crew(provider).first.desk
             assert desk is not None
-            await router.dispatcher.worker(provider)._call(desk.batches.cancel(batch_id))
+            await router.dispatcher.crew(provider).first._call(desk.batches.cancel(batch_id))
             with trio.fail_after(60):
                 rows = await router.map(model, ["a", "b"], mode="auto", checkpoint=path).to_list()
         counts = await stats(simulator, *model.split(":"))

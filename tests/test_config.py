@@ -11,6 +11,7 @@ from llmring.config import (
     find_lockfile,
     read_base_url,
     read_key,
+    read_keys,
     read_settings,
     status_directory,
 )
@@ -140,6 +141,11 @@ def test_the_status_is_in_the_runtime_directory_or_in_one_of_this_user_among_the
 )
 def test_the_first_variable_that_is_not_blank_gives_the_key(environ: dict[str, str], key: str | None) -> None:
     assert read_key(["A", "B"], environ) == key
+
+
+def test_keys_by_variable_are_all_that_are_set_and_each_once() -> None:
+    environ = {"A": " sk-1 ", "B": " ", "C": "sk-2", "D": "sk-1"}
+    assert list(read_keys(["C", "A", "B", "D", "E"], environ).items()) == [("C", "sk-2"), ("A", "sk-1")]
 
 
 @pytest.mark.parametrize("value", ["sk-1\nsk-2", "sk-\x00", "sk-\x7f1", "sk-1\tx", "sk-\u200b1", "sk-é"])

@@ -6,7 +6,7 @@ import click
 
 from llmring.cli.lockfiles import failing, file_option, json_option, print_json
 from llmring.config import find_lockfile, read_base_url, read_settings
-from llmring.keys import missing_key
+from llmring.keys import keys_in_use, missing_key
 from llmring.lockfile import Lockfile, read_lockfile
 from llmring.providers.endpoint import Endpoint, endpoint
 from llmring.providers.known import PROVIDERS
@@ -27,6 +27,7 @@ def command(file: str | None, *, as_json: bool) -> None:
                 name: {
                     "ready": ready[name],
                     "key_variables": list(about.key_variables) if about is not None else [],
+                    "keys_set": list(keys_in_use(about)) if about is not None else [],
                     "needs_key": about is not None and about.needs_key and bool(about.key_variables),
                     "kind": about.kind if about is not None else PROVIDERS[name].kind,
                     "base_url": about.base_url if about is not None else None,
@@ -52,5 +53,7 @@ def _endpoint(name: str, lockfile: Lockfile) -> Endpoint | None:
 def _about(about: Endpoint | None) -> str:
     if about is None:
         return "(needs base_url in the lockfile)"
+    if about.many_keys:
+        return f"{', '.join(about.key_variables)} ({len(keys_in_use(about))} of {len(about.key_variables)} used)"
     keys = " or ".join(about.key_variables)
     return keys if keys and about.needs_key else "(not required)"

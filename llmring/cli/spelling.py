@@ -70,6 +70,7 @@ def cost_json(cost: Cost) -> dict[str, Any]:
 def attempt_json(attempt: Attempt) -> dict[str, Any]:
     spelled = {
         "model": str(attempt.model),
+        **({"key": attempt.key} if attempt.key is not None else {}),
         "outcome": attempt.outcome,
         "sent": attempt.sent,
         "waited_seconds": round(attempt.waited_seconds, 6),

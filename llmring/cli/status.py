@@ -16,6 +16,7 @@ from llmring.cli.status_reader import Seen, look
 from llmring.cli.tables import print_table, printable
 from llmring.errors import LLMRingError
 from llmring.status import LimitStatus, ProcessStatus, RouteStatus
+from llmring.trace import with_key
 
 NUMBERS = ("in line", "in flight", "expected")
 HEADS = ("model", "ready", "breaker", "limits", *NUMBERS)
@@ -26,8 +27,9 @@ _PERIODS = {60.0: "a minute", 3600.0: "an hour", 86400.0: "a day"}
     epilog="""\b
     A process shows its router where it was opened with open_router(status=True), or runs with
     LLMRING_STATUS=on; `llmring map` always does, unless LLMRING_STATUS=off. Keys and prompts are
-    never shown. In brackets behind the requests in flight: the connections in use at the provider.
-    `expected` is how long an answer is expected to take.
+    never shown. In brackets behind the requests in flight: the connections in use with the key.
+    `expected` is how long an answer is expected to take. Where a provider has several keys, a model
+    has a row for each, with the name of the key's variable.
     """
 )
 @click.option("--pid", type=click.IntRange(min=1), help="Show this process only.")
@@ -122,13 +124,13 @@ def remarks(process: ProcessStatus) -> list[str]:
 
 
 def rows(routes: Sequence[RouteStatus]) -> list[tuple[str, ...]]:
-    """For each model a row, and one more for each further limit."""
+    """For each model, with each of its keys, a row, and one more for each further limit."""
     found: list[tuple[str, ...]] = []
     for route in routes:
         first, *others = [text for limit in route.limits if (text := limit_text(limit))] or ["-"]
         found.append(
             (
-                printable(str(route.model)),
+                printable(with_key(route.model, route.key)),
                 ready_text(route),
                 route.breaker,
                 first,
@@ -150,7 +152,8 @@ def ready_text(route: RouteStatus) -> str:
 
 
 def limit_text(limit: LimitStatus) -> str:
-    """`requests 12/60 a minute, shared, held 20.0 s`; nothing for a hold that is over."""
+    """`requests 12/60 a minute, shared, held 20.0 s`; nothing for a hold that is over. Of a limit group:
+    `requests 12/60 a minute, group large`."""
     level = ""
     if limit.level is not None and limit.amount is not None and limit.period_seconds is not None:
         period = _PERIODS.get(limit.period_seconds, f"in {limit.period_seconds:g} s")
@@ -159,4 +162,6 @@ def limit_text(limit: LimitStatus) -> str:
     held = f"held {limit.held_seconds:.1f} s" if limit.held_seconds > 0.0 else ""
     if not level and not held:
         return ""
-    return ", ".join(part for part in (f"{limit.dimension}{level}", "shared" if limit.shared else "", held) if part)
+    group = f"group {printable(limit.group)}" if limit.group is not None else ""
+    shared = "shared" if limit.shared else ""
+    return ", ".join(part for part in (f"{limit.dimension}{level}", group, shared, held) if part)

@@ -6,13 +6,14 @@ writing                                                                     the 
 """
 
 from llmring.lockfile.profiles import Binding, Order, Profile
-from llmring.lockfile.providers import Kind, ProviderSettings
+from llmring.lockfile.providers import Kind, LimitGroup, ProviderSettings
 from llmring.lockfile.reading import Extended, Lockfile, Resolution, parse_lockfile, read_lockfile
 
 __all__ = [
     "Binding",
     "Extended",
     "Kind",
+    "LimitGroup",
     "Lockfile",
     "Order",
     "Profile",

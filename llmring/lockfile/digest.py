@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from llmring.lockfile.profiles import Binding, Profile
+from llmring.lockfile.providers import ProviderSettings
 from llmring.lockfile.reading import Lockfile
 
 
@@ -25,7 +26,7 @@ def _content(lockfile: Lockfile) -> dict[str, Any]:
         "default_profile": lockfile.default_profile,
         "profiles": {name: _profile(profile) for name, profile in lockfile.profiles.items()},
         "providers": {
-            name: {key: value for key, value in msgspec.structs.asdict(settings).items() if value not in (None, {})}
+            name: _given(msgspec.to_builtins(settings)) | _grouped(settings)
             for name, settings in lockfile.providers.items()
         },
         "extends": {
@@ -33,6 +34,19 @@ def _content(lockfile: Lockfile) -> dict[str, Any]:
             for package in lockfile.packages
         },
     }
+
+
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if value not in (None, {})}
+
+
+def _grouped(settings: ProviderSettings) -> dict[str, Any]:
+    """Groups are what they hold: in which order their models are written changes nothing."""
+    groups = {
+        name: _given(msgspec.to_builtins(group)) | {"models": sorted(group.models)}
+        for name, group in settings.limit_groups.items()
+    }
+    return {"limit_groups": groups} if groups else {}
 
 
 def _extended(lockfile: Lockfile | None) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ belongs in it; values that may be one are refused without being repeated.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal, get_args
 from urllib.parse import urlsplit
 
@@ -42,18 +42,37 @@ Counted = Literal["continuously", "by window"]
 COUNTED: tuple[Counted, ...] = get_args(Counted)
 
 
+class LimitGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """Models that share their limits at a provider. `models` are names, or their beginnings before a `*`; limits that
+    are not given are learned for all of them together."""
+
+    name: str
+    models: tuple[str, ...]
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    input_tokens_per_minute: float | None = None
+    output_tokens_per_minute: float | None = None
+    requests_per_day: float | None = None
+
+    def holds(self, model: str) -> bool:
+        """Whether `model`, without its provider, is one of them."""
+        return any(_matches(pattern, model) for pattern in self.models)
+
+
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a lockfile says of one provider. None: not given.
 
-    `kind` is the codec; `api_key_env` the name of the variable that holds the key; `api_version` Azure's, for addresses
-    with deployments in their path. Limits are above 0, `max_in_flight` is at least 1, or "auto" to be found out.
-    `headers` are sent with every call and hold no credentials.
+    `kind` is the codec; `api_key_env` the name of the variable that holds the key, or two or more names, each of a key
+    of its own; `api_version` Azure's, for addresses with deployments in their path. Limits are above 0 and hold for
+    each key, unless `limits_shared`: the keys are of one account. `max_in_flight` is at least 1 and of each key, or
+    "auto" to be found out. `headers` are sent with every call and hold no credentials. No model is in two of the
+    `limit_groups`.
     """
 
     name: str
     kind: Kind | None = None
     base_url: str | None = None
-    api_key_env: str | None = None
+    api_key_env: str | tuple[str, ...] | None = None
     api_version: str | None = None
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
@@ -61,11 +80,14 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens_per_minute: float | None = None
     requests_per_day: float | None = None
     limits_counted: Counted | None = None
+    limits_shared: bool | None = None
+    limit_groups: dict[str, LimitGroup] = {}
     max_in_flight: int | Literal["auto"] | None = None
     headers: dict[str, str] = {}
 
 
 _KEYS = tuple(name for name in ProviderSettings.__struct_fields__ if name != "name")
+_GROUP_KEYS = tuple(name for name in LimitGroup.__struct_fields__ if name != "name")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _API_VERSION = re.compile(r"[0-9A-Za-z.-]{1,40}")
 _KEY_PREFIXES = ("sk-", "AIza")
@@ -99,6 +121,8 @@ def _read_provider(name: str, value: object) -> ProviderSettings:
         output_tokens_per_minute=_limit(table, at, "output_tokens_per_minute"),
         requests_per_day=_limit(table, at, "requests_per_day"),
         limits_counted=_counted(table, at),
+        limits_shared=_limits_shared(table, at),
+        limit_groups=_limit_groups(table, at, name),
         max_in_flight=_max_in_flight(table, at),
         headers=_headers(table, at),
     )
@@ -162,14 +186,29 @@ def _base_url(table: Mapping[str, object], at: Address) -> str | None:
     return value.rstrip("/")
 
 
-def _api_key_env(table: Mapping[str, object], at: Address) -> str | None:
+def _api_key_env(table: Mapping[str, object], at: Address) -> str | tuple[str, ...] | None:
     value = table.get("api_key_env")
     if value is None:
         return None
+    at = (*at, "api_key_env")
+    if not isinstance(value, list):
+        return _variable(value, at)
+    if not value:
+        raise Problem(at, f"{spell(at)} must name at least one environment variable, found an empty list")
+    names: list[str] = []
+    for number, each in enumerate(value):
+        name = _variable(each, (*at, number))
+        if name in names:
+            raise Problem((*at, number), f"{spell(at)} names one variable twice", first=(*at, names.index(name)))
+        names.append(name)
+    return tuple(names) if len(names) > 1 else names[0]
+
+
+def _variable(value: object, at: Address) -> str:
     if not isinstance(value, str) or value.startswith(_KEY_PREFIXES) or not _VARIABLE.fullmatch(value):
         raise Problem(
-            (*at, "api_key_env"),
-            f"{spell(at)}.api_key_env must be the name of an environment variable, such as 'OPENAI_API_KEY', never a "
+            at,
+            f"{spell(at)} must be the name of an environment variable, such as 'OPENAI_API_KEY', never a "
             "key; what was found is not shown",
         )
     return value
@@ -202,6 +241,82 @@ def _counted(table: Mapping[str, object], at: Address) -> Counted | None:
         if value == counted:
             return counted
     raise _wrong(at, "limits_counted", " or ".join(repr(counted) for counted in COUNTED), value)
+
+
+def _limits_shared(table: Mapping[str, object], at: Address) -> bool | None:
+    value = table.get("limits_shared")
+    if value is None or isinstance(value, bool):
+        return value
+    raise _wrong(at, "limits_shared", "true or false", value)
+
+
+def _limit_groups(table: Mapping[str, object], at: Address, provider: str) -> dict[str, LimitGroup]:
+    value = table.get("limit_groups")
+    if value is None:
+        return {}
+    at = (*at, "limit_groups")
+    tables = as_table(value, at, f"a table of tables: [{spell(at)}.<group>]", secret=True)
+    groups = {name: _limit_group(name, each, (*at, name), provider) for name, each in tables.items()}
+    _check_apart(groups, at)
+    return groups
+
+
+def _limit_group(name: str, value: object, at: Address, provider: str) -> LimitGroup:
+    table = as_table(value, at, secret=True)
+    check_keys(table, _GROUP_KEYS, at)
+    return LimitGroup(
+        name=name,
+        models=_grouped_models(table, at, provider),
+        requests_per_minute=_limit(table, at, "requests_per_minute"),
+        tokens_per_minute=_limit(table, at, "tokens_per_minute"),
+        input_tokens_per_minute=_limit(table, at, "input_tokens_per_minute"),
+        output_tokens_per_minute=_limit(table, at, "output_tokens_per_minute"),
+        requests_per_day=_limit(table, at, "requests_per_day"),
+    )
+
+
+def _grouped_models(table: Mapping[str, object], at: Address, provider: str) -> tuple[str, ...]:
+    value = table.get("models")
+    if value is None:
+        raise Problem(at, f"{spell(at)} needs models: the list of those that share these limits")
+    if not isinstance(value, list) or not value:
+        raise _wrong(at, "models", "a list of the provider's models, such as ['gpt-4o', 'gpt-4o-*']", value)
+    at = (*at, "models")
+    for number, each in enumerate(value):
+        if not isinstance(each, str) or not each or "*" in each[:-1] or not each.isprintable():
+            text = f"{spell((*at, number))} must be a model's name, or its beginning and a '*', found {shown(each)}"
+            raise Problem((*at, number), text)
+        if each.startswith(f"{provider}:"):
+            bare = each.removeprefix(f"{provider}:")
+            text = f"{spell((*at, number))}: without its provider, {bare!r}: it is in [providers.{provider}] already"
+            raise Problem((*at, number), text)
+    return tuple(value)
+
+
+def _check_apart(groups: Mapping[str, LimitGroup], at: Address) -> None:
+    """Refuse a model in two groups. Raises Problem."""
+    before: list[tuple[str, str, Address]] = []
+    for address, name, pattern in _patterns(groups, at):
+        for other, held, first in before:
+            if other != name and (_matches(held, _start(pattern)) or _matches(pattern, _start(held))):
+                again = "" if held == pattern else f", as {held!r}"
+                raise Problem(address, f"{spell(address)}: {pattern!r} is in group {other!r} too{again}", first=first)
+        before.append((name, pattern, address))
+
+
+def _patterns(groups: Mapping[str, LimitGroup], at: Address) -> Iterator[tuple[Address, str, str]]:
+    for name, group in groups.items():
+        for number, pattern in enumerate(group.models):
+            yield (*at, name, "models", number), name, pattern
+
+
+def _matches(pattern: str, model: str) -> bool:
+    """Whether a model's name, or a beginning of names, is one that `pattern` stands for."""
+    return model.startswith(_start(pattern)) if pattern.endswith("*") else model == pattern
+
+
+def _start(pattern: str) -> str:
+    return pattern.removesuffix("*")
 
 
 def _max_in_flight(table: Mapping[str, object], at: Address) -> int | Literal["auto"] | None:

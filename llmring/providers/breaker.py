@@ -1,4 +1,4 @@
-"""Is a model worth asking? A circuit breaker per model of a worker. Pure; every call takes `now` (trio clock, seconds).
+"""Is a model worth asking? A circuit breaker per model and key. Pure; every call takes `now` (trio clock, seconds).
 
     state       trips or ends when                                   then
     closed      5 failures in a row, or half of >= 10 calls in 30 s   open
@@ -17,6 +17,11 @@ does not make it longer.
 Failures are the classes of error that say so (`trips_breaker`). A refusal or the caller's own mistake shows a living
 server and counts as a success; what is no evidence counts as a cancel. Results of requests sent before the breaker
 opened change nothing.
+
+What counts as a failure is the server's doing, not the key's, so the breakers of a model's other keys hear of it: five
+in a row, with whatever key, open all of them, and a provider that is down costs as many requests as with one key. Only
+successes stay each key's own. So a key whose calls alone fail is left out alone: the answers to the others' calls keep
+theirs closed.
 """
 
 import math
@@ -131,6 +136,13 @@ class Breaker:
             self._in_a_row += 1
             self._count(now, failed=True)
             if state is State.RECOVERING or self._in_a_row >= IN_A_ROW or self._mostly_failing(now):
+                self._open(now, took)
+
+    def heard(self, now: float, took: float) -> None:
+        """A request with another key has failed at the same model, after `took` seconds."""
+        if self.state(now) in (State.CLOSED, State.RECOVERING):
+            self._in_a_row += 1
+            if self._in_a_row >= IN_A_ROW:
                 self._open(now, took)
 
     def abandon_probe(self) -> None:

@@ -7,6 +7,7 @@ may go below zero, and that debt is paid by waiting.
 
 import math
 from collections.abc import Iterable, Iterator
+from copy import deepcopy
 
 import msgspec
 
@@ -66,8 +67,10 @@ class Budget:
             before = previous.buckets.get(dimension)
             if before is not None:
                 before.advance(now)
+                bucket.advance(now)
                 bucket.correct(min(0.0, before.level - bucket.level))
-        self.holds.update(previous.holds)
+        for dimension, until in previous.holds.items():
+            self.holds[dimension] = max(until, self.holds.get(dimension, -math.inf))
 
     def memory(self, now: float) -> Iterator[KeptLimit]:
         """The limits that nobody configured, as they are now."""
@@ -93,6 +96,9 @@ class Budget:
     def recall(self, limits: Iterable[KeptLimit], age_seconds: float, now: float) -> None:
         """Begin with what an earlier process has kept, so long ago."""
         for kept in limits:
+            if kept.dimension in self.buckets:
+                # Another model of the group has recalled it.
+                continue
             age = kept.age_seconds + age_seconds
             part = share(age) if kept.learned else 1.0
             if age >= FORGOTTEN_SECONDS:
@@ -114,7 +120,20 @@ class Budget:
             there = min(bucket.refilled(kept.level, age_seconds), part * bucket.capacity)
             bucket.correct(min(0.0, there - bucket.level))
 
-    def status(self, now: float, *, shared: bool) -> Iterator[LimitStatus]:
+    def adopt(self, previous: "Budget", now: float) -> None:
+        """Take over what another budget has learned, for limits that are now shared otherwise. In what both know,
+        never fuller than that one is."""
+        self.inherit(previous, now)
+        for dimension, bucket in previous.buckets.items():
+            if dimension in self.buckets:
+                continue
+            self.buckets[dimension] = deepcopy(bucket)
+            if dimension in previous.learned:
+                self.learned[dimension] = deepcopy(previous.learned[dimension])
+        # The buckets know reservations by their numbers.
+        self._next_number = max(self._next_number, previous._next_number)
+
+    def status(self, now: float, *, shared: bool, group: str | None = None) -> Iterator[LimitStatus]:
         """Every limit and every hold, as they are now."""
         for dimension in dict.fromkeys((*self.buckets, *self.holds)):
             bucket = self.buckets.get(dimension)
@@ -127,6 +146,7 @@ class Budget:
                 period_seconds=bucket.limit.period if bucket is not None else None,
                 held_seconds=max(0.0, self.holds.get(dimension, now) - now),
                 shared=shared,
+                group=group,
             )
 
     def wait(self, charge: Charge, now: float, keep: float = 0.0) -> tuple[float, Dimension | None]:
@@ -154,6 +174,15 @@ class Budget:
                 if lacking / bucket.rate > longest:
                     longest, binding = lacking / bucket.rate, dimension
         return longest, binding
+
+    def room(self, now: float) -> float:
+        """The part that is left of the limit of which least is left: 1 where none is known, 0 at most under a hold, and
+        below 0 in debt."""
+        least = 1.0
+        for bucket in self.buckets.values():
+            bucket.advance(now)
+            least = min(least, bucket.level / bucket.capacity)
+        return min(least, 0.0) if any(until > now for until in self.holds.values()) else least
 
     def share(self, charge: Charge) -> float:
         """The largest part that `charge` is of any limit; 0 where none is known."""

@@ -3,7 +3,7 @@
 import msgspec
 
 from llmring.errors import ConfigError, Dimension, UnknownProvider
-from llmring.lockfile.providers import Counted, Kind, ProviderSettings
+from llmring.lockfile.providers import Counted, Kind, LimitGroup, ProviderSettings
 from llmring.providers.bucket import Limit
 from llmring.providers.estimate import Counting
 from llmring.providers.known import (
@@ -21,8 +21,12 @@ from llmring.providers.wires import Wire, wire
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a worker needs to know of its provider. No `key_variables`: the server takes no key. With
-    `finds_in_flight`, how many requests it works on at once, up to `max_in_flight`, is found out."""
+    """Everything a worker needs to know of its provider. No `key_variables`: the server takes no key.
+
+    `many_keys`: each variable holds a key of its own, not the one key under another name. `limits` are those of each
+    key, of all keys together where `limits_shared`. With `finds_in_flight`, how many requests it works on at once, up
+    to `max_in_flight`, is found out.
+    """
 
     name: str
     kind: Kind
@@ -33,14 +37,25 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str]
     wire: Wire
     needs_key: bool = True
+    many_keys: bool = False
     counted: Counted = "continuously"
     finds_in_flight: bool = False
+    limits_shared: bool = False
+    limit_groups: tuple[LimitGroup, ...] = ()
 
     def counting(self, model: str) -> Counting:
         """How a model's input is counted here."""
         return Counting(
             vocabulary=vocabulary_of(model), family=family(self.kind), by_characters=self.kind in BY_CHARACTERS
         )
+
+    def group(self, model: str) -> LimitGroup | None:
+        """The models with which a model shares its limits."""
+        return next((group for group in self.limit_groups if group.holds(model)), None)
+
+    def limits_of(self, group: LimitGroup) -> tuple[Limit, ...]:
+        """What the lockfile gives a group."""
+        return _limits(group, self.counted)
 
     @property
     def regime(self) -> Regime:
@@ -68,12 +83,15 @@ def endpoint(name: str, settings: ProviderSettings | None, base_url: str | None 
         kind=kind,
         base_url=address,
         key_variables=_key_variables(given, known),
-        limits=_limits(given),
+        limits=_limits(given, given.limits_counted or "continuously"),
         max_in_flight=in_flight if isinstance(in_flight, int) else DEFAULT_MAX_IN_FLIGHT,
         finds_in_flight=in_flight == "auto",
         headers=given.headers,
         wire=_wire(kind, given),
         counted=given.limits_counted or "continuously",
+        limits_shared=bool(given.limits_shared),
+        limit_groups=tuple(given.limit_groups.values()),
+        many_keys=isinstance(given.api_key_env, tuple),
         needs_key=given.api_key_env is not None or known is None or known.needs_key,
     )
 
@@ -86,11 +104,11 @@ def _wire(kind: Kind, given: ProviderSettings) -> Wire:
 
 def _key_variables(given: ProviderSettings, known: Known | None) -> tuple[str, ...]:
     if given.api_key_env is not None:
-        return (given.api_key_env,)
+        return (given.api_key_env,) if isinstance(given.api_key_env, str) else given.api_key_env
     return known.key_variables if known else ()
 
 
-def _limits(given: ProviderSettings) -> tuple[Limit, ...]:
+def _limits(given: ProviderSettings | LimitGroup, counted: Counted) -> tuple[Limit, ...]:
     configured: tuple[tuple[Dimension, float | None, float], ...] = (
         ("requests", given.requests_per_minute, 60.0),
         ("tokens", given.tokens_per_minute, 60.0),
@@ -99,12 +117,12 @@ def _limits(given: ProviderSettings) -> tuple[Limit, ...]:
         ("day", given.requests_per_day, 86_400.0),
     )
     return tuple(
-        Limit(dimension=dimension, amount=amount, period=period, counted=_counted(given, dimension))
+        Limit(dimension=dimension, amount=amount, period=period, counted=_counted(counted, dimension))
         for dimension, amount, period in configured
         if amount is not None
     )
 
 
-def _counted(given: ProviderSettings, dimension: Dimension) -> Counted:
+def _counted(counted: Counted, dimension: Dimension) -> Counted:
     """A day's limit starts anew; nobody refills it second by second."""
-    return "by window" if dimension == "day" else given.limits_counted or "continuously"
+    return "by window" if dimension == "day" else counted

@@ -1,8 +1,10 @@
-"""One model at one provider: may a request go there now, and what did the last ones teach? Synchronous; takes `now`.
+"""One model at one provider, asked with one key: may a request go there now, and what did the last ones teach?
+Synchronous; takes `now`.
 
-A route owns its breaker, the limits learned from its replies, its estimate of output, and its waiting line; the
-credential it shares with the provider's other routes owns the configured limits and the connections. Checking and
-taking happen in one step without an await between, so no room is given away twice.
+A route owns its breaker, its estimate of output, and its waiting line. Its learned limits are its own or its limit
+group's. The credential it shares with the key's other routes owns the configured limits and the connections; where the
+keys of a provider are of one account, they share all limits and turns. Checking and taking happen in one step without
+an await between, so no room is given away twice.
 """
 
 import logging
@@ -18,10 +20,11 @@ from llmring.codecs.codec import LimitUpdate
 from llmring.errors import Dimension, Overloaded, ProviderError, RateLimited
 from llmring.lockfile.providers import Counted
 from llmring.providers.breaker import TRIAL_SECONDS, Breaker, State
+from llmring.providers.bucket import Bucket, Limit
 from llmring.providers.budget import Budget, Reservation
 from llmring.providers.concurrency import Concurrency
 from llmring.providers.estimate import Counting, OutputEstimate, estimate
-from llmring.providers.fairness import INTERACTIVE, RESERVE_SECONDS, RESERVE_SHARE, Fairness, Flow
+from llmring.providers.fairness import INTERACTIVE, RESERVE_SECONDS, RESERVE_SHARE, Fairness, Flow, Priority
 from llmring.providers.fit import most_output_tokens
 from llmring.providers.line import Line
 from llmring.providers.memory import Memory
@@ -63,6 +66,9 @@ LONGEST_TIMES = 3.0
 KNOWN_AFTER = 20
 """An answer may take three times what so many tokens take here, at least a minute; once so many answers are known."""
 
+OUT_OF_USE = -1e6
+"""The room of a key with which nothing can go: less than any debt leaves."""
+
 _MOST_DOUBLINGS = 10
 """Past the most seconds already; counted on for ever, the power would overflow."""
 
@@ -82,10 +88,12 @@ _BREAKER: Mapping[State, BreakerState] = {
 
 
 class Credential:
-    """What all routes of one provider share: its configured limits, its connections, and whether its key works.
+    """What all routes of one key share: its configured limits, its connections, and whether the key works.
 
     `max_in_flight` bounds the connections; with a `concurrency` fewer are used, as many as the server works on at once.
-    `random()` gives a number in [0, 1); `called_at` is when the newest call came that somebody waits for.
+    `random()` gives a number in [0, 1); `called_at` is when the newest call came that somebody waits for. `key` is the
+    name of the key's variable where its provider has several, never the key; `shared_with` are the other keys of its
+    account, whose limits and turns are its own.
     """
 
     def __init__(
@@ -94,17 +102,43 @@ class Credential:
         max_in_flight: int,
         random: Callable[[], float],
         concurrency: Concurrency | None = None,
+        key: str | None = None,
+        fairness: Fairness | None = None,
     ) -> None:
         self.budget = budget
         self.max_in_flight = max_in_flight
         self.concurrency = concurrency
         self.random = random
+        self.key = key
         self.in_flight = 0
-        self.fairness = Fairness()
+        self.fairness = fairness if fairness is not None else Fairness()
         self.called_at = -math.inf
+        self.shared_with: tuple[Credential, ...] = ()
         self.missing: str | None = None
         self._out: Shut | None = None
         self._out_until = -math.inf
+        self._told: str | None = None
+
+    def called(self, now: float) -> None:
+        """A call came that somebody waits for."""
+        self.called_at = now
+        for other in self.shared_with:
+            other.called_at = now
+
+    def inherit(self, previous: "Credential", now: float) -> None:
+        """Go on where the same key stood before an edit of the lockfile."""
+        self.budget.inherit(previous.budget, now)
+        self._out, self._out_until, self._told = previous._out, previous._out_until, previous._told
+
+    def tell(self, provider: str, what: str, seconds: float) -> None:
+        """Log, once, what a key is out for, where other keys hide it from the caller."""
+        if self.key is not None and self._told != what:
+            self._told = what
+            _LOG.warning("%s: the key in %s is %s: left out for %g s at a time", provider, self.key, what, seconds)
+
+    def works(self) -> None:
+        """The key was taken."""
+        self._told = None
 
     @property
     def most_in_flight(self) -> int:
@@ -126,6 +160,21 @@ class Credential:
         return None
 
 
+class Group:
+    """The limits of models that share them at a key, or at all keys of one account: `given` by the lockfile, and
+    `learned`. A model by itself is a group without a name, and is given none."""
+
+    def __init__(self, name: str | None, limits: tuple[Limit, ...], now: float, counted: Counted) -> None:
+        self.name = name
+        self.given = Budget(limits, now, counted)
+        self.learned = Budget((), now, counted)
+
+    def inherit(self, previous: "Group", now: float) -> None:
+        """Take over what was learned while limits were shared otherwise."""
+        self.given.inherit(previous.given, now)
+        self.learned.adopt(previous.learned, now)
+
+
 class Route:
     """A model of a provider, live. Made by its worker, shared by every alias that names it."""
 
@@ -139,15 +188,23 @@ class Route:
         capabilities: Capabilities = Capabilities(),  # noqa: B008 - immutable
         counting: Counting = Counting(),  # noqa: B008 - immutable
         counted: Counted = "continuously",
+        group: "Group | None" = None,
     ) -> None:
         self.ref = ref
+        self.group = group.name if group is not None else None
+        self.siblings: tuple[Route, ...] = ()
+        """The same model asked with the provider's other keys."""
         self.counting = counting
         self.model = Model(name=ref.model, capabilities=capabilities)
         self.credential = credential
         self.changed = changed
         self.line: Line[Permit] = Line(changed, credential.fairness, self.cost)
         self.breaker = Breaker(credential.random)
-        self.budget = Budget((), now, counted)
+        self.budget = Budget((), now, counted) if group is None else group.learned
+        self.kept: tuple[Budget, ...] = (
+            (credential.budget,) if group is None or group.name is None else (group.given, credential.budget)
+        )
+        """The limits that the lockfile gives, the narrowest first."""
         self.in_flight = 0
         self.means = Means()
         self.answered_at = -math.inf
@@ -163,9 +220,15 @@ class Route:
         self._gone: Shut | None = None
         self._refusals = 0
 
+    def join(self, siblings: "tuple[Route, ...]") -> None:
+        """Become one of several routes of a model: how much it writes, and how fast, does not hang on the key."""
+        self.siblings = tuple(route for route in siblings if route is not self)
+        oldest = max(siblings, key=lambda route: route.means.count)
+        self._output, self._speed = oldest._output, oldest._speed
+
     def inherit(self, previous: "Route") -> None:
-        """Take over what `previous`, the same model before an edit of the lockfile, has learned."""
-        self.budget = previous.budget
+        """Take over what `previous`, the same model before an edit of the lockfile, has learned, but for its limits:
+        those are the worker's to take over."""
         self.breaker = previous.breaker
         self.means = previous.means
         self.answered_at = previous.answered_at
@@ -196,9 +259,15 @@ class Route:
         capabilities = self.model.capabilities
         if parameter in capabilities.refused:
             return False
+        for sibling in self.siblings:
+            sibling._forgo(parameter)
+        self._forgo(parameter)
+        return True
+
+    def _forgo(self, parameter: str) -> None:
+        capabilities = self.model.capabilities
         learned = msgspec.structs.replace(capabilities, refused=capabilities.refused | {parameter})
         self.model = msgspec.structs.replace(self.model, capabilities=learned)
-        return True
 
     def fit(self, capabilities: Capabilities) -> None:
         """Take what the registry says of the model now; what was learned of it stays."""
@@ -209,8 +278,7 @@ class Route:
         """What `request`, whose input counts so many tokens here, is expected to take out of this route's limits."""
         expected = estimate(request, self._output, counted_tokens)
         certain = msgspec.structs.replace(expected, output_tokens=0.0, max_output_tokens=float(request.max_tokens or 0))
-        least = charge(self._regime, certain)
-        return self.credential.budget.fit(self.budget.fit(charge(self._regime, expected), least), least)
+        return self._fit(charge(self._regime, expected), charge(self._regime, certain))
 
     def expected(self, request: ChatRequest, counted_tokens: float) -> Usage:
         """What `request`, whose input counts so many tokens here, is expected to use."""
@@ -238,11 +306,17 @@ class Route:
     def charge_texts(self, tokens: float) -> Charge:
         """What vectors for texts of so many tokens are expected to take out of this route's limits."""
         needed = charge(self._regime, Estimate(input_tokens=tokens, output_tokens=0.0, max_output_tokens=0.0))
-        return self.credential.budget.fit(self.budget.fit(needed, needed), needed)
+        return self._fit(needed, needed)
+
+    def _fit(self, needed: Charge, least: Charge) -> Charge:
+        fitted = self.budget.fit(needed, least)
+        for budget in self.kept:
+            fitted = budget.fit(fitted, least)
+        return fitted
 
     def readiness(self, needed: Charge, now: float, flow: Flow = INTERACTIVE) -> Readiness:
         """May a newcomer go now? Those in line go first, and what could never fit is told at once."""
-        for budget in (self.budget, self.credential.budget):
+        for budget in (self.budget, *self.kept):
             dimension = budget.impossible(needed)
             if dimension is not None:
                 return Shut(wait_seconds=None, why=_too_large(dimension, needed, budget))
@@ -254,14 +328,27 @@ class Route:
     def _behind(self, answer: Ready | Busy, needed: Charge, now: float, flow: Flow) -> Busy:
         """How long a newcomer will stand in line. An estimate: others may find a place elsewhere, or leave. `answer` is
         what it would meet without them."""
-        ahead = self.line.ahead(flow.priority)
-        own, own_dimension = self.budget.wait_behind(ahead, needed, now)
-        shared, shared_dimension = self.credential.budget.wait_behind(ahead, needed, now)
-        wait, dimension = (own, own_dimension) if own >= shared else (shared, shared_dimension)
+        ahead = self._ahead(flow.priority)
+        wait, dimension = self.budget.wait_behind(ahead, needed, now)
+        for budget in self.kept:
+            longer, binding = budget.wait_behind(ahead, needed, now)
+            if longer > wait:
+                wait, dimension = longer, binding
         if dimension is not None and wait > 0.0:
             failing = isinstance(answer, Busy) and answer.failing
             return Busy(wait_seconds=wait, why=f"{dimension} limit, {len(self.line)} in line", failing=failing)
         return answer if isinstance(answer, Busy) else Busy(wait_seconds=0.0, why=f"{len(self.line)} in line")
+
+    def _ahead(self, priority: Priority) -> Charge:
+        """What those ask for who go first. Where the keys are of one account, nobody gets it elsewhere with another."""
+        ahead = self.line.ahead(priority)
+        if not self.credential.shared_with:
+            return ahead
+        total = dict(ahead)
+        for sibling in self.siblings:
+            for dimension, amount in sibling.line.ahead(priority).items():
+                total[dimension] = total.get(dimension, 0.0) + amount
+        return total
 
     def keep(self, flow: Flow, now: float) -> float:
         """The share of every limit that work of `flow` leaves free: batches, for the calls that may come; not for those
@@ -273,19 +360,36 @@ class Route:
 
     def cost(self, charge: Charge) -> float:
         """What part of its limits a request takes: of the one that it takes most of."""
-        return max(self.budget.share(charge), self.credential.budget.share(charge)) or UNLIMITED_COST
+        share = self.budget.share(charge)
+        for budget in self.kept:
+            share = max(share, budget.share(charge))
+        return share or UNLIMITED_COST
+
+    def emptiness(self, now: float) -> float:
+        """The part that is left of its scarcest limit, for choosing among a model's keys; below any other where nothing
+        can go with this key."""
+        shut = self.credential.readiness(now) or self._gone
+        if shut is not None or self.breaker.state(now) is State.OPEN:
+            return OUT_OF_USE
+        return min(self.budget.room(now), *(budget.room(now) for budget in self.kept))
 
     def status(self, now: float) -> RouteStatus:
         """What a request that takes nothing out of the limits but its own place would meet now."""
         readiness, why, wait = _told(self.readiness({"requests": 1.0}, now))
         usage = Usage(output_tokens=round(self._output.tokens))
+        given, configured = self.kept[:-1], self.kept[-1]
         return RouteStatus(
             model=self.ref,
+            key=self.credential.key,
             readiness=readiness,
             why=why,
             wait_seconds=wait,
             breaker=_BREAKER[self.breaker.state(now)],
-            limits=(*self.budget.status(now, shared=False), *self.credential.budget.status(now, shared=True)),
+            limits=(
+                *self.budget.status(now, shared=bool(self.credential.shared_with), group=self.group),
+                *(limit for budget in given for limit in budget.status(now, shared=False, group=self.group)),
+                *configured.status(now, shared=True),
+            ),
             in_line=len(self.line),
             in_flight=self.in_flight,
             connections=self.credential.in_flight,
@@ -315,9 +419,11 @@ class Route:
         return Shut(wait_seconds=self.breaker.until - now, why="breaker open", trial_seconds=trial)
 
     def _limits(self, needed: Charge, now: float, keep: float) -> Busy | None:
-        own, own_dimension = self.budget.wait(needed, now, keep)
-        shared, shared_dimension = self.credential.budget.wait(needed, now, keep)
-        wait, dimension = (own, own_dimension) if own >= shared else (shared, shared_dimension)
+        wait, dimension = self.budget.wait(needed, now, keep)
+        for budget in self.kept:
+            longer, binding = budget.wait(needed, now, keep)
+            if longer > wait:
+                wait, dimension = longer, binding
         ramp = self._ramp.wait(now)
         if ramp > wait:
             return Busy(wait_seconds=ramp, why="growing slowly")
@@ -343,7 +449,7 @@ class Route:
     def take(self, needed: Charge, now: float, flow: Flow = INTERACTIVE, cost: float = 0.0) -> "Permit":
         """Reserve. The caller has just seen that the route is Ready, and has counted `cost` for the flow."""
         if flow.priority == "interactive":
-            self.credential.called_at = now
+            self.credential.called(now)
         self.credential.in_flight += 1
         concurrency = self.credential.concurrency
         ticket = concurrency.sent(self.credential.in_flight) if concurrency is not None else 0
@@ -353,7 +459,7 @@ class Route:
         probe = self.breaker.begin(now)
         return Permit(
             self,
-            [(budget, budget.reserve(needed, now)) for budget in (self.budget, self.credential.budget)],
+            [(budget, budget.reserve(needed, now)) for budget in (self.budget, *self.kept)],
             needed,
             probe=probe,
             taken_at=now,
@@ -365,6 +471,7 @@ class Route:
     def succeeded(self, permit: "Permit", usage: Usage | None, now: float) -> None:
         self._refusals = 0
         self.answered_at = now
+        self.credential.works()
         self.means.add(permit.charge, now - permit.taken_at)
         self._record(permit, now, ok=True)
         if usage is not None:
@@ -388,7 +495,11 @@ class Route:
     def _record(self, permit: "Permit", now: float, *, ok: bool) -> None:
         """Tell the breaker, and the log when that opens or closes it."""
         before = self.breaker.generation
-        self.breaker.record(ok=ok, generation=permit.generation, now=now, took=now - permit.taken_at)
+        took = now - permit.taken_at
+        self.breaker.record(ok=ok, generation=permit.generation, now=now, took=took)
+        if not ok and permit.generation == before:
+            for sibling in self.siblings:
+                sibling.breaker.heard(now, took)
         if self.breaker.generation == before:
             return
         if ok:
@@ -409,10 +520,12 @@ class Route:
             case "if told" if error.retry_after is not None:
                 self._hold("requests", error.retry_after, now)
             case "quota":
-                until = now + (error.retry_after or QUOTA_SECONDS)
-                self.credential.put_out(until, f"quota exhausted: {error.message}", None)
+                seconds = error.retry_after or QUOTA_SECONDS
+                self.credential.put_out(now + seconds, f"quota exhausted: {error.message}", None)
+                self.credential.tell(self.ref.provider, "without quota", seconds)
             case "key":
                 self.credential.put_out(now + AUTH_SECONDS, f"key refused: {error.message}", error)
+                self.credential.tell(self.ref.provider, "refused", AUTH_SECONDS)
             case "route":
                 self._gone = Shut(wait_seconds=None, why=f"model gone: {error.message}")
             case _:
@@ -457,20 +570,23 @@ class Route:
         self._home(dimension).refused(dimension, now + seconds + jitter, now)
 
     def _home(self, dimension: Dimension) -> Budget:
-        """Where a limit lives: one of the lockfile is the whole provider's, a learned one this model's."""
-        return self.credential.budget if dimension in self.credential.budget.buckets else self.budget
+        """Where a limit lives: one of the lockfile is the whole group's or key's, a learned one this model's, or its
+        group's."""
+        return next((budget for budget in self.kept if dimension in budget.buckets), self.budget)
 
     def pace(self, now: float) -> Pace:
         """How fast requests like the last ones can go here."""
-        buckets = [*self.budget.buckets.values(), *self.credential.budget.buckets.values()]
+        buckets = self._buckets()
         for bucket in buckets:
             bucket.advance(now)
         return pace(buckets, self.means, self.credential.most_in_flight)
 
+    def _buckets(self) -> list[Bucket]:
+        return [bucket for budget in (self.budget, *self.kept) for bucket in budget.buckets.values()]
+
     def ceilings(self) -> tuple[Pace, ...]:
         """How fast each of its limits would let requests like the last ones go, beginning full."""
-        buckets = [*self.budget.buckets.values(), *self.credential.budget.buckets.values()]
-        return ceilings(buckets, self.means, self.credential.most_in_flight)
+        return ceilings(self._buckets(), self.means, self.credential.most_in_flight)
 
     def observe(self, updates: tuple[LimitUpdate, ...], permit: "Permit", now: float) -> None:
         """Take in what the headers of a reply say of the limits."""

@@ -1,4 +1,4 @@
-"""ProviderWorker: the actor that owns one provider's connections, limits, breakers and waiting lines.
+"""ProviderWorker: the actor that owns the connections, limits, breakers and waiting lines of one key of a provider.
 
 A request is sent from its caller's own task (`attempt`, `open_stream`); only the waiting lines are served by the
 worker's one task (`run`), which sleeps until the exact moment when the next in line can go.
@@ -29,7 +29,7 @@ from llmring.providers.files import Files, Place, needs_files
 from llmring.providers.line import Head, wait_until
 from llmring.providers.memory import Memory
 from llmring.providers.readiness import Ready
-from llmring.providers.route import Credential, Permit, Route
+from llmring.providers.route import Credential, Group, Permit, Route
 from llmring.providers.transport import Connect, Connection, Reply
 from llmring.refs import ModelRef
 from llmring.status import RouteStatus
@@ -66,7 +66,8 @@ Recall = Callable[[ModelRef, str], Recalled | None]
 
 
 class ProviderWorker:
-    """One provider. Without `key`, where it needs one, every route is shut and says which variable to set."""
+    """One provider, asked with one key. Without `key`, where it needs one, every route is shut and says which variable
+    to set. `variable` names the key where its provider has several: see crew.py."""
 
     def __init__(
         self,
@@ -76,6 +77,7 @@ class ProviderWorker:
         random: Callable[[], float],
         capabilities: Callable[[ModelRef], Capabilities] = lambda _: Capabilities(),
         files: Files | None = None,
+        variable: str | None = None,
         recall: Recall = lambda ref, account: None,
     ) -> None:
         self.endpoint = endpoint
@@ -85,7 +87,7 @@ class ProviderWorker:
         self.missing_key: MissingKey | None = None
         budget = Budget(endpoint.limits, trio.current_time())
         concurrency = Concurrency(endpoint.max_in_flight) if endpoint.finds_in_flight else None
-        self.credential = Credential(budget, endpoint.max_in_flight, random, concurrency)
+        self.credential = Credential(budget, endpoint.max_in_flight, random, concurrency, variable)
         if key is None and endpoint.key_variables and endpoint.needs_key:
             self.missing_key = MissingKey(endpoint.name, endpoint.key_variables)
             self.credential.missing = str(self.missing_key)
@@ -99,8 +101,19 @@ class ProviderWorker:
         self._connect = connect
         self._idle: list[Connection] = []
         self._routes: dict[str, Route] = {}
+        self._groups: dict[tuple[str, ...], Group] = {}
+        self._sharing: tuple[ProviderWorker, ...] = (self,)
         self._changed = trio.Event()
         self._retired = False
+
+    def share(self, with_: Sequence["ProviderWorker"]) -> None:
+        """Begin as one of several keys of one account: limits, turns and what is learned of limits are common. Before
+        the first route."""
+        first = with_[0]
+        self.credential.budget, self.credential.fairness = first.credential.budget, first.credential.fairness
+        self.credential.shared_with = tuple(worker.credential for worker in with_ if worker is not self)
+        self._groups = first._groups
+        self._sharing = tuple(with_)
 
     def route(self, model: str) -> Route:
         """The route of a model: the same object for the same name."""
@@ -116,6 +129,7 @@ class ProviderWorker:
                 self._capabilities(ref),
                 self.endpoint.counting(model),
                 self.endpoint.counted,
+                self._group(model),
             )
             recalled = self._recall(ref, self._account)
             if recalled is not None:
@@ -128,6 +142,18 @@ class ProviderWorker:
         for route in self._routes.values():
             if route.uses:
                 yield Kept(ref=route.ref, account=self._account, uses=route.uses, memory=route.memory(now))
+
+    def _group(self, model: str) -> Group:
+        """The limits of a model: its own, or those of its group."""
+        named = self.endpoint.group(model)
+        members = named.models if named is not None else (model,)
+        key = (named.name if named is not None else "", *members)
+        group = self._groups.get(key)
+        if group is None:
+            limits = self.endpoint.limits_of(named) if named is not None else ()
+            name = named.name if named is not None else None
+            group = self._groups[key] = Group(name, limits, trio.current_time(), self.endpoint.counted)
+        return group
 
     def status(self, now: float) -> list[RouteStatus]:
         return [route.status(now) for route in self._routes.values()]
@@ -298,14 +324,30 @@ class ProviderWorker:
         """Go on where a retired worker of the same provider stands, so that an edit does not refill its limits."""
         if previous.endpoint.base_url != self.endpoint.base_url or previous._headers != self._headers:
             return
-        self.credential.budget.inherit(previous.credential.budget, trio.current_time())
+        now = trio.current_time()
+        self.credential.inherit(previous.credential, now)
         if self.credential.concurrency is not None and previous.credential.concurrency is not None:
             self.credential.concurrency = previous.credential.concurrency
+        self._inherit_limits(previous, now)
         for model, route in previous._routes.items():
             self.route(model).inherit(route)
 
+    def _inherit_limits(self, previous: "ProviderWorker", now: float) -> None:
+        """What was learned of limits: as it is where they are shared as before, else a copy. Before the first route."""
+        alone = len(self._sharing) == len(previous._sharing) == 1
+        groups = [(self._group(model), previous._group(model)) for model in previous._routes]
+        same = [alone and group.name == before.name for group, before in groups]
+        for (group, before), as_before in zip(groups, same, strict=True):
+            if as_before:
+                group.learned = before.learned
+                group.given.inherit(before.given, now)
+        for (group, before), as_before in zip(groups, same, strict=True):
+            if not as_before:
+                group.inherit(before, now)
+
     def _wake(self) -> None:
-        self._changed.set()
+        for worker in self._sharing:
+            worker._changed.set()
 
     async def _close_idle(self) -> None:
         while self._idle:

@@ -88,7 +88,7 @@ class BatchJobs:
         """
         self._adopt(adopt)
         for batch in self._journal.batches.values():
-            way = self._calls_of.way_of(batch.ref)
+            way = self._calls_of.way_of(batch)
             if batch.id is None and not way.desk.can_find:
                 raise ConfigError(lost(batch, self._journal.path))
             left = {key for key in batch.keys if self._journal.answer(key) is None}
@@ -267,7 +267,8 @@ class BatchJobs:
         ref, desk = group.way.route.ref, group.way.desk
         tag = f"run-{uuid.uuid4().hex}"
         keys = tuple(group.asked)
-        opened = OpenBatch(tag=tag, ref=ref, format=group.form, at=datetime.now(UTC), keys=keys)
+        variable = group.way.route.credential.key
+        opened = OpenBatch(tag=tag, ref=ref, format=group.form, at=datetime.now(UTC), keys=keys, variable=variable)
         job = Job(opened, group.way, group.asked, set())
         await self._errands.note(opened.opening())
         try:

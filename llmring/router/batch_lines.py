@@ -20,13 +20,15 @@ End = Literal["ended", "failed", "expired", "cancelled", "void"]
 
 
 class BatchLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line. `format` is the wire format of its rows, `at` when it was about to be handed in."""
+    """One line. `format` is the wire format of its rows, `at` when it was about to be handed in; `variable` names the
+    key where the provider has several."""
 
     tag: str
     model: str | None = None
     format: str | None = None
     at: datetime | None = None
     keys: tuple[str, ...] = ()
+    variable: str | None = None
     id: str | None = None
     end: End | None = None
 
@@ -39,10 +41,18 @@ class OpenBatch(msgspec.Struct, frozen=True, kw_only=True):
     format: str
     at: datetime
     keys: tuple[str, ...]
+    variable: str | None = None
     id: str | None = None
 
     def opening(self) -> BatchLine:
-        return BatchLine(tag=self.tag, model=str(self.ref), format=self.format, at=self.at, keys=self.keys)
+        return BatchLine(
+            tag=self.tag,
+            model=str(self.ref),
+            format=self.format,
+            at=self.at,
+            keys=self.keys,
+            variable=self.variable,
+        )
 
 
 def taken_in(batches: dict[str, OpenBatch], line: BatchLine) -> None:
@@ -56,5 +66,10 @@ def taken_in(batches: dict[str, OpenBatch], line: BatchLine) -> None:
         raise ValueError("a batch begins with its model, format, time and rows")
     else:
         batches[line.tag] = OpenBatch(
-            tag=line.tag, ref=ModelRef.parse(line.model), format=line.format, at=line.at, keys=line.keys
+            tag=line.tag,
+            ref=ModelRef.parse(line.model),
+            format=line.format,
+            at=line.at,
+            keys=line.keys,
+            variable=line.variable,
         )

@@ -15,7 +15,6 @@ from llmring.codecs.batch import BatchRow, BatchStatus, row_bytes
 from llmring.errors import LLMRingError, ProviderError
 from llmring.providers.desk import BatchDesk
 from llmring.providers.route import Route
-from llmring.refs import ModelRef
 from llmring.router.account import Account
 from llmring.router.batch_lines import OpenBatch
 from llmring.router.rows import Place
@@ -72,11 +71,11 @@ class BatchCalls(msgspec.Struct, frozen=True, kw_only=True):
     """What the router does for batches.
 
     `way` is that of the request's first model with a batch API and a key, None where there is none; `way_of` that of a
-    model, and raises ConfigError; `answer` makes of a completion what the caller gets.
+    batch on its way, and raises ConfigError; `answer` makes of a completion what the caller gets.
     """
 
     way: Callable[[ChatRequest], Way | None]
-    way_of: Callable[[ModelRef], Way]
+    way_of: Callable[[OpenBatch], Way]
     answer: Callable[[ChatRequest, Way, Completion], ChatResponse]
 
 

@@ -17,8 +17,9 @@ import trio
 
 from llmring.chat import ChatRequest, Note
 from llmring.errors import AllModelsFailed, ConfigError, ContextTooLong, ProviderError, Unsupported
-from llmring.lockfile import Binding, Lockfile, ProviderSettings, read_lockfile
+from llmring.lockfile import Binding, Lockfile, Order, ProviderSettings, read_lockfile
 from llmring.pricing import Prices
+from llmring.providers.crew import Crew
 from llmring.providers.endpoint import endpoint
 from llmring.providers.estimate import Counting, input_tokens
 from llmring.providers.fairness import INTERACTIVE, Flow
@@ -30,7 +31,7 @@ from llmring.providers.worker import Kept, ProviderWorker
 from llmring.refs import ModelRef
 from llmring.router.account import Account
 from llmring.router.failover import Decision, Fail, Go, Plan, Wait
-from llmring.router.ordering import ARRANGE, Candidate
+from llmring.router.ordering import ARRANGE, Candidate, Room, arrange_keys
 from llmring.router.retry_budget import RetryBudget
 from llmring.router.tracing import Outlook, Start, cost_usd, trace_of
 from llmring.trace import Source, Spill
@@ -39,16 +40,40 @@ _LOG = logging.getLogger("llmring")
 _LOOK_EVERY_SECONDS = 1.0
 
 Answer = TypeVar("Answer")
-Hire = Callable[[str, ProviderSettings | None], ProviderWorker]
-"""Makes a provider's worker and starts its task."""
+Hire = Callable[[str, ProviderSettings | None], Crew]
+"""Makes a provider's workers, one for each of its keys, and starts their tasks."""
+
+
+class _Way(msgspec.Struct, frozen=True, kw_only=True):
+    """Routes in the order that one request asks them in. `workers` are theirs; `keys` the names of their keys, and
+    `rooms` what these had left, empty where no model has several. `written` has their places in the binding, None for
+    the same order; `draws` are the random numbers that it took."""
+
+    routes: tuple[Route, ...]
+    workers: tuple[ProviderWorker, ...]
+    keys: tuple[str | None, ...] = ()
+    rooms: tuple[Room, ...] = ()
+    written: Sequence[int] | None = None
+    draws: tuple[float, ...] = ()
+
+    def first_model(self) -> "_Way":
+        """The part that asks the first model alone, with whatever key."""
+        count = sum(route.ref == self.routes[0].ref for route in self.routes)
+        return _Way(
+            routes=self.routes[:count],
+            workers=self.workers[:count],
+            keys=self.keys[:count],
+            rooms=self.rooms[:count],
+        )
 
 
 class _Bound(msgspec.Struct, frozen=True, kw_only=True):
-    """An alias, live. `given` is what its binding sets for requests that leave it open."""
+    """An alias, live. `given` is what its binding sets for requests that leave it open; `way` is as it is written, the
+    keys of one model together."""
 
     binding: Binding
     given: Mapping[str, Any]
-    routes: tuple[Route, ...]
+    way: _Way
     retries: RetryBudget
 
 
@@ -118,8 +143,8 @@ class Dispatcher:
     ) -> None:
         self.lockfile = lockfile
         self.lockfile_error: ConfigError | None = None
-        self.workers: dict[str, ProviderWorker] = {}
-        self._retired: dict[str, ProviderWorker] = {}
+        self.crews: dict[str, Crew] = {}
+        self._retired: dict[str, Crew] = {}
         self._seen = _stamp(lockfile.path)
         self._profile = profile
         self._hire = hire
@@ -135,11 +160,11 @@ class Dispatcher:
         one has a key."""
         bound = self._bound(alias, profile)
         if spill != "never" or bound.binding.order != "ordered":
-            return bound.routes
-        missing = self.workers[bound.routes[0].ref.provider].missing_key
+            return bound.way.routes
+        missing = bound.way.workers[0].missing_key
         if missing is not None:
             raise copy(missing)
-        return bound.routes[:1]
+        return bound.way.first_model().routes
 
     def completed(self, request: ChatRequest, profile: str | None) -> ChatRequest:
         """The request with what its binding sets for those that leave it open. Raises ConfigError."""
@@ -158,31 +183,39 @@ class Dispatcher:
         found = self._table.get(key)
         if found is None:
             binding = self.lockfile.binding(*key)
-            workers = [self.worker(ref.provider) for ref in binding.models]
-            missing = [worker.missing_key for worker in workers if worker.missing_key is not None]
-            if len(missing) == len(workers):
+            crews = [self.crew(ref.provider) for ref in binding.models]
+            missing = [crew.missing_key for crew in crews if crew.missing_key is not None]
+            if len(missing) == len(crews):
                 raise copy(missing[0])
-            routes = tuple(worker.route(ref.model) for worker, ref in zip(workers, binding.models, strict=True))
+            routes = [crew.routes(ref.model) for crew, ref in zip(crews, binding.models, strict=True)]
             found = self._table[key] = _Bound(
-                binding=binding, given=binding.defaults.given, routes=routes, retries=RetryBudget()
+                binding=binding,
+                given=binding.defaults.given,
+                way=_Way(
+                    routes=tuple(itertools.chain(*routes)),
+                    workers=tuple(worker for crew in crews for worker in crew.workers),
+                    keys=_keys(routes),
+                ),
+                retries=RetryBudget(),
             )
         return found
 
-    def worker(self, provider: str) -> ProviderWorker:
-        """The worker of a provider, hired when it is first asked for. Raises ConfigError."""
-        worker = self.workers.get(provider)
-        if worker is None:
-            worker = self._hire(provider, self.lockfile.providers.get(provider))
-            self.workers[provider] = worker
+    def crew(self, provider: str) -> Crew:
+        """The workers of a provider, hired when it is first asked for. Raises ConfigError."""
+        crew = self.crews.get(provider)
+        if crew is None:
+            crew = self._hire(provider, self.lockfile.providers.get(provider))
+            self.crews[provider] = crew
             previous = self._retired.pop(provider, None)
             if previous is not None:
-                worker.inherit(previous)
-        return worker
+                crew.inherit(previous)
+        return crew
 
     def memories(self, now: float) -> Iterator[Kept]:
         """What the next process should know of every model that was used."""
-        for worker in self.workers.values():
-            yield from worker.memories(now)
+        for crew in self.crews.values():
+            for worker in crew.workers:
+                yield from worker.memories(now)
 
     def journey(
         self,
@@ -202,40 +235,29 @@ class Dispatcher:
             return tokens
 
         bound = self._bound(request.model, profile)
-        outlooks = [self._outlook(route, request, count(route)) for route in bound.routes]
-        routes: tuple[Route, ...] = bound.routes
-        written: Sequence[int] | None = None
-        draws: tuple[float, ...] = ()
-        if bound.binding.order != "ordered":
-            written, draws = self._arranged(bound, outlooks)
-            routes, outlooks = tuple(routes[place] for place in written), [outlooks[place] for place in written]
+        order, way = bound.binding.order, bound.way
+        outlooks = [self._outlook(route, request, count(route)) for route in way.routes]
+        if way.keys or order != "ordered":
+            way, outlooks = self._arranged(bound, order, outlooks)
         if terms.spill == "never":
-            routes, outlooks, written, draws = routes[:1], outlooks[:1], None, ()
-        return self._begin(
-            request,
-            profile,
-            deadline,
-            bound,
-            routes,
-            tuple(route.charge(request, count(route)) for route in routes),
-            tuple(outlooks),
-            terms,
-            written,
-            draws,
-        )
+            way = way.first_model()
+            outlooks = outlooks[: len(way.routes)]
+        charges = tuple(route.charge(request, count(route)) for route in way.routes)
+        return self._begin(request, profile, deadline, bound, way, charges, tuple(outlooks), terms)
 
     def _outlook(self, route: Route, request: ChatRequest, counted_tokens: float) -> Outlook:
         return (*route.outlook(request, counted_tokens), self._prices(route.ref))
 
-    def _arranged(self, bound: _Bound, outlooks: Sequence[Outlook]) -> tuple[Sequence[int], tuple[float, ...]]:
-        """The places of the routes in the order that the binding asks for, and the random numbers that it took."""
+    def _arranged(self, bound: _Bound, order: Order, outlooks: Sequence[Outlook]) -> tuple[_Way, list[Outlook]]:
+        """The routes in that order, each model's keys by the room that they have left."""
+        way = bound.way
         candidates = [
             Candidate(
                 cost_usd=cost_usd(outlook),
                 seconds=outlook[2],
                 weight=bound.binding.weights.get(route.ref, 1.0),
             )
-            for route, outlook in zip(bound.routes, outlooks, strict=True)
+            for route, outlook in zip(way.routes, outlooks, strict=True)
         ]
         draws: list[float] = []
 
@@ -243,7 +265,22 @@ class Dispatcher:
             draws.append(self._random())
             return draws[-1]
 
-        return ARRANGE[bound.binding.order](candidates, draw), tuple(draws)
+        rooms: list[Room] = []
+        if way.keys:
+            now = trio.current_time()
+            rooms = [(route.emptiness(now), route.credential.in_flight) for route in way.routes]
+            places = arrange_keys(order, [route.ref for route in way.routes], candidates, rooms, draw)
+        else:
+            places = ARRANGE[order](candidates, draw)
+        arranged = _Way(
+            routes=tuple(way.routes[place] for place in places),
+            workers=tuple(way.workers[place] for place in places),
+            keys=tuple(way.keys[place] for place in places) if way.keys else (),
+            rooms=tuple(rooms[place] for place in places) if way.keys else (),
+            written=places,
+            draws=tuple(draws),
+        )
+        return arranged, [outlooks[place] for place in places]
 
     def embedding(
         self,
@@ -257,22 +294,16 @@ class Dispatcher:
         request = ChatRequest(model=alias, messages=())
 
         bound = self._bound(alias, profile)
-        counted = [
-            float(sum(map(route.counting.text, texts(self.workers[route.ref.provider])))) for route in bound.routes
-        ]
-        return self._begin(
-            request,
-            profile,
-            deadline,
-            bound,
-            bound.routes,
-            tuple(route.charge_texts(tokens) for route, tokens in zip(bound.routes, counted, strict=True)),
-            tuple(
-                (round(tokens), 0, None, self._prices(route.ref))
-                for route, tokens in zip(bound.routes, counted, strict=True)
-            ),
-            terms,
-        )
+        way = bound.way
+        counted = {
+            route: float(sum(map(route.counting.text, texts(worker))))
+            for route, worker in zip(way.routes, way.workers, strict=True)
+        }
+        outlooks: list[Outlook] = [(round(counted[route]), 0, None, self._prices(route.ref)) for route in way.routes]
+        if way.keys:
+            way, outlooks = self._arranged(bound, "ordered", outlooks)
+        charges = tuple(route.charge_texts(counted[route]) for route in way.routes)
+        return self._begin(request, profile, deadline, bound, way, charges, tuple(outlooks), terms)
 
     def _begin(
         self,
@@ -280,16 +311,15 @@ class Dispatcher:
         profile: str | None,
         deadline: float,
         bound: _Bound,
-        routes: tuple[Route, ...],
+        way: _Way,
         charges: tuple[Charge, ...],
         outlooks: tuple[Outlook, ...],
         terms: Terms,
-        written: Sequence[int] | None = None,
-        draws: tuple[float, ...] = (),
     ) -> Journey:
         plan = Plan(
             request.model,
-            [route.ref for route in routes],
+            [route.ref for route in way.routes],
+            way.keys,
             deadline=deadline,
             random=self._random,
             patient=terms.patient,
@@ -300,15 +330,16 @@ class Dispatcher:
             binding=bound.binding,
             charges=charges,
             outlooks=outlooks,
-            written=written,
-            draws=draws,
+            written=way.written,
+            draws=way.draws,
+            rooms=way.rooms,
         )
         return Journey(
             request=request,
             profile=profile,
             binding=bound.binding,
-            routes=routes,
-            workers=tuple(self.workers[route.ref.provider] for route in routes),
+            routes=way.routes,
+            workers=way.workers,
             charges=charges,
             plan=plan,
             start=start,
@@ -335,7 +366,7 @@ class Dispatcher:
             try:
                 result = await send(journey.workers[journey.index], permit, journey)
             except ProviderError as error:
-                if not error.fails_over:
+                if not error.fails_over and not (error.is_of_key and journey.plan.another_key(journey.index)):
                     took = trio.current_time() - journey.sent_at
                     # A copy: the one that is raised collects frames.
                     journey.plan.note(journey.index, copy(error), journey.waited_seconds, took)
@@ -449,12 +480,19 @@ class Dispatcher:
     def _replace(self, lockfile: Lockfile) -> None:
         """Workers whose settings have changed serve who is on the way; new ones are made when they are needed."""
         before: Mapping[str, ProviderSettings] = self.lockfile.providers
-        for name in list(self.workers):
+        for name in list(self.crews):
             if before.get(name) != lockfile.providers.get(name):
-                self._retired[name] = self.workers.pop(name)
+                self._retired[name] = self.crews.pop(name)
                 self._retired[name].retire()
         self.lockfile = lockfile
         self._table.clear()
+
+
+def _keys(routes: Sequence[Sequence[Route]]) -> tuple[str | None, ...]:
+    """The names of the keys of all routes, each model's together; empty where no model has several."""
+    if all(len(same) == 1 for same in routes):
+        return ()
+    return tuple(route.credential.key for same in routes for route in same)
 
 
 def _is_given(request: ChatRequest, field: str) -> bool:

@@ -19,6 +19,10 @@ The retry budget (retry_budget.py) is drawn from when a route is to be asked tha
 by a 429, or whose breaker is open, unless it is the request's first attempt. Is it used up, such routes are left out.
 A first attempt at a route in use is free: failover is no storm. So is patient work, which is held back by the breakers
 and waits out the rest.
+
+Routes of one model with several keys are siblings. What is the key's (`is_of_key`) leaves its siblings as they were;
+any other failure is a try and a pause of all of them, so that a provider that is down is not asked once with each key,
+and the second try goes to a sibling that has not failed. A refused key ends the request only with its last sibling.
 """
 
 import math
@@ -111,13 +115,14 @@ class Plan:
     `deadline` is on the trio clock. `patient`: refusals do not use up a route's tries, for work that nobody waits for;
     see stall.py for when it is given up all the same. `spill` "never", that the first route alone is used, is a matter
     of the routes that a plan is given. What it decides depends on nothing but its arguments and `random()`; `steps`
-    keeps both, decision by decision.
+    keeps both, decision by decision. `keys` are the names of the routes' keys; empty where no two are of one model.
     """
 
     def __init__(
         self,
         alias: str,
         models: Sequence[ModelRef],
+        keys: Sequence[str | None] = (),
         *,
         deadline: float,
         random: Callable[[], float],
@@ -130,6 +135,10 @@ class Plan:
         self.steps: list[Step] = []
         self.left_out = 0
         self.models = models
+        self.keys = keys
+        self._siblings = _siblings(models) if keys else None
+        self._tries = [0] * len(models)
+        self._refused: set[int] = set()
         self._random = random
         self.patient = patient
         self._failures = [0] * len(models)
@@ -176,33 +185,44 @@ class Plan:
             self._stall.look(left, answered_at, now)
         ways: list[_Way] = []
         barred: list[_Way] = []
+        last: ModelRef | None = None
         for index, answer in enumerate(readiness):
-            if self._spent[index]:
+            if self._spent[index] or last not in (None, self.models[index]):
                 continue
-            way: _Way | None = None
             is_barred = used_up and not self._granted and self._is_retry(index, answer)
-            paused = self._paused_until[index] - now
-            match answer:
-                case Shut(error=ProviderError() as error):
-                    return Fail(_again(error)), ()
-                case Ready() if paused <= 0.0 and now < self.deadline and not is_barred:
-                    self.note_skips(readiness[:index])
-                    return Go(index), (index,)
-                case Ready():
-                    way = _Way(index, max(0.0, paused), failing=False, trial=None)
-                case Busy(wait_seconds=wait, failing=failing):
-                    way = _Way(index, max(wait, paused), failing=failing, trial=None)
-                case Shut(wait_seconds=float(wait), trial_seconds=trial):
-                    may_try = trial is not None and index not in self._tried
-                    trial = max(trial, paused) if trial is not None and may_try else None
-                    way = _Way(index, max(wait, paused), failing=True, trial=trial)
-                case Shut():
-                    pass
+            way = self._way(index, answer, now)
+            if isinstance(answer, Shut) and answer.error is not None and self._all_refused(index, readiness):
+                return Fail(_again(answer.error)), ()
+            if (
+                isinstance(answer, Ready)
+                and way is not None
+                and way.wait <= 0.0
+                and now < self.deadline
+                and not is_barred
+            ):
+                chosen = self._least_tried(index, readiness, now)
+                self.note_skips(readiness[:chosen])
+                return Go(chosen), (chosen,)
             if way is not None:
                 (barred if is_barred else ways).append(way)
             if self.spill == "on_failure" and isinstance(answer, Busy | Ready) and not self._failed[index]:
-                break
+                last = self.models[index]
         return self._among(ways, barred, readiness, now, answered_at)
+
+    def _way(self, index: int, answer: Readiness, now: float) -> _Way | None:
+        """How a route can be had; None: no time helps."""
+        paused = self._paused_until[index] - now
+        match answer:
+            case Ready():
+                return _Way(index, max(0.0, paused), failing=False, trial=None)
+            case Busy(wait_seconds=wait, failing=failing):
+                return _Way(index, max(wait, paused), failing=failing, trial=None)
+            case Shut(wait_seconds=float(wait), error=None, trial_seconds=trial):
+                may_try = trial is not None and index not in self._tried
+                trial = max(trial, paused) if trial is not None and may_try else None
+                return _Way(index, max(wait, paused), failing=True, trial=trial)
+            case Shut():
+                return None
 
     def _among(
         self,
@@ -234,6 +254,30 @@ class Plan:
         wait = self._wait(indexes, answered_at, now, look_at)
         self._looks += wait.until == look_at < math.inf
         return wait, indexes
+
+    def _all_refused(self, index: int, readiness: Sequence[Readiness]) -> bool:
+        """Whether no key of this route's model is left that may be right."""
+        answers = [readiness[other] for other in self._same(index)]
+        return all(isinstance(answer, Shut) and answer.error is not None for answer in answers)
+
+    def _least_tried(self, index: int, readiness: Sequence[Readiness], now: float) -> int:
+        """Of this route and its siblings that could go as well, the one that has failed this request least."""
+        if self._siblings is None:
+            return index
+        ready = [
+            other
+            for other in self._same(index)
+            if isinstance(readiness[other], Ready) and not self._spent[other] and self._paused_until[other] <= now
+        ]
+        return min(ready, key=lambda other: (self._tries[other], other))
+
+    def _same(self, index: int) -> Sequence[int]:
+        """The routes of this one's model."""
+        return (index,) if self._siblings is None else self._siblings[index]
+
+    def another_key(self, index: int) -> bool:
+        """Whether the model has a key that has not been refused to this request."""
+        return any(other not in self._refused for other in self._same(index) if other != index)
 
     def _wait(self, indexes: list[int], answered_at: float, now: float, look_at: float) -> Wait:
         in_line = tuple(index for index in indexes if self._paused_until[index] <= now)
@@ -281,17 +325,21 @@ class Plan:
             step = self.steps[-1]
             step.failed_at, step.draw, step.answers, step.refusals = now, draw, answers, refusals
         span = min(PAUSE_FIRST_SECONDS * 2.0 ** self._failures[index], PAUSE_MOST_SECONDS)
-        self._failed[index] = self._failed[index] or not isinstance(error, RateLimited)
         self.has_sent = True
-        if self._is_trial and error.trips_breaker:
-            # What the breaker had said: no try is lost.
-            pass
-        elif self._stall is None or not error.is_weather:
-            self._failures[index] += 1
-            self._spent[index] = self._failures[index] >= error.tries
-        else:
+        self._tries[index] += 1
+        if error.holds == "key":
+            self._refused.add(index)
+        # A trial has found what the breaker had said: no try is lost.
+        costs_nothing = self._is_trial and error.trips_breaker
+        same = (index,) if error.is_of_key else self._same(index)
+        for other in same:
+            self._failed[other] = self._failed[other] or not isinstance(error, RateLimited)
+            if not costs_nothing and (self._stall is None or not error.is_weather):
+                self._failures[other] += 1
+                self._spent[other] = self._spent[other] or self._failures[other] >= error.tries
+            self._paused_until[other] = now + max(PAUSE_LEAST_SECONDS, span * draw)
+        if self._stall is not None and error.is_weather and not costs_nothing:
             self._spent[index] = self._stall.failed(index, error, answers, refusals, now)
-        self._paused_until[index] = now + max(PAUSE_LEAST_SECONDS, span * draw)
 
     def rule_out(self, indexes: Sequence[int], why: str) -> None:
         """These routes would fail as the last one did: they are not tried."""
@@ -300,7 +348,7 @@ class Plan:
         for index in indexes:
             if not self._spent[index]:
                 self._spent[index] = True
-                self.attempts.append(Attempt(model=self.models[index], outcome=f"skipped: {why}"))
+                self.attempts.append(self._passed_over(index, f"skipped: {why}"))
 
     def note(self, index: int, error: ProviderError, waited_seconds: float, took_seconds: float) -> None:
         """An attempt has failed in a way that the next one will not, and the route is as good as untried; or in a way
@@ -320,6 +368,7 @@ class Plan:
             sent=error is None or error.sent,
             waited_seconds=waited,
             took_seconds=took,
+            key=self._key(index),
         )
         self.attempts.append(attempt)
         if self.steps:
@@ -328,11 +377,14 @@ class Plan:
     def attempt_seconds(self, index: int, now: float) -> float:
         """How long an attempt on a route may take: what is left, less a share for every route not tried yet."""
         left = max(0.0, self.deadline - now)
-        untried = sum(
-            1
+        others = [
+            other
             for other in range(len(self.models))
             if other != index and not self._spent[other] and self._failures[other] == 0
-        )
+        ]
+        untried = len(others)
+        if self._siblings is not None:
+            untried = len({self.models[other] for other in others} - {self.models[index]})
         return min(ATTEMPT_SECONDS, max(left - UNTRIED_SECONDS * untried, left / (untried + 1)))
 
     def note_skips(self, readiness: Sequence[Readiness]) -> None:
@@ -341,7 +393,13 @@ class Plan:
             is_untried = self._failures[index] == 0 and index not in self._tried
             if not self._spent[index] and is_untried and index not in self._skipped:
                 self._skipped.add(index)
-                self.attempts.append(Attempt(model=self.models[index], outcome=f"skipped: {_why(answer)}"))
+                self.attempts.append(self._passed_over(index, f"skipped: {_why(answer)}"))
+
+    def _passed_over(self, index: int, why: str) -> Attempt:
+        return Attempt(model=self.models[index], outcome=why, key=self._key(index))
+
+    def _key(self, index: int) -> str | None:
+        return self.keys[index] if self.keys else None
 
     def _all_failed(
         self, readiness: Sequence[Readiness], ways: Sequence[_Way], barred: Sequence[_Way], now: float
@@ -355,9 +413,9 @@ class Plan:
             return errors[-1]
         without = {way.index for way in barred}
         unanswered = [
-            Attempt(
-                model=self.models[index],
-                outcome="not asked again: retry budget used up"
+            self._passed_over(
+                index,
+                "not asked again: retry budget used up"
                 if index in without
                 else f"not waited for: {_why(answer, late=now >= self.deadline)}",
             )
@@ -401,6 +459,14 @@ def _best_trial(trials: Sequence[_Way], in_time: Sequence[_Way]) -> _Way | None:
     best = min(now, key=lambda way: way.wait, default=None)
     in_use = min((way.wait for way in in_time if not way.failing), default=math.inf)
     return best if best is not None and best.wait <= in_use else None
+
+
+def _siblings(models: Sequence[ModelRef]) -> list[list[int]]:
+    """For each route those of the same model, itself among them."""
+    by_model: dict[ModelRef, list[int]] = {}
+    for index, model in enumerate(models):
+        by_model.setdefault(model, []).append(index)
+    return [by_model[model] for model in models]
 
 
 def _again(error: ProviderError) -> ProviderError:

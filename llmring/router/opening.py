@@ -21,19 +21,19 @@ from llmring.config import (
     Settings,
     find_lockfile,
     read_base_url,
-    read_key,
     read_registry_url,
     read_settings,
     status_directory,
 )
+from llmring.keys import keys_in_use
 from llmring.lockfile import Lockfile, ProviderSettings, read_lockfile
 from llmring.pricing import Prices
+from llmring.providers.crew import Crew
 from llmring.providers.endpoint import Endpoint, endpoint
 from llmring.providers.files import Files
 from llmring.providers.overlay import Published, capabilities
 from llmring.providers.tokens import is_loaded, load
 from llmring.providers.transport import Connect, HttpxConnect
-from llmring.providers.worker import ProviderWorker
 from llmring.refs import ModelRef
 from llmring.registry.cache import Cache
 from llmring.registry.catalog import Catalog
@@ -110,12 +110,14 @@ async def open_router(
             def takes(about: Endpoint, ref: ModelRef) -> Capabilities:
                 return _capabilities(router.catalog, about, ref)
 
-            def hire(name: str, provider: ProviderSettings | None) -> ProviderWorker:
+            def hire(name: str, provider: ProviderSettings | None) -> Crew:
                 about = endpoint(name, provider, read_base_url(name))
-                key = read_key(about.key_variables) if keys is None else read_key(about.key_variables, keys)
-                worker = ProviderWorker(about, key, connects, jitter, partial(takes, about), files, keeper.recall)
-                nursery.start_soon(worker.run)
-                return worker
+                crew = Crew(
+                    about, keys_in_use(about, keys), connects, jitter, partial(takes, about), files, keeper.recall
+                )
+                for worker in crew.workers:
+                    nursery.start_soon(worker.run)
+                return crew
 
             dispatcher = Dispatcher(
                 lockfile,

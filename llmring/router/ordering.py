@@ -1,11 +1,12 @@
 """In which order one request goes through the models of its alias: as they are written, cheapest, fastest, or spread.
 
 One pure function each, from what is known of the candidates to their indexes. The first of them that is ready is asked,
-so "cheapest" is the cheapest of those that are.
+so "cheapest" is the cheapest of those that are. A model that can be asked with several keys has one place among the
+models, and there its keys stand by the room that they have left.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from decimal import Decimal
 from typing import TypeVar
 
@@ -55,6 +56,32 @@ def spread(candidates: Sequence[Candidate], random: Callable[[], float]) -> Sequ
 
 
 ARRANGE: dict[Order, Arrange] = {"ordered": ordered, "cheapest": cheapest, "fastest": fastest, "spread": spread}
+
+
+Room = tuple[float, int]
+"""The part that is left of a key's scarcest limit, and how many requests are under way with it."""
+
+
+def by_room(rooms: Sequence[Room]) -> Sequence[int]:
+    """The keys of one model: the emptiest last; of equal ones that with the fewest requests under way first."""
+    return sorted(range(len(rooms)), key=lambda i: (-rooms[i][0], rooms[i][1], i))
+
+
+def arrange_keys(
+    order: Order,
+    models: Sequence[Hashable],
+    candidates: Sequence[Candidate],
+    rooms: Sequence[Room],
+    random: Callable[[], float],
+) -> Sequence[int]:
+    """Arrange routes of which several are of one model; `models` says which. The key that would be asked stands for
+    its model among the others."""
+    keys: dict[Hashable, list[int]] = {}
+    for index, model in enumerate(models):
+        keys.setdefault(model, []).append(index)
+    arranged = [[group[place] for place in by_room([rooms[i] for i in group])] for group in keys.values()]
+    places = ARRANGE[order]([candidates[group[0]] for group in arranged], random)
+    return [index for place in places for index in arranged[place]]
 
 
 def _or(value: Known | None, other: Known) -> Known:

@@ -31,5 +31,5 @@ def least_possible_seconds(rows: int, routes: Iterable[Route]) -> float | None:
 
 
 def _shared(route: Route) -> int:
-    """Equal for routes that share the limits of the lockfile."""
-    return id(route.credential if route.credential.budget.buckets else route)
+    """Equal for routes that share their limits: those of the lockfile, or those of their group."""
+    return id(route.credential.budget if route.credential.budget.buckets else route.budget)

@@ -81,6 +81,8 @@ def _read(line: bytes) -> Record:
 def _check(trace: Trace) -> None:
     """Raises ValueError for what no router has written."""
     count = len(trace.routes)
+    if len({(route.model, route.key) for route in trace.routes}) < count:
+        raise ValueError("one of its routes is there twice")
     if sorted(trace.written) != list(range(count)):
         raise ValueError("`written` is no order of its routes")
     verdicts = [one.verdict for one in trace.decisions if one.verdict is not None]
@@ -91,7 +93,7 @@ def _check(trace: Trace) -> None:
         named = [*decision.routes, *(() if decision.taken is None else (decision.taken,))]
         if any(not 0 <= index < count for index in (*named, *(decision.verdict.ruled_out if decision.verdict else ()))):
             raise ValueError(f"decision {number} names a route that is not there")
-        if [one.model for one in decision.considered] != [route.model for route in trace.routes]:
+        if [(one.model, one.key) for one in decision.considered] != [(one.model, one.key) for one in trace.routes]:
             raise ValueError(f"decision {number} is not about its routes")
         if decision.action == "go" and len(decision.routes) != 1:
             raise ValueError(f"decision {number} asks {len(decision.routes)} routes")

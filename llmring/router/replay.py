@@ -7,6 +7,7 @@ the request go along other routes, on a clock of its own:
     attempts    the first try of a model ends as its first try in the record, and so on; what was not tried answers
     budget      of retries: used up from when the record says so
     waits       end when the record shows the model free, at the soonest when its limits had said
+    keys        of a model with several are those of the record, in the order in which it had them
 """
 
 import math
@@ -22,7 +23,7 @@ from llmring.providers.readiness import READY, Busy, Readiness, Shut
 from llmring.refs import ModelRef
 from llmring.router.failover import Decision as Decided
 from llmring.router.failover import Fail, Go, Plan, Wait
-from llmring.router.ordering import ARRANGE, Candidate
+from llmring.router.ordering import ARRANGE, Candidate, arrange_keys
 from llmring.router.records import error_class
 from llmring.trace import Considered, Decision, Trace, TracedRoute, Verdict
 
@@ -35,6 +36,10 @@ _NO_DRAW = 0.5
 
 CostOf = Callable[[ModelRef, TracedRoute], Decimal | None]
 """What a request like this route's is expected to cost at a model, in dollars."""
+
+
+_Place = tuple[ModelRef, str | None]
+"""A model, and the name of the key it is asked with where there are several."""
 
 
 class Replayed(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +66,7 @@ def difference(trace: Trace) -> str | None:
     verdicts = (one.verdict for one in trace.decisions if one.verdict is not None)
     draws = (verdict.draw for verdict in verdicts if verdict.draw is not None)
     deadline = trace.began_at + trace.seconds if trace.seconds is not None else math.inf
-    plan = _plan(trace, [route.model for route in trace.routes], deadline, lambda: next(draws, _NO_DRAW))
+    plan = _plan(trace, [(one.model, one.key) for one in trace.routes], deadline, lambda: next(draws, _NO_DRAW))
     for number, recorded in enumerate(trace.decisions, 1):
         readiness = [_readiness(one) for one in recorded.considered]
         answered_at = trace.began_at + recorded.answered_at if recorded.answered_at is not None else -math.inf
@@ -76,11 +81,21 @@ def _arranged(trace: Trace) -> tuple[int, ...]:
     in_file = [route for _, route in sorted(zip(trace.written, trace.routes, strict=True), key=lambda pair: pair[0])]
     candidates = [Candidate(cost_usd=one.cost_usd, seconds=one.seconds, weight=one.weight) for one in in_file]
     draws = iter(trace.draws)
-    return tuple(ARRANGE[trace.order](candidates, lambda: next(draws, _NO_DRAW)))
+    models, rooms = [one.model for one in in_file], [(one.room, one.in_flight) for one in in_file]
+    return tuple(arrange_keys(trace.order, models, candidates, rooms, lambda: next(draws, _NO_DRAW)))
 
 
-def _plan(trace: Trace, models: Sequence[ModelRef], deadline: float, random: Callable[[], float]) -> Plan:
-    return Plan(trace.alias, models, deadline=deadline, random=random, patient=trace.patient, spill=trace.spill)
+def _plan(trace: Trace, places: Sequence[_Place], deadline: float, random: Callable[[], float]) -> Plan:
+    models, keys = [model for model, _ in places], [key for _, key in places]
+    return Plan(
+        trace.alias,
+        models,
+        keys if len(set(models)) < len(models) else (),
+        deadline=deadline,
+        random=random,
+        patient=trace.patient,
+        spill=trace.spill,
+    )
 
 
 def _readiness(seen: Considered, passed_seconds: float = 0.0) -> Readiness:
@@ -177,24 +192,29 @@ def replay(trace: Trace, lockfile: Lockfile, profile: str | None, cost_of: CostO
     return _Way(trace, _chain(trace, binding, cost_of)).go()
 
 
-def _chain(trace: Trace, binding: Binding, cost_of: CostOf) -> list[ModelRef]:
-    """The models of a binding in the order that it asks for."""
-    known = {route.model: route for route in trace.routes}
+def _chain(trace: Trace, binding: Binding, cost_of: CostOf) -> list[_Place]:
+    """The models of a binding in the order that it asks for, each with the keys that the record has for it."""
+    known: dict[ModelRef, TracedRoute] = {}
+    keys: dict[ModelRef, list[_Place]] = {}
+    for route in trace.routes:
+        known.setdefault(route.model, route)
+        keys.setdefault(route.model, []).append((route.model, route.key))
     like = trace.routes[0]
     candidates: list[Candidate] = []
     for ref in binding.models:
-        route = known.get(ref)
-        cost = route.cost_usd if route is not None else None
+        found = known.get(ref)
+        cost = found.cost_usd if found is not None else None
         candidates.append(
             Candidate(
-                cost_usd=cost if cost is not None else cost_of(ref, route or like),
-                seconds=route.seconds if route is not None else None,
+                cost_usd=cost if cost is not None else cost_of(ref, found or like),
+                seconds=found.seconds if found is not None else None,
                 weight=binding.weights.get(ref, 1.0),
             )
         )
     draws = iter(trace.draws)
     places = ARRANGE[binding.order](candidates, lambda: next(draws, _NO_DRAW))
-    return [binding.models[place] for place in (places if trace.spill != "never" else places[:1])]
+    models = [binding.models[place] for place in (places if trace.spill != "never" else places[:1])]
+    return [place for ref in models for place in keys.get(ref, [(ref, None)])]
 
 
 class _Seen(msgspec.Struct, frozen=True):
@@ -206,14 +226,15 @@ class _Seen(msgspec.Struct, frozen=True):
 
 
 class _Past:
-    """What a record knows of its models: what was seen when, when a line let the request go, and how attempts ended.
-    Times are in seconds after the first decision; `attempts` are those that the replay has made of them so far."""
+    """What a record knows of its models, with each key: what was seen when, when a line let the request go, and how
+    attempts ended. Times are in seconds after the first decision; `attempts` are those that the replay has made of them
+    so far."""
 
     def __init__(self, trace: Trace) -> None:
-        self.seen: dict[ModelRef, list[_Seen]] = {route.model: [] for route in trace.routes}
-        self.given: dict[ModelRef, list[float]] = defaultdict(list)
-        self.verdicts: dict[ModelRef, list[Verdict]] = defaultdict(list)
-        self.attempts: Counter[ModelRef] = Counter()
+        self.seen: dict[_Place, list[_Seen]] = {(route.model, route.key): [] for route in trace.routes}
+        self.given: dict[_Place, list[float]] = defaultdict(list)
+        self.verdicts: dict[_Place, list[Verdict]] = defaultdict(list)
+        self.attempts: Counter[_Place] = Counter()
         self.ends = 0.0
         self._used_up_at = min((one.at for one in trace.decisions if one.used_up), default=math.inf)
         asked: float | None = None
@@ -221,33 +242,34 @@ class _Past:
             asked = decision.at if asked is None else asked
             self.ends = max(self.ends, decision.at)
             for one in decision.considered:
-                self.seen[one.model].append(_Seen(decision.at, len(self.verdicts[one.model]), one))
+                place = (one.model, one.key)
+                self.seen[place].append(_Seen(decision.at, len(self.verdicts[place]), one))
             if decision.taken is None or decision.verdict is None:
                 continue
-            model = trace.routes[decision.taken].model
-            self.verdicts[model].append(decision.verdict)
+            taken = trace.routes[decision.taken]
+            self.verdicts[taken.model, taken.key].append(decision.verdict)
             sent = asked + decision.verdict.waited_seconds
             self.ends = max(self.ends, sent + decision.verdict.took_seconds)
             if decision.action == "wait":
-                self.given[model].append(sent)
+                self.given[taken.model, taken.key].append(sent)
             asked = None
 
     def used_up(self, at: float) -> bool:
         """Whether the retry budget is used up: from when it was, to the end."""
         return at >= self._used_up_at - _SAME_SECONDS
 
-    def attempt(self, model: ModelRef) -> Verdict | None:
+    def attempt(self, place: _Place) -> Verdict | None:
         """How the next attempt at a model ends; None where the record has none."""
-        number = self.attempts[model]
-        self.attempts[model] += 1
-        verdicts = self.verdicts[model]
+        number = self.attempts[place]
+        self.attempts[place] += 1
+        verdicts = self.verdicts[place]
         return verdicts[number] if number < len(verdicts) else None
 
-    def readiness(self, model: ModelRef, at: float) -> Readiness:
-        if model not in self.seen:
+    def readiness(self, place: _Place, at: float) -> Readiness:
+        if place not in self.seen:
             return READY
-        last = self._last_seen(model, at)
-        if any(last.at <= given <= at + _SAME_SECONDS for given in self.given[model]):
+        last = self._last_seen(place, at)
+        if any(last.at <= given <= at + _SAME_SECONDS for given in self.given[place]):
             return READY
         seen = last.considered
         if seen.readiness == "busy" and not seen.wait_seconds and at >= self.ends:
@@ -255,22 +277,22 @@ class _Past:
             return READY
         return _readiness(seen, at - last.at)
 
-    def _last_seen(self, model: ModelRef, at: float) -> _Seen:
+    def _last_seen(self, place: _Place, at: float) -> _Seen:
         """Of what was seen in one moment, that which comes behind as many attempts."""
-        found, *later = self.seen[model]
+        found, *later = self.seen[place]
         for seen in later:
             if seen.at < at - _SAME_SECONDS or (
-                seen.at <= at + _SAME_SECONDS and seen.attempts <= self.attempts[model]
+                seen.at <= at + _SAME_SECONDS and seen.attempts <= self.attempts[place]
             ):
                 found = seen
         return found
 
-    def free_at(self, model: ModelRef, at: float) -> float:
+    def free_at(self, place: _Place, at: float) -> float:
         """When a line that the request stands in lets it go."""
-        answer = self.readiness(model, at)
+        answer = self.readiness(place, at)
         least = at + (answer.wait_seconds or 0.0) if isinstance(answer, Busy | Shut) else at
-        given = [time for time in self.given[model] if time > at]
-        ready = [seen.at for seen in self.seen[model] if seen.at > at and seen.considered.readiness == "ready"]
+        given = [time for time in self.given[place] if time > at]
+        ready = [seen.at for seen in self.seen[place] if seen.at > at and seen.considered.readiness == "ready"]
         if given or ready:
             return min(given + ready)
         return least if least > at else max(at, self.ends)
@@ -279,13 +301,13 @@ class _Past:
 class _Way:
     """One request on its way along other routes, on a clock that begins at 0."""
 
-    def __init__(self, trace: Trace, models: list[ModelRef]) -> None:
+    def __init__(self, trace: Trace, places: list[_Place]) -> None:
         self._trace = trace
-        self._models = models
+        self._places = places
         self._past = _Past(trace)
         self._draw = _NO_DRAW
         deadline = trace.seconds if trace.seconds is not None else math.inf
-        self._plan = _plan(trace, models, deadline, lambda: self._draw)
+        self._plan = _plan(trace, places, deadline, lambda: self._draw)
         self._at = 0.0
         self._asked = 0.0
         self._waited = 0.0
@@ -306,7 +328,7 @@ class _Way:
 
     def _decide(self) -> int | Replayed | None:
         """The route that is asked; None when the routes have to be looked at again."""
-        readiness = [self._past.readiness(model, self._at) for model in self._models]
+        readiness = [self._past.readiness(place, self._at) for place in self._places]
         # Whether others were answered meanwhile the record cannot say: nothing is given up for silence.
         match self._plan.next(readiness, self._at, self._at, used_up=self._past.used_up(self._at)):
             case Go(index):
@@ -319,22 +341,22 @@ class _Way:
                 if first is None or self._free_at(first) > until:
                     self._at = until
                     return None
-                model = self._models[first]
+                place = self._places[first]
                 self._at = self._free_at(first)
-                self._assumed |= not self._past.given[model] and self._at >= self._past.ends
+                self._assumed |= not self._past.given[place] and self._at >= self._past.ends
                 self._plan.given(first)
                 return first
 
     def _free_at(self, index: int) -> float:
-        return self._past.free_at(self._models[index], self._at)
+        return self._past.free_at(self._places[index], self._at)
 
     def _attempt(self, index: int) -> Replayed | None:
         """Ask a route. None when the request goes on."""
-        model = self._models[index]
-        self._assumed |= model not in self._past.seen
-        verdict = self._past.attempt(model)
+        place = self._places[index]
+        self._assumed |= place not in self._past.seen
+        verdict = self._past.attempt(place)
         if verdict is None or verdict.then == "answered":
-            return self._ended(model=model)
+            return self._ended(model=place[0])
         if verdict.then == "raised":
             return self._ended(error=verdict.outcome)
         self._at += verdict.took_seconds
@@ -342,7 +364,7 @@ class _Way:
         _tell(self._plan, index, verdict, self._at)
         gone = {self._trace.routes[place].model for place in verdict.ruled_out}
         if gone:
-            self._plan.rule_out([place for place, ref in enumerate(self._models) if ref in gone], "as recorded")
+            self._plan.rule_out([other for other, (ref, _) in enumerate(self._places) if ref in gone], "as recorded")
         return None
 
     def _ended(self, model: ModelRef | None = None, error: str | None = None) -> Replayed:

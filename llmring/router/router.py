@@ -32,6 +32,7 @@ from llmring.router.account import Account, Purse
 from llmring.router.answer import answer, calculated, embedding_cost, least_cost, priced, usages
 from llmring.router.asking import ask
 from llmring.router.batch import Batching, Caps, MapRun, OnError, RowCalls
+from llmring.router.batch_lines import OpenBatch
 from llmring.router.batch_plan import BatchCalls, Mode, Way
 from llmring.router.calls import Calls
 from llmring.router.dispatcher import USUAL, Dispatcher, Journey, Terms
@@ -76,7 +77,7 @@ class Router:
     def status(self) -> RouterStatus:
         """What every model is waiting for, and how full every limit is: a snapshot, cheap and synchronous."""
         now = trio.current_time()
-        routes = [one for worker in self.dispatcher.workers.values() for one in worker.status(now)]
+        routes = [one for crew in self.dispatcher.crews.values() for one in crew.status(now)]
         error = self.dispatcher.lockfile_error
         return RouterStatus(
             routes=tuple(sorted(routes, key=lambda one: one.model)),
@@ -88,8 +89,8 @@ class Router:
         """Go on with another catalog: its prices, its limits, its capabilities."""
         self.catalog = catalog
         self._digests.clear()
-        for worker in self.dispatcher.workers.values():
-            worker.fit()
+        for crew in self.dispatcher.crews.values():
+            crew.fit()
 
     async def chat(
         self,
@@ -217,7 +218,7 @@ class Router:
             return self.dispatcher.completed(request, profile)
 
         def models(request: ChatRequest) -> Sequence[ModelRef]:
-            return [route.ref for route in self.dispatcher.routes(request.model, profile)]
+            return list(dict.fromkeys(route.ref for route in self.dispatcher.routes(request.model, profile)))
 
         def routes(request: ChatRequest) -> Sequence[Route]:
             return self.dispatcher.routes(request.model, profile, spill)
@@ -253,20 +254,20 @@ class Router:
     def _way(self, request: ChatRequest, profile: str | None) -> Way | None:
         """Where a request can be handed in: at the first of its models with a batch API and a key. Raises
         ConfigError."""
-        for route in self.dispatcher.routes(request.model, profile):
-            worker = self.dispatcher.worker(route.ref.provider)
+        for ref in dict.fromkeys(route.ref for route in self.dispatcher.routes(request.model, profile)):
+            worker = self.dispatcher.crew(ref.provider).first
             if worker.desk is not None and worker.missing_key is None:
-                return Way(route=route, desk=worker.desk)
+                return Way(route=worker.route(ref.model), desk=worker.desk)
         return None
 
-    def _way_of(self, ref: ModelRef) -> Way:
-        """Where batches of a model are. Raises ConfigError."""
-        worker = self.dispatcher.worker(ref.provider)
+    def _way_of(self, batch: OpenBatch) -> Way:
+        """Where a batch is, with the key that it was handed in with. Raises ConfigError."""
+        worker = self.dispatcher.crew(batch.ref.provider).with_key(batch.variable)
         if worker.missing_key is not None:
             raise copy(worker.missing_key)
         if worker.desk is None:
-            raise ConfigError(f"{ref.provider}, which has a batch of {ref}, has no batch API any more")
-        return Way(route=worker.route(ref.model), desk=worker.desk)
+            raise ConfigError(f"{batch.ref.provider}, which has a batch of {batch.ref}, has no batch API any more")
+        return Way(route=worker.route(batch.ref.model), desk=worker.desk)
 
     def _batch_answer(
         self, request: ChatRequest, way: Way, completion: Completion, profile: str | None
@@ -274,9 +275,10 @@ class Router:
         """What came in a batch as it would have come online, but for its price. Raises ConfigError."""
         with chat_span(request) as span:
             ref = way.route.ref
-            kind = self.dispatcher.worker(ref.provider).endpoint.kind
+            kind = self.dispatcher.crew(ref.provider).endpoint.kind
             flags = self._flags(ref, kind, self.dispatcher.pins(request.model, profile), completion)
-            attempt = Attempt(model=ref, outcome="answered in a batch", sent=True)
+            key = way.route.credential.key
+            attempt = Attempt(model=ref, outcome="answered in a batch", sent=True, key=key)
             response = answer(completion, ref, request.model, (attempt,), self.catalog)
             paid = in_a_batch(response.cost, rule_of(ref.provider))
             notes = (*response.notes, *flags, *([_HALF] if paid.usd is not None else []))
@@ -325,7 +327,7 @@ class Router:
         Raises UnknownProvider, MissingKey, or the provider's error.
         """
         with self._calls.call():
-            return await self.dispatcher.worker(provider).live_models(LIST_SECONDS)
+            return await self.dispatcher.crew(provider).first.live_models(LIST_SECONDS)
 
     def register_file(self, path: Path | str) -> str:
         """An id for a file on this machine, for `files` of a request or the `file_id` of a part.
@@ -373,7 +375,9 @@ class Router:
     ) -> tuple[CostEstimate, ...]:
         """What a call would cost at each model of its alias, in the order they are asked. Sends nothing."""
         request = self.dispatcher.completed(self._request(model, prompt, options), profile)
-        return tuple(self._estimate(request, route) for route in self.dispatcher.routes(request.model, profile))
+        # Whatever the key, it costs the same.
+        routes = {route.ref: route for route in self.dispatcher.routes(request.model, profile)}
+        return tuple(self._estimate(request, route) for route in routes.values())
 
     async def calculate_cost(self, response: ChatResponse) -> dict[str, Decimal | None] | None:
         """What an answer cost, in dollars, as a dictionary; None when its price is unknown (`response.cost.status`).

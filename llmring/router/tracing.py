@@ -16,6 +16,7 @@ from llmring.providers.readiness import Busy, Readiness, Ready, Shut
 from llmring.providers.regime import Charge
 from llmring.refs import ModelRef
 from llmring.router.failover import Fail, Go, Plan, Step, Wait
+from llmring.router.ordering import Room
 from llmring.trace import Considered, Decision, Source, Trace, TracedRoute, Verdict
 from llmring.usage import Usage
 
@@ -27,11 +28,13 @@ _OWN_WORDS = ("no key for ", "ImpossibleRequest: ")
 
 
 _LONG_AGO_SECONDS = -1e9
+_ALONE: Room = (1.0, 0)
 
 
 class Start(msgspec.Struct, kw_only=True):
     """What was known when a request began, for each route in the order they are asked in. `written` has their places in
-    the binding, None for the same order. `again` is the trace of the request that asked once more."""
+    the binding, None for the same order. `rooms` are what the keys of models had left and under way, empty where no
+    model has several. `again` is the trace of the request that asked once more."""
 
     profile: str
     binding: Binding
@@ -39,15 +42,18 @@ class Start(msgspec.Struct, kw_only=True):
     outlooks: tuple[Outlook, ...]
     written: Sequence[int] | None = None
     draws: tuple[float, ...] = ()
+    rooms: Sequence[Room] = ()
     again: Source | None = None
 
 
 def trace_of(plan: Plan, start: Start) -> Trace:
     """The trace of a request, as far as it has come."""
     binding, places = start.binding, range(len(plan.models))
+    keys = plan.keys or (None,) * len(places)
+    rooms = start.rooms or (_ALONE,) * len(places)
     routes = tuple(
-        _route(ref, outlook, charge, binding.weights.get(ref, 1.0))
-        for ref, outlook, charge in zip(plan.models, start.outlooks, start.charges, strict=True)
+        _route(ref, outlook, charge, binding.weights.get(ref, 1.0), key, room)
+        for ref, outlook, charge, key, room in zip(plan.models, start.outlooks, start.charges, keys, rooms, strict=True)
     )
     began_at = plan.steps[0].now if plan.steps else 0.0
     return Trace(
@@ -76,7 +82,7 @@ def cost_usd(outlook: Outlook) -> Decimal | None:
     return parts.total if parts is not None else None
 
 
-def _route(ref: ModelRef, outlook: Outlook, charge: Charge, weight: float) -> TracedRoute:
+def _route(ref: ModelRef, outlook: Outlook, charge: Charge, weight: float, key: str | None, room: Room) -> TracedRoute:
     return TracedRoute(
         model=ref,
         input_tokens=outlook[0],
@@ -85,6 +91,9 @@ def _route(ref: ModelRef, outlook: Outlook, charge: Charge, weight: float) -> Tr
         seconds=outlook[2],
         weight=weight,
         charge={str(name): amount for name, amount in charge.items()},
+        key=key,
+        room=room[0],
+        in_flight=room[1],
     )
 
 
@@ -131,7 +140,9 @@ def _decision(step: Step, routes: Sequence[TracedRoute], began_at: float) -> Dec
 def _considered(route: TracedRoute, answer: Readiness) -> Considered:
     match answer:
         case Ready():
-            return Considered(model=route.model, readiness="ready", wait_seconds=0.0, cost_usd=route.cost_usd)
+            return Considered(
+                model=route.model, readiness="ready", wait_seconds=0.0, cost_usd=route.cost_usd, key=route.key
+            )
         case Busy(wait_seconds=busy, why=why, failing=failing):
             return Considered(
                 model=route.model,
@@ -140,6 +151,7 @@ def _considered(route: TracedRoute, answer: Readiness) -> Considered:
                 wait_seconds=busy,
                 cost_usd=route.cost_usd,
                 failing=failing,
+                key=route.key,
             )
         case Shut(wait_seconds=shut, why=why, error=error, trial_seconds=trial):
             return Considered(
@@ -151,6 +163,7 @@ def _considered(route: TracedRoute, answer: Readiness) -> Considered:
                 error=type(error).__name__ if error is not None else None,
                 failing=trial is not None,
                 trial_seconds=trial,
+                key=route.key,
             )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.terminal import Terminal
+from tests.cli.terminal import KEY, Terminal
 
 CHECKED = """
 [extends]
@@ -219,6 +219,17 @@ def test_upgrade_shows_the_difference_and_asks(bare: Terminal) -> None:
     assert "in the canonical form already" in bare.run("lock", "upgrade").out
 
 
+def test_providers_say_how_many_of_their_keys_are_used(terminal: Terminal) -> None:
+    path = terminal.directory / "many.lock"
+    path.write_text('[providers.openai]\napi_key_env = ["SIM_KEY", "KEY_NONE", "KEY_AGAIN"]')
+    terminal.variables["KEY_AGAIN"] = KEY
+    ended = terminal.run("providers", "--lockfile", str(path))
+    assert "✓ openai       SIM_KEY, KEY_NONE, KEY_AGAIN (1 of 3 used)" in ended.out
+    found = terminal.run("providers", "--lockfile", str(path), "--json").json()["openai"]
+    assert (found["key_variables"], found["keys_set"]) == (["SIM_KEY", "KEY_NONE", "KEY_AGAIN"], ["SIM_KEY"])
+    assert KEY not in ended.out
+
+
 def test_providers_say_which_keys_are_set_and_never_show_one(terminal: Terminal) -> None:
     ended = terminal.run("providers")
     assert ended.code == 0
@@ -228,6 +239,7 @@ def test_providers_say_which_keys_are_set_and_never_show_one(terminal: Terminal)
     assert found["openai"] == {
         "ready": True,
         "key_variables": ["SIM_KEY"],
+        "keys_set": ["SIM_KEY"],
         "needs_key": True,
         "kind": "openai",
         "base_url": found["openai"]["base_url"],

@@ -16,6 +16,9 @@ from typing import Any
 import pytest
 
 from llmring import __version__
+from llmring.cli.status import rows
+from llmring.refs import ModelRef
+from llmring.status import LimitStatus, RouteStatus
 from tests.cli.terminal import KEY, Terminal, command, environment
 
 PROGRAM = """
@@ -92,6 +95,36 @@ def test_a_running_process_is_shown_with_all_its_models(bare: Terminal) -> None:
     assert "openai:first      busy 59" in second
     assert "s: requests limit" in second
     assert re.search(r"requests \d+/60 a minute, shared, held 59", second)
+
+
+def test_each_key_has_a_row_with_the_name_of_its_variable_and_groups_are_named() -> None:
+    def route(key: str | None) -> RouteStatus:
+        limits = [
+            LimitStatus(dimension="requests", amount=60.0, level=12.5, period_seconds=60.0, group="large"),
+            LimitStatus(dimension="tokens", amount=9e3, level=9e3, period_seconds=60.0, shared=True),
+        ]
+        return RouteStatus(
+            model=ModelRef("openai", "first"),
+            key=key,
+            readiness="ready",
+            why="",
+            wait_seconds=0.0,
+            breaker="closed",
+            limits=tuple(limits),
+            in_line=0,
+            in_flight=0,
+            connections=0,
+            most_connections=64,
+            expected_output_tokens=0.0,
+            seconds=None,
+        )
+
+    told = rows([route("KEY_A"), route("KEY_B"), route(None)])
+    assert [row[0] for row in told if row[0]] == ["openai:first (KEY_A)", "openai:first (KEY_B)", "openai:first"]
+    assert [row[3] for row in told[:2]] == [
+        "requests 12/60 a minute, group large",
+        "tokens 9,000/9,000 a minute, shared",
+    ]
 
 
 def test_json_has_every_value(bare: Terminal) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from llmring.errors import LockfileInvalid
 from llmring.lockfile import ProviderSettings, parse_lockfile
+from llmring.lockfile.digest import lock_digest
 
 TOML = Path("llmring.lock")
 SECRET = "sk-proj-abcdefghijklmnopqrstuvwxyz"
@@ -37,6 +38,7 @@ def test_every_key_is_read() -> None:
     requests_per_day = 4
     max_in_flight = 5
     limits_counted = "by window"
+    limits_shared = true
     headers = { X-Team = "blue", OpenAI-Organization = "org-1" }
     """
     assert settings(lines) == ProviderSettings(
@@ -51,6 +53,7 @@ def test_every_key_is_read() -> None:
         requests_per_day=4.0,
         max_in_flight=5,
         limits_counted="by window",
+        limits_shared=True,
         headers={"X-Team": "blue", "OpenAI-Organization": "org-1"},
     )
 
@@ -85,6 +88,23 @@ def test_what_is_not_given_is_none_and_a_null_is_not_given() -> None:
             'limits_counted = "window"',
             "providers.vllm.limits_counted must be 'continuously' or 'by window', found a string",
         ),
+        ("limits_shared = 1", "providers.vllm.limits_shared must be true or false, found 1"),
+        ("api_key_env = []", "providers.vllm.api_key_env must name at least one environment variable, found an empty"),
+        ('api_key_env = ["A", 5]', "providers.vllm.api_key_env[1] must be the name of an environment variable"),
+        ('api_key_env = ["A", "B", "A"]', "providers.vllm.api_key_env names one variable twice"),
+        ("limit_groups = 5", "must be a table of tables: [providers.vllm.limit_groups.<group>], found 5"),
+        ("limit_groups.x = 5", "providers.vllm.limit_groups.x must be a table, found 5"),
+        ("limit_groups.x = {}", "providers.vllm.limit_groups.x needs models: the list of those that share"),
+        ("limit_groups.x.models = 5", "limit_groups.x.models must be a list of the provider's models, such as"),
+        ("limit_groups.x.models = []", "found an empty list"),
+        (
+            'limit_groups.x.models = ["a*b"]',
+            "models[0] must be a model's name, or its beginning and a '*', found 'a*b'",
+        ),
+        ('limit_groups.x.models = ["a", 5]', "providers.vllm.limit_groups.x.models[1] must be a model's name, or its"),
+        ('limit_groups.x.models = ["vllm:a"]', "models[0]: without its provider, 'a': it is in [providers.vllm]"),
+        ('limit_groups.x = { models = ["a"], tokens_per_minute = 0 }', "must be a number above 0, found 0"),
+        ('limit_groups.x = { models = ["a"], rpm = 5 }', "providers.vllm.limit_groups.x: unknown key 'rpm': expected"),
         ("max_in_flight = 0", "providers.vllm.max_in_flight must be a whole number, at least 1, or 'auto', found 0"),
         ('max_in_flight = "many"', "must be a whole number, at least 1, or 'auto', found"),
         ("max_in_flight = 1.5", "must be a whole number, at least 1, or 'auto', found 1.5"),
@@ -141,6 +161,11 @@ def test_a_base_url_holds_no_query_because_paths_are_added_to_it() -> None:
         '[providers.x]\napi_key_env = "AIzaabcdefghijklmnopqrstuvwxyz"',
         f'[providers.x]\napi_key_env = "{"abcdefghijklmnopqrstuvwxyz" * 3}"',
         '[providers.x]\napi_key_env = "1abcdefghijklmnopqrstuvwxyz"',
+        f'[providers.x]\napi_key_env = ["A", "{SECRET}"]',
+        f'[providers.x]\nlimits_shared = "{SECRET}"',
+        f'[providers.x]\nlimit_groups = "{SECRET}"',
+        f'[providers.x]\nlimit_groups.a = "{SECRET}"',
+        f'[providers.x]\nlimit_groups.a.models = "{SECRET}"',
         f'[providers.x]\napi_key = "{SECRET}"',
         f'[providers.x]\nkind = "{SECRET}"',
         f'[providers.x]\nbase_url = "{SECRET}"',
@@ -191,3 +216,79 @@ def test_a_provider_is_called_as_in_a_model_reference(name: str, problem: str) -
 def test_a_limit_is_any_number_above_zero(limit: float) -> None:
     text = json.dumps({"providers": {"x": {"tokens_per_minute": limit}}})
     assert parse_lockfile(text, Path("x.json")).providers["x"].tokens_per_minute == limit
+
+
+# Several keys, and models that share their limits.
+
+
+def test_several_variables_are_a_list_and_one_is_a_name_however_it_is_written() -> None:
+    assert settings('api_key_env = ["B", "A"]').api_key_env == ("B", "A")
+    assert settings('api_key_env = ["A"]') == settings('api_key_env = "A"')
+
+
+GROUPS = """
+[providers.openai.limit_groups.large]
+models = ["gpt-4o", "gpt-4o-2024-*"]
+requests_per_minute = 500
+tokens_per_minute = 2e5
+
+[providers.openai.limit_groups."small ones"]
+models = ["gpt-4o-mini*"]
+"""
+
+
+def test_a_group_holds_the_models_that_it_names_and_those_that_begin_so() -> None:
+    groups = parse_lockfile(GROUPS, TOML).providers["openai"].limit_groups
+    assert list(groups) == ["large", "small ones"]
+    assert (groups["large"].requests_per_minute, groups["large"].tokens_per_minute) == (500.0, 200_000.0)
+    assert groups["small ones"].requests_per_minute is None
+    names = ["gpt-4o", "gpt-4o-2024-08-06", "gpt-4o-mini", "gpt-4o-mini-2024-07-18", "gpt-4o-2025", "gpt-4"]
+    assert [name for name in names if groups["large"].holds(name)] == names[:2]
+    assert [name for name in names if groups["small ones"].holds(name)] == names[2:4]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        ("gpt-4o", "gpt-4o", "'gpt-4o' is in group 'a' too"),
+        ("gpt-4o", "gpt-*", "'gpt-*' is in group 'a' too, as 'gpt-4o'"),
+        ("gpt-*", "gpt-4o", "'gpt-4o' is in group 'a' too, as 'gpt-*'"),
+        ("gpt-4*", "gpt-*", "'gpt-*' is in group 'a' too, as 'gpt-4*'"),
+        ("gpt-4o*", "*", "'*' is in group 'a' too, as 'other'"),
+    ],
+)
+def test_a_model_in_two_groups_is_refused_with_both_lines(first: str, second: str, said: str) -> None:
+    text = f"""[providers.openai.limit_groups.a]
+models = ["other", "{first}"]
+[providers.openai.limit_groups.b]
+models = [
+  "an exact one",
+  "{second}",
+]
+"""
+    error = wrong(text)
+    assert f"providers.openai.limit_groups.b.models[1]: {said}" in error.problem
+    assert "(first on line 2)" in error.problem
+    assert error.line == 6
+
+
+@given(st.lists(st.text("ab*", min_size=1, max_size=4), min_size=2, max_size=4), st.text("ab", max_size=6))
+def test_no_model_is_ever_in_two_groups(patterns: list[str], model: str) -> None:
+    groups = {f"g{number}": {"models": [pattern]} for number, pattern in enumerate(patterns)}
+    try:
+        parsed = parse_lockfile(json.dumps({"providers": {"x": {"limit_groups": groups}}}), Path("x.json"))
+    except LockfileInvalid:
+        return
+    assert sum(group.holds(model) for group in parsed.providers["x"].limit_groups.values()) <= 1
+
+
+def test_the_digest_is_of_keys_and_groups_too_and_that_of_one_key_is_as_it_was() -> None:
+    def digest(text: str) -> str:
+        return lock_digest(parse_lockfile(text, TOML))
+
+    one = digest('[providers.openai]\napi_key_env = "A"')
+    assert one == digest('[providers.openai]\napi_key_env = ["A"]')
+    assert len({one, digest('[providers.openai]\napi_key_env = ["A", "B"]'), digest(GROUPS)}) == 3
+    turned = GROUPS.replace('"gpt-4o", "gpt-4o-2024-*"', '"gpt-4o-2024-*", "gpt-4o"')
+    assert digest(GROUPS) == digest(turned)
+    assert digest(GROUPS) != digest(GROUPS.replace("500", "501"))

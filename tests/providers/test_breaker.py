@@ -312,3 +312,40 @@ def test_what_no_trial_has_found_out_does_not_end_an_opening() -> None:
     tested = tripped()
     record(tested, 0.5, ".")
     assert tested.state(0.5) is State.OPEN
+
+
+# Other keys of the model.
+
+
+@pytest.mark.parametrize(
+    ("story", "state"),
+    [
+        ("hhhhh", State.OPEN),
+        ("xhxhx", State.OPEN),
+        ("hhhh.hhhh", State.CLOSED),
+        # Half of ten calls, but only its own are counted.
+        ("h.h.h.h.h.h.h.h.", State.CLOSED),
+    ],
+)
+def test_failures_with_another_key_count_until_one_with_this_key_goes_well(story: str, state: State) -> None:
+    tested = breaker()
+    for letter in story:
+        if letter == "h":
+            tested.heard(0.0, 0.0)
+        else:
+            record(tested, 0.0, letter)
+    assert tested.state(0.0) is state
+
+
+def test_an_open_breaker_and_a_probe_are_not_moved_by_other_keys() -> None:
+    tested = tripped()
+    until = tested.until
+    tested.heard(1.0, 0.0)
+    assert (tested.state(1.0), tested.until) == (State.OPEN, until)
+    assert tested.begin(until)
+    for _ in range(5):
+        tested.heard(until, 0.0)
+    assert tested.probing
+    tested.record(ok=True, generation=tested.generation, now=until, took=0.0)
+    tested.heard(until, 0.0)
+    assert tested.state(until) is State.RECOVERING

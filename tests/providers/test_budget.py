@@ -345,3 +345,47 @@ def test_a_learned_bucket_is_never_fuller_than_full() -> None:
     tested = budget()
     tested.observe(reading(10_000.0, 600.0), one(tested), 0.0)
     assert level(tested, 0.0) == 597.5
+
+
+# Room, and limits that come to be shared otherwise.
+
+TOKENS = Limit(dimension="tokens", amount=6000.0)
+
+
+def test_room_is_the_part_left_of_the_scarcest_limit() -> None:
+    given = budget()
+    assert given.room(0.0) == 1.0
+    given = budget(REQUESTS, TOKENS)
+    assert given.room(0.0) == 1.0
+    given.reserve({"requests": 1.0, "tokens": given.buckets["tokens"].capacity / 4}, 0.0)
+    assert given.room(0.0) == pytest.approx(0.75)
+    given.reserve({"tokens": given.buckets["tokens"].capacity}, 0.0)
+    assert given.room(0.0) == pytest.approx(-0.25)
+    assert given.room(90.0) == 1.0
+
+
+def test_under_a_hold_there_is_no_room_until_it_ends() -> None:
+    given = budget()
+    given.refused("requests", 20.0, 0.0)
+    assert (given.room(19.0), given.room(20.0)) == (0.0, 1.0)
+
+
+def test_what_is_adopted_is_never_fuller_than_either_and_apart_from_where_it_came_from() -> None:
+    first, second, tested = budget(REQUESTS), budget(REQUESTS, TOKENS), budget()
+    one(first, amount=100.0)
+    one(second, amount=300.0)
+    second.refused("input", 9.0, 0.0)
+    for previous in (first, second, first):
+        tested.adopt(previous, 1.0)
+    assert level(tested, 1.0) == pytest.approx(level(second, 1.0))
+    assert (list(tested.buckets), tested.holds) == (["requests", "tokens"], {"input": 9.0})
+    one(tested, 1.0, 200.0)
+    assert level(tested, 1.0) == pytest.approx(level(second, 1.0) - 200.0)
+
+
+def test_numbers_go_on_so_that_replies_are_read_in_order() -> None:
+    previous, tested = budget(REQUESTS), budget()
+    previous.observe(reading(remaining=500.0, limit=600.0), one(previous), 0.0)
+    tested.adopt(previous, 0.0)
+    tested.observe(reading(remaining=90.0, limit=600.0), one(tested), 0.0)
+    assert level(tested, 0.0) < 100.0

@@ -7,7 +7,7 @@ import pytest
 from llmring.chat import ChatRequest
 from llmring.codecs.capabilities import Capabilities, Model
 from llmring.errors import ConfigError, UnknownProvider
-from llmring.lockfile.providers import KINDS, Kind, ProviderSettings
+from llmring.lockfile.providers import KINDS, Kind, LimitGroup, ProviderSettings
 from llmring.prompts import to_messages
 from llmring.providers.endpoint import endpoint
 from llmring.providers.known import PROVIDERS
@@ -72,3 +72,25 @@ def test_a_server_may_do_less_than_its_models_could() -> None:
     assert wire("openai").bounded(Capabilities(schema="tool")).schema == "tool"
     assert wire("anthropic").bounded(Capabilities()).json_mode is False
     assert wire("openai").bounded(Capabilities()).object_roots is True
+
+
+def test_a_list_of_variables_holds_several_keys_and_the_names_of_a_known_provider_hold_one() -> None:
+    several = endpoint("google", ProviderSettings(name="google", api_key_env=("A", "B")))
+    assert (several.key_variables, several.many_keys, several.needs_key) == (("A", "B"), True, True)
+    known = endpoint("google", None)
+    assert len(known.key_variables) > 1
+    assert not known.many_keys
+    one = endpoint("google", ProviderSettings(name="google", api_key_env="A"))
+    assert (one.key_variables, one.many_keys) == (("A",), False)
+
+
+def test_a_group_of_models_has_its_own_limits_counted_as_the_providers_are() -> None:
+    group = LimitGroup(name="large", models=("m-*",), requests_per_minute=5.0, requests_per_day=100.0)
+    given = ProviderSettings(name="openai", limits_counted="by window", limit_groups={"large": group})
+    about = endpoint("openai", given)
+    assert about.group("m-1") is group
+    assert about.group("n-1") is None
+    assert [(limit.dimension, limit.amount, limit.counted) for limit in about.limits_of(group)] == [
+        ("requests", 5.0, "by window"),
+        ("day", 100.0, "by window"),
+    ]

@@ -33,14 +33,14 @@ class Refusing(ScriptedProvider):
         self._rate = rate
         self._level, self._at = 10.0, trio.current_time()
 
-    def take(self, model: str) -> Step:
+    def take(self, model: str, headers: Mapping[str, str] | None = None) -> Step:
         now = trio.current_time()
         self._level, self._at = min(10.0, self._level + self._rate * (now - self._at)), now
         if self._level < 1.0:
             self.refused += 1
             return status(429)
         self._level -= 1.0
-        return super().take(model)
+        return super().take(model, headers)
 
 
 def entries(directory: Path) -> list[dict[str, object]]:

@@ -180,14 +180,14 @@ async def test_changed_limits_make_a_new_worker_and_calls_under_way_end_in_peace
         async with trio.open_nursery() as nursery:
             nursery.start_soon(router.chat, "alone", "x")
             await trio.sleep(0.5)
-            before = router.dispatcher.workers["openai"]
+            before = router.dispatcher.crews["openai"]
             path.write_text(CHAIN.replace('"TEST_KEY_A"', '"TEST_KEY_A"\nmax_in_flight = 2'))
             await trio.sleep(1)
             assert (await router.chat("alone", "x")).content == "next"
-            assert router.dispatcher.workers["openai"] is not before
-            assert before.credential.in_flight == 1
+            assert router.dispatcher.crews["openai"] is not before
+            assert before.first.credential.in_flight == 1
         await trio.sleep(1)
-        assert before.credential.in_flight == 0
+        assert before.first.credential.in_flight == 0
         assert provider.connections == 1
 
 

@@ -4,19 +4,20 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from itertools import groupby
 
 import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmring.lockfile.profiles import ORDERS
+from llmring.lockfile.profiles import ORDERS, Order
 from llmring.pricing import Prices
 from llmring.providers.speed import Speed
 from llmring.refs import ModelRef
 from llmring.registry.catalog import Catalog, ModelFacts, Source
 from llmring.router.opening import open_router
-from llmring.router.ordering import ARRANGE, Candidate, cheapest, fastest, ordered, spread
+from llmring.router.ordering import ARRANGE, Candidate, arrange_keys, by_room, cheapest, fastest, ordered, spread
 from llmring.testing import ScriptedProvider, Step, answer, status
 from tests.router.world import lockfile
 
@@ -69,6 +70,29 @@ def test_spread_obeys_the_weights_in_every_place() -> None:
 def test_every_order_is_one_of_all_candidates(candidates: list[Candidate], drawn: float) -> None:
     for order in ORDERS:
         assert sorted(ARRANGE[order](candidates, lambda: drawn)) == list(range(len(candidates)))
+
+
+rooms = st.lists(st.tuples(st.floats(-2.0, 1.0), st.integers(0, 5)), min_size=1, max_size=6)
+
+
+def test_of_a_models_keys_the_emptiest_is_last_and_the_busier_of_two_equal_ones_later() -> None:
+    assert list(by_room([(0.5, 0), (1.0, 3), (-0.1, 0), (1.0, 1), (1.0, 3)])) == [3, 1, 4, 0, 2]
+
+
+@given(rooms, st.sampled_from(ORDERS), st.lists(st.sampled_from("abc"), min_size=6, max_size=6))
+def test_keys_stay_with_their_model_whatever_the_order(
+    given_rooms: list[tuple[float, int]], order: Order, models: list[str]
+) -> None:
+    models = sorted(models[: len(given_rooms)])
+    candidates = [Candidate(seconds=room) for room, _ in given_rooms]
+    chance = random.Random(3)
+    places = list(arrange_keys(order, models, candidates, given_rooms, chance.random))
+    assert sorted(places) == list(range(len(models)))
+    arranged = [models[place] for place in places]
+    assert [len(list(group)) for _, group in groupby(arranged)] == [arranged.count(m) for m in dict.fromkeys(arranged)]
+    for model in set(models):
+        kept = [given_rooms[place] for place in places if models[place] == model]
+        assert kept == sorted(kept, key=lambda room: (-room[0], room[1]))
 
 
 def test_speed_tells_first_text_and_tokens_apart() -> None:

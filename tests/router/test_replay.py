@@ -21,6 +21,7 @@ from llmring.errors import (
     ModelGone,
     Overloaded,
     ProviderError,
+    QuotaExhausted,
     RateLimited,
     ServerFault,
     Unsupported,
@@ -33,13 +34,14 @@ from llmring.registry.catalog import Catalog, ModelFacts, Source
 from llmring.router.comparison import compare
 from llmring.router.failover import Go, Plan, Wait
 from llmring.router.opening import open_router
+from llmring.router.ordering import Room
 from llmring.router.records import VERSION, Record, encode, read_records
 from llmring.router.replay import Replayed, difference, replay, waited_seconds
 from llmring.router.tracing import Start, trace_of
 from llmring.testing import ScriptedProvider, answer, status
 from llmring.trace import Trace
 from llmring.usage import Usage
-from tests.router.world import lockfile, world
+from tests.router.world import CHAIN, lockfile, world
 
 Clock = trio.testing.MockClock
 MODELS = [ModelRef("acme", "first"), ModelRef("acme", "second"), ModelRef("zenith", "third")]
@@ -54,12 +56,13 @@ readiness = st.one_of(
     st.builds(Shut, wait_seconds=seconds, why=st.just("breaker open"), trial_seconds=st.sampled_from([0.0, 1.0, 7.5])),
     st.just(Shut(wait_seconds=None, why="key refused: no", error=AuthFailed("no"))),
 )
-failing = st.sampled_from([RateLimited, ServerFault, Overloaded, ModelGone, ContextTooLong])
+failing = st.sampled_from([RateLimited, ServerFault, Overloaded, ModelGone, ContextTooLong, QuotaExhausted, AuthFailed])
 unit = st.floats(0.0, 1.0, exclude_max=True)
 
 
-def start(models: Sequence[ModelRef]) -> Start:
+def start(models: Sequence[ModelRef], rooms: Sequence[Room] = ()) -> Start:
     return Start(
+        rooms=rooms,
         profile="default",
         binding=Binding(alias="fast", models=tuple(models)),
         charges=tuple({"requests": 1.0} for _ in models),
@@ -68,14 +71,53 @@ def start(models: Sequence[ModelRef]) -> Start:
 
 
 @st.composite
+def aliases(draw: st.DrawFn) -> tuple[list[ModelRef], tuple[str | None, ...], tuple[Room, ...]]:
+    """The models of an alias, each once with every key of its provider; the names of the keys, and what they have left,
+    where one has several."""
+    chosen = MODELS[: draw(st.integers(1, 3))]
+    counts = [draw(st.integers(1, 3)) for _ in chosen] if draw(st.booleans()) else [1] * len(chosen)
+    models = [model for model, count in zip(chosen, counts, strict=True) for _ in range(count)]
+    if len(models) == len(chosen):
+        return models, (), ()
+    keys = tuple(f"KEY_{number}" if count > 1 else None for count in counts for number in range(count))
+    # The emptiest last, model by model.
+    return models, keys, tuple((-float(place), 0) for place in range(len(models)))
+
+
+def goes_on(draw: st.DrawFn, plan: Plan, taken: int, now: float, counts: Sequence[int]) -> bool:
+    """Let an attempt end somehow; whether its request goes on after it."""
+    match draw(st.sampled_from(["answered", "failed", "failed", "failed", "again", "raised", "cut off"])):
+        case "answered":
+            plan.succeeded(taken, 0.0, 1.0)
+        case "failed":
+            error = draw(failing)("no", status=draw(st.sampled_from([429, 503])), retry_after=draw(st.none() | seconds))
+            if not error.fails_over and not plan.another_key(taken):
+                plan.note(taken, error, 0.0, 1.0)
+                return False
+            plan.failed(taken, error, 0.0, 1.0, now, *counts)
+            if isinstance(error, ContextTooLong):
+                plan.rule_out([place for place in range(len(plan.models)) if draw(st.booleans())], "no larger")
+            return True
+        case "again":
+            plan.note(taken, Unsupported("no"), 0.0, 1.0)
+            return True
+        case "raised":
+            plan.note(taken, BadRequest("no"), 0.0, 1.0)
+        case _:
+            pass
+    return False
+
+
+@st.composite
 def ways(draw: st.DrawFn) -> Trace:
     """A plan driven through whatever may happen to it, at times and delays of any length."""
-    models = MODELS[: draw(st.integers(1, 3))]
+    models, keys, rooms = draw(aliases())
     began_at = draw(st.floats(1e4, 1e6))
     deadline = began_at + draw(seconds) if draw(st.booleans()) else math.inf
     plan = Plan(
         "fast",
         models,
+        keys,
         deadline=deadline,
         random=lambda: draw(unit),
         patient=draw(st.booleans()),
@@ -98,26 +140,10 @@ def ways(draw: st.DrawFn) -> Trace:
             case _:
                 break
         now += draw(seconds)
-        match draw(st.sampled_from(["answered", "failed", "failed", "failed", "again", "raised", "cut off"])):
-            case "answered":
-                plan.succeeded(taken, 0.0, 1.0)
-                break
-            case "failed":
-                error = draw(failing)(
-                    "no", status=draw(st.sampled_from([429, 503])), retry_after=draw(st.none() | seconds)
-                )
-                counts = [count + draw(st.integers(0, 2)) for count in counts]
-                plan.failed(taken, error, 0.0, 1.0, now, *counts)
-                if isinstance(error, ContextTooLong):
-                    plan.rule_out([place for place in range(len(models)) if draw(st.booleans())], "no larger")
-            case "again":
-                plan.note(taken, Unsupported("no"), 0.0, 1.0)
-            case "raised":
-                plan.note(taken, BadRequest("no"), 0.0, 1.0)
-                break
-            case _:
-                break
-    return trace_of(plan, start(models))
+        counts = [count + draw(st.integers(0, 2)) for count in counts]
+        if not goes_on(draw, plan, taken, now, counts):
+            break
+    return trace_of(plan, start(models, rooms))
 
 
 def through_json(trace: Trace) -> Trace:
@@ -249,6 +275,22 @@ def test_every_replay_ends(trace: Trace, models: list[ModelRef]) -> None:
     assert found.waited_seconds >= 0.0
 
 
+async def test_the_keys_of_a_model_are_those_of_its_record(autojump_clock: Clock) -> None:
+    text = CHAIN.replace('"TEST_KEY_A"', '["TEST_KEY_A", "TEST_KEY_B"]')
+    held = {"key-a": {"first": [status(429, retry_after=20)]}, "key-b": {"first": [status(429, retry_after=30)]}}
+    provider = ScriptedProvider({"second": [answer("ok")]}, held)
+    async with open_router(lockfile(text), connect=provider, jitter=lambda: 0.0) as router:
+        trace = (await router.chat("chain", "hello")).trace
+    assert trace is not None
+    assert [route.key for route in trace.routes] == ["TEST_KEY_A", "TEST_KEY_B", None]
+    assert difference(through_json(trace)) is None
+    again = replay(trace, lockfile(text), None, unknown)
+    assert (again.model, again.waited_seconds, again.assumed) == (trace.model, 0.0, False)
+    alone = along(trace, "openai:first")
+    assert str(alone.model) == "openai:first"
+    assert alone.waited_seconds == pytest.approx(20.0)
+
+
 SOURCE = Source(provider="openai", version=1, published=None)
 
 
@@ -328,6 +370,12 @@ GOOD = record(
         (lambda line: b"not json", "JSON is malformed"),
         (lambda line: line.replace(b'"llmring_decisions":1', b'"llmring_decisions":2'), "it is of version 2"),
         (lambda line: line.replace(b'"written":[0,1,2]', b'"written":[0,1,7]'), "no order of its routes"),
+        (
+            lambda line: line.replace(b'"acme","model":"second"', b'"acme","model":"first"').replace(
+                b"acme:second", b"acme:first"
+            ),
+            "one of its routes is there twice",
+        ),
         (lambda line: line.replace(b'"weight":1.0', b'"weight":0.0'), "a weight not above 0"),
         (lambda line: line.replace(b'"order":"ordered"', b'"order":"best"'), "Invalid enum value"),
         (
