@@ -152,9 +152,8 @@ def read(kind: str, data: bytes) -> Entry:
         entry: Entry = decoder.decode(data)
     except (msgspec.DecodeError, ValueError) as error:
         raise ReceiptError(_other_version(kind, data) or f"not a {TYPES[kind].__name__.lower()}: {error}") from error
-    other = _other_version(kind, data)
-    if other is not None:
-        raise ReceiptError(other)
+    if getattr(entry, _VERSIONS[kind]) != VERSION:
+        raise ReceiptError(_other_version(kind, data) or "of another version")
     if payload(entry) != data:
         raise ReceiptError("it is not spelled as RFC 8785 says")
     return entry
