@@ -22,6 +22,9 @@ REGISTRY_URL = "https://llmring.github.io/registry"
 REFRESH_VARIABLE = "LLMRING_REGISTRY_REFRESH"
 STATUS_VARIABLE = "LLMRING_STATUS"
 DECISIONS_VARIABLE = "LLMRING_DECISIONS"
+RECEIPTS_VARIABLE = "LLMRING_RECEIPTS"
+SIGNING_KEY_VARIABLE = "LLMRING_SIGNING_KEY"
+LEDGER_NAME = "ledger.db"
 _OFF = ("off", "0", "no", "false")
 _ON = ("on", "1", "yes", "true")
 BASE_URL_VARIABLES: Mapping[str, str] = {"ollama": "OLLAMA_BASE_URL"}
@@ -36,7 +39,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     `cache_directory` is where registry lists are kept, None where there is no home; `refresh`: whether a router may
     renew them over the network. `status`: whether a router shows its state to `llmring status`, or in which directory.
-    `decisions` is the file that a router appends its decisions to.
+    `decisions` is the file that a router appends its decisions to. `receipts`: whether a router keeps a ledger, or in
+    which file; `data_directory` is where it is by default, None where there is no home.
     """
 
     lockfile_path: Path | None = None
@@ -45,6 +49,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     refresh: bool = True
     status: bool | Path | None = None
     decisions: Path | None = None
+    receipts: bool | Path | None = None
+    data_directory: Path | None = None
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -56,12 +62,14 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         profile=profile or None,
         cache_directory=_cache_directory(environ),
         refresh=environ.get(REFRESH_VARIABLE, "").strip().lower() not in _OFF,
-        status=_status(environ.get(STATUS_VARIABLE, "").strip()),
+        status=_switch(environ.get(STATUS_VARIABLE, "").strip()),
         decisions=Path(decisions) if decisions else None,
+        receipts=_switch(environ.get(RECEIPTS_VARIABLE, "").strip()),
+        data_directory=_data_directory(environ),
     )
 
 
-def _status(value: str) -> bool | Path | None:
+def _switch(value: str) -> bool | Path | None:
     if not value:
         return None
     word = value.lower()
@@ -74,6 +82,30 @@ def _cache_directory(environ: Mapping[str, str]) -> Path | None:
     home = environ.get("HOME", "").strip()
     base = Path(cache) if cache and Path(cache).is_absolute() else Path(home) / ".cache" if home else None
     return base / "llmring" / "registry" if base is not None else None
+
+
+def _data_directory(environ: Mapping[str, str]) -> Path | None:
+    """By the XDG base directory specification: a relative path is none."""
+    data = environ.get("XDG_DATA_HOME", "").strip()
+    home = environ.get("HOME", "").strip()
+    base = Path(data) if data and Path(data).is_absolute() else Path(home) / ".local/share" if home else None
+    return base / "llmring" if base is not None else None
+
+
+def ledger_path(asked: Path | str | bool | None, settings: Settings) -> Path | None:
+    """The file of the ledger: `asked`, LLMRING_RECEIPTS, ~/.local/share/llmring/ledger.db. None where there is no home.
+
+    `asked` true, or None with a setting that is no path, is the last of these.
+    """
+    named = settings.receipts if asked is None else asked
+    if named is None or isinstance(named, bool):
+        return settings.data_directory / LEDGER_NAME if settings.data_directory is not None else None
+    return Path.cwd() / os.path.expanduser(named)
+
+
+def read_signing_key(environ: Mapping[str, str] = os.environ) -> str | None:
+    """The private key that the environment holds, PKCS #8 in PEM or base64; None where it holds none."""
+    return environ.get(SIGNING_KEY_VARIABLE, "").strip() or None
 
 
 def status_directory(asked: Path | str | None = None, environ: Mapping[str, str] = os.environ) -> Path:

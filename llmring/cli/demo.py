@@ -104,7 +104,9 @@ def _introduce(rows: int) -> None:
 
 async def _map(lockfile: Lockfile, rows: int, *, quiet: bool) -> MapRun:
     """Send all prompts; give up, with what there is, after nearly two minutes."""
-    async with open_router(lockfile, profile="default", keys={KEY_VARIABLE: "demo"}, refresh=False) as router:
+    async with open_router(
+        lockfile, profile="default", keys={KEY_VARIABLE: "demo"}, refresh=False, receipts=False
+    ) as router:
         run = router.map("summarizer", (f"Summarize page {number}." for number in range(1, rows + 1)))
         with trio.move_on_after(MOST_SECONDS):
             await _read_all(run, rows, quiet=quiet)

@@ -62,7 +62,7 @@ class Writer:
 
     def open(self) -> None:
         """Open the ledger and its key now. Raises ReceiptError."""
-        self._key = self._open_key(self._opened().head().key_id)
+        self._key_of(self._opened().head())
 
     def take(self, ended: Sequence[Attempted]) -> None:
         """Draft receipts of attempts, and let go of what was said in them."""

@@ -7,7 +7,7 @@ for it. Its background tasks live in one nursery; a bug in one of them ends the 
 import math
 import random
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,14 +17,18 @@ import trio
 
 from llmring.codecs.capabilities import Capabilities
 from llmring.config import (
+    RECEIPTS_VARIABLE,
     Settings,
     find_lockfile,
+    ledger_path,
     read_base_url,
     read_key,
     read_registry_url,
     read_settings,
+    read_signing_key,
     status_directory,
 )
+from llmring.errors import ConfigError
 from llmring.lockfile import Lockfile, ProviderSettings, read_lockfile
 from llmring.pricing import Prices
 from llmring.providers.endpoint import Endpoint, endpoint
@@ -33,6 +37,8 @@ from llmring.providers.overlay import Published, capabilities
 from llmring.providers.tokens import is_loaded, load
 from llmring.providers.transport import Connect, HttpxConnect
 from llmring.providers.worker import ProviderWorker
+from llmring.receipts.ledger import Ledger, open_ledger
+from llmring.receipts.opening import writer_for
 from llmring.refs import ModelRef
 from llmring.registry.cache import Cache
 from llmring.registry.catalog import Catalog
@@ -42,6 +48,7 @@ from llmring.registry.refresher import Refresher
 from llmring.registry.store import read_bundled
 from llmring.router.calls import Calls
 from llmring.router.dispatcher import Dispatcher
+from llmring.router.receipting import Receipts
 from llmring.router.recorder import Recorder, open_recorder
 from llmring.router.router import Router
 from llmring.router.status_server import document, open_server
@@ -63,6 +70,7 @@ async def open_router(
     refresh: bool | None = None,
     status: bool | Path | str | None = None,
     decisions: Path | str | Literal[False] | None = None,
+    receipts: bool | Path | str | None = None,
     jitter: Callable[[], float] = random.random,
 ) -> AsyncGenerator[Router]:
     """Open a router for the length of the `async with`. Reads files; nothing waits for the network.
@@ -82,19 +90,28 @@ async def open_router(
     `decisions` names a file: for every request a line is appended with what was seen and decided, for `llmring replay`;
     by default LLMRING_DECISIONS names it, and False keeps none. What cannot be written is dropped and logged.
 
+    `receipts` true keeps a signed receipt of every attempt in a ledger of this user's, or in the file that it names,
+    with the key beside it or in LLMRING_SIGNING_KEY; false keeps none. By default LLMRING_RECEIPTS says; else they are
+    kept as well as can be, but where `connect` is given: what is scripted never happened.
+
     Raises ConfigError. What the block raises comes out as it is, never in an ExceptionGroup.
     """
     settings = read_settings()
     if not isinstance(lockfile, Lockfile):
         lockfile = read_lockfile(find_lockfile(lockfile, settings, Path.cwd()))
-    connect = connect if connect is not None else HttpxConnect()
+    connections = connect if connect is not None else HttpxConnect()
     lists = _lists(settings, refresh) if catalog is None else None
     directory = _shown_in(settings, status)
     first = catalog if catalog is not None else read_bundled()
     calls, files = Calls(), Files()
     raised: BaseException | None = None
     try:
-        async with _recording(settings, decisions) as recorder, trio.open_nursery() as nursery:
+        # The ledger around the nursery, too: attempts are cut off until its last task has ended.
+        async with (
+            _recording(settings, decisions) as recorder,
+            _ledger(settings, receipts, is_real=connect is None) as ledger,
+            trio.open_nursery() as nursery,
+        ):
 
             def prices(ref: ModelRef) -> Prices | None:
                 return router.catalog.prices(ref)
@@ -105,18 +122,20 @@ async def open_router(
             def hire(name: str, provider: ProviderSettings | None) -> ProviderWorker:
                 about = endpoint(name, provider, read_base_url(name))
                 key = read_key(about.key_variables) if keys is None else read_key(about.key_variables, keys)
-                worker = ProviderWorker(about, key, connect, jitter, partial(takes, about), files)
+                worker = ProviderWorker(about, key, connections, jitter, partial(takes, about), files)
                 nursery.start_soon(worker.run)
                 return worker
 
+            ended = _nothing if ledger is None else Receipts(ledger, lambda: router.catalog).ended
             dispatcher = Dispatcher(
                 lockfile,
                 profile if profile is not None else settings.profile,
                 hire,
                 jitter,
                 prices,
+                ended,
             )
-            router = Router(dispatcher, first, files, calls, nursery, timeout, recorder)
+            router = Router(dispatcher, first, files, calls, nursery, timeout, recorder, ended)
             refresher = Refresher(lists, first, router.adopt) if lists is not None else None
             tasks = [one.run for one in (recorder, refresher) if one is not None]
             for task in (*tasks, dispatcher.watch, _load_vocabularies):
@@ -160,6 +179,23 @@ async def _recording(
     finally:
         if recorder is not None:
             recorder.close()
+
+
+def _ledger(
+    settings: Settings, receipts: bool | Path | str | None, *, is_real: bool
+) -> AbstractAsyncContextManager[Ledger | None]:
+    """The ledger, where there is to be one. Raises ConfigError where it was asked for and there is no place for it."""
+    asked = settings.receipts if receipts is None else receipts
+    path = ledger_path(receipts, settings)
+    if asked is False or (asked is None and (not is_real or path is None)):
+        return nullcontext()
+    if path is None:
+        raise ConfigError(f"receipts: there is no home directory: name a file in `receipts`, or in {RECEIPTS_VARIABLE}")
+    return open_ledger(writer_for(path, read_signing_key()), required=asked is not None)
+
+
+def _nothing(*_: object) -> None:
+    pass
 
 
 def _shown_in(settings: Settings, status: bool | Path | str | None) -> Path | None:

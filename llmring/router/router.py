@@ -34,7 +34,7 @@ from llmring.router.embedding import check_texts, embed
 from llmring.router.recorder import Recorder
 from llmring.router.records import Kind
 from llmring.router.served import NAMES_ITS_OWN, is_other
-from llmring.router.streaming import ChatStream, OnBreak
+from llmring.router.streaming import ChatStream, Ended, OnBreak
 from llmring.router.telemetry import chat_span, record_answer
 from llmring.status import RouterStatus
 from llmring.trace import Spill, attach
@@ -55,6 +55,7 @@ class Router:
         nursery: trio.Nursery,
         timeout: float,
         recorder: Recorder | None = None,
+        streamed: Ended = lambda *_: None,
     ) -> None:
         self.dispatcher = dispatcher
         self.catalog = catalog
@@ -63,6 +64,7 @@ class Router:
         self._nursery = nursery
         self._timeout = timeout
         self._recorder = recorder
+        self._streamed = streamed
         self._digests: dict[ModelRef, str | None] = {}
 
     def status(self) -> RouterStatus:
@@ -134,6 +136,7 @@ class Router:
             lambda: self._journey(request, profile, terms),
             self._finish,
             lambda journey, completion: self._record("stream", journey, completion),
+            self._streamed,
             on_break=on_break,
         )
 

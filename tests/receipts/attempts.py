@@ -7,8 +7,7 @@ from pathlib import Path
 from llmring.chat import ChatRequest, Completion, Message
 from llmring.pricing import Prices
 from llmring.receipts.building import Attempted, Facts
-from llmring.receipts.keys import key_for
-from llmring.receipts.store import open_store
+from llmring.receipts.opening import writer_for
 from llmring.receipts.writer import Writer
 from llmring.refs import ModelRef
 from llmring.usage import Usage
@@ -48,6 +47,4 @@ def attempted(number: int = 1, **fields: object) -> Attempted:
 
 def writer_at(directory: Path) -> Writer:
     """A ledger with its key beside, as a router opens it."""
-    return Writer(
-        lambda: open_store(directory / "ledger.db"), lambda current: key_for(directory / "signing.key", current)
-    )
+    return writer_for(directory / "ledger.db", None)

@@ -30,7 +30,7 @@ from llmring.receipts.keys import prepare_next, read_key, take_next
 from llmring.receipts.ledger import Ledger, open_ledger
 from llmring.receipts.receipt import Entry, Gap, Handover, Receipt, read
 from llmring.receipts.signing import PublicKey
-from llmring.receipts.store import SqliteStore, open_store
+from llmring.receipts.sqlite_store import SqliteStore, open_store
 from llmring.receipts.writer import Writer
 from llmring.usage import Usage
 from tests.receipts.attempts import ANSWERED, ASKED, NOON, attempted, writer_at
