@@ -6,7 +6,7 @@ checkpoint that somebody else keeps.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import pairwise
 from typing import Literal
@@ -66,18 +66,17 @@ def audit(
     keys: Mapping[str, PublicKey],
     trusted: Collection[str],
     checkpoints: Sequence[Signed],
-    name: Callable[[int], str | None] = lambda _: None,
     size: int | None = None,
     ledger: str | None = None,
 ) -> Audit:
     """Judge a chain. `keys` are all that may have signed, `trusted` those that may have signed its beginning: others
-    must have been handed over to. `size` is how many entries there should be, where that is known; `name` gives the
-    receipt's id at a position. Checkpoints are to be of `ledger`, where that is given."""
+    must have been handed over to. `size` is how many entries there should be, where that is known. Checkpoints are to
+    be of `ledger`, where that is given."""
     findings, said = _read_checkpoints(checkpoints, keys, ledger)
     expected = max([size or 0, *(one.size for one in said)])
-    findings += _order(found, expected, name)
-    findings += _links(found, name)
-    signers, strangers = _signers(found, frozenset(trusted), name)
+    findings += _order(found, expected)
+    findings += _links(found)
+    signers, strangers = _signers(found, frozenset(trusted))
     findings += strangers
     root, held = None, 0
     if not any(finding.deed != "checkpoint" for finding in findings):
@@ -118,10 +117,10 @@ def _read_checkpoints(
     return findings, sorted(said, key=lambda one: one.size)
 
 
-def _order(found: Checked, expected: int, name: Callable[[int], str | None]) -> list[Finding]:
+def _order(found: Checked, expected: int) -> list[Finding]:
     """By the numbers that were signed: what is not there, not in its place, or there and never was."""
     count = len(found)
-    if not found.faults and all(map(int.__eq__, found.sequences, range(count))):
+    if not found.faults and not found.misplaced and all(map(int.__eq__, found.sequences, range(count))):
         return _cut_off(count, expected)
     findings: list[Finding] = []
     good = [position for position in range(count) if position not in found.faults]
@@ -132,14 +131,14 @@ def _order(found: Checked, expected: int, name: Callable[[int], str | None]) -> 
         is_copy = found.sequences[position] in there
         there.add(found.sequences[position])
         what = f"it stands at position {position}, " + ("a second time" if is_copy else "out of its order")
-        findings.append(_at(found, "added" if is_copy else "moved", what, position, name))
-    findings += _between(found, there, standing, expected, name)
+        findings.append(_at(found, "added" if is_copy else "moved", what, position))
+    misplaced = sorted(found.misplaced.intersection(standing))
+    findings += [_at(found, "moved", "it is kept under another number", position) for position in misplaced]
+    findings += _between(found, there, standing, expected)
     return findings
 
 
-def _between(
-    found: Checked, there: AbstractSet[int], standing: Sequence[int], expected: int, name: Callable[[int], str | None]
-) -> list[Finding]:
+def _between(found: Checked, there: AbstractSet[int], standing: Sequence[int], expected: int) -> list[Finding]:
     """Between each two entries that stand in their places: the numbers that are missing, and what cannot be trusted."""
     findings: list[Finding] = []
     edges = [(-1, -1), *((position, found.sequences[position]) for position in standing), (len(found), -1)]
@@ -160,7 +159,7 @@ def _between(
                     what=found.faults[position],
                     sequence=sequence,
                     position=position,
-                    receipt_id=name(position),
+                    receipt_id=found.names[position],
                 )
             )
         for first, last in _runs([number for number in missing if number not in taken]):
@@ -190,7 +189,7 @@ def _cut_off(count: int, expected: int) -> list[Finding]:
     return [Finding(deed="cut off", what=what, sequence=count, last=expected - 1)]
 
 
-def _links(found: Checked, name: Callable[[int], str | None]) -> list[Finding]:
+def _links(found: Checked) -> list[Finding]:
     """By the hashes: neighbours that are both as they were signed, and were not signed one after the other."""
     if not found.faults and found.previous == NONE + found.hashes[:-HASH_BYTES]:
         return []
@@ -205,13 +204,11 @@ def _links(found: Checked, name: Callable[[int], str | None]) -> list[Finding]:
         own = _hash(found.previous, position)
         if own != (NONE if before is None else _hash(found.hashes, before)):
             what = "it is not chained to the one before: one of the two was signed again, by the holder of the key"
-            findings.append(_at(found, "signed again", what, position, name))
+            findings.append(_at(found, "signed again", what, position))
     return findings
 
 
-def _signers(
-    found: Checked, trusted: frozenset[str], name: Callable[[int], str | None]
-) -> tuple[tuple[str, ...], list[Finding]]:
+def _signers(found: Checked, trusted: frozenset[str]) -> tuple[tuple[str, ...], list[Finding]]:
     """Who signed, one after the other; and entries of a key that was not the ledger's by then."""
     findings: list[Finding] = []
     current, signers = "", []
@@ -221,11 +218,11 @@ def _signers(
         if not current:
             if signer not in trusted:
                 what = f"it is signed by {signer}, which is none of the keys that are trusted"
-                findings.append(_at(found, "key", what, position, name))
+                findings.append(_at(found, "key", what, position))
             current = signer
             signers.append(signer)
         elif signer != current:
-            findings.append(_at(found, "key", f"it is signed by {signer}, and the key was {current}", position, name))
+            findings.append(_at(found, "key", f"it is signed by {signer}, and the key was {current}", position))
         handover = found.handovers.get(position)
         if handover is not None and signer == current:
             current = handover.to_key_id
@@ -253,9 +250,9 @@ def _hash(hashes: bytes, position: int) -> bytes:
     return hashes[position * HASH_BYTES : (position + 1) * HASH_BYTES]
 
 
-def _at(found: Checked, deed: Deed, what: str, position: int, name: Callable[[int], str | None]) -> Finding:
+def _at(found: Checked, deed: Deed, what: str, position: int) -> Finding:
     return Finding(
-        deed=deed, what=what, sequence=found.sequences[position], position=position, receipt_id=name(position)
+        deed=deed, what=what, sequence=found.sequences[position], position=position, receipt_id=found.names[position]
     )
 
 

@@ -1,7 +1,7 @@
 """Each entry by itself: whether it is what was signed, and what it says of its place in the chain. Pure.
 
 Entries are checked in batches, for signatures are most of the work and can be had from several threads at once; what
-comes of a batch is as little as the chain needs (chain.py): 80 bytes an entry, and words only where something is wrong.
+comes of a batch is as little as the chain needs (chain.py): some 200 bytes an entry, its name the most of it.
 """
 
 from array import array
@@ -33,14 +33,18 @@ class Held(msgspec.Struct, frozen=True):
 
 class Checked(msgspec.Struct):
     """Entries that were checked, in the order they were found in. `faults` has those that are not what was signed, by
-    their position in the batch; the numbers of such are what they claim."""
+    their position in the batch; the numbers of such are what they claim. `names` are the receipts' ids, as they are
+    kept under or else as they say themselves. Those at `misplaced` positions are kept under other numbers than
+    they were signed with."""
 
     sequences: "array[int]"
     hashes: bytes
     previous: bytes
     signers: list[str]
+    names: list[str | None]
     faults: dict[int, str]
     handovers: dict[int, Handover]
+    misplaced: set[int]
 
     def __len__(self) -> int:
         return len(self.signers)
@@ -52,11 +56,13 @@ def check(found: Iterable[Held], keys: Mapping[str, PublicKey], ledger: str | No
     hashes: list[bytes] = []
     previous: list[bytes] = []
     signers: list[str] = []
+    names: list[str | None] = []
     faults: dict[int, str] = {}
     handovers: dict[int, Handover] = {}
+    misplaced: set[int] = set()
     for position, held in enumerate(found):
         own = leaf_hash(held.signed.payload)
-        sequence, before, signer, fault = UNREADABLE, NONE, "", ""
+        sequence, before, signer, fault, name = UNREADABLE, NONE, "", "", held.receipt_id
         try:
             entry = read(held.signed.payload_type, held.signed.payload)
         except ReceiptError as error:
@@ -64,37 +70,47 @@ def check(found: Iterable[Held], keys: Mapping[str, PublicKey], ledger: str | No
         else:
             sequence = entry.sequence if entry.sequence is not None else UNREADABLE
             before = _previous(entry)
+            name = name or (entry.receipt_id if isinstance(entry, Receipt) else None)
             fault, signer = _fault(held, entry, own, keys, ledger)
             if not fault and isinstance(entry, Handover):
                 handovers[position] = entry
+            if not fault and held.sequence not in (None, sequence):
+                misplaced.add(position)
         if fault:
             faults[position] = fault
         sequences.append(sequence)
         hashes.append(own)
         previous.append(before)
         signers.append(signer)
+        names.append(name)
     return Checked(
         sequences=sequences,
         hashes=b"".join(hashes),
         previous=b"".join(previous),
         signers=signers,
+        names=names,
         faults=faults,
         handovers=handovers,
+        misplaced=misplaced,
     )
 
 
 def joined(parts: Iterable[Checked]) -> Checked:
     """Batches, in order, as one."""
-    whole = Checked(sequences=array("q"), hashes=b"", previous=b"", signers=[], faults={}, handovers={})
+    whole = Checked(
+        sequences=array("q"), hashes=b"", previous=b"", signers=[], names=[], faults={}, handovers={}, misplaced=set()
+    )
     hashes: list[bytes] = []
     previous: list[bytes] = []
     for part in parts:
         offset = len(whole)
         whole.sequences.extend(part.sequences)
         whole.signers += part.signers
+        whole.names += part.names
         hashes.append(part.hashes)
         previous.append(part.previous)
         whole.faults |= {offset + position: fault for position, fault in part.faults.items()}
+        whole.misplaced |= {offset + position for position in part.misplaced}
         whole.handovers |= {offset + position: entry for position, entry in part.handovers.items()}
     whole.hashes, whole.previous = b"".join(hashes), b"".join(previous)
     return whole
@@ -127,7 +143,6 @@ def _fault(held: Held, entry: Entry, own: bytes, keys: Mapping[str, PublicKey], 
     if ledger is not None and entry.ledger != ledger:
         return f"it is of another ledger, {entry.ledger}", ""
     beside = (
-        ("number", held.sequence, entry.sequence),
         ("id", held.receipt_id, entry.receipt_id if isinstance(entry, Receipt) else None),
         ("time", held.timestamp, entry.timestamp),
         ("hash", held.hash, own),

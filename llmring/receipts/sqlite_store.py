@@ -82,8 +82,8 @@ class SqliteStore:
             for row in new.rows
         )
         self._connection.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        if new.key is not None:
-            run("INSERT OR IGNORE INTO keys VALUES (?, ?, ?)", (new.key.since, new.key.key_id, new.key.raw))
+        for key in new.keys:
+            run("INSERT INTO keys VALUES (?, ?, ?)", (key.since, key.key_id, key.raw))
         if new.checkpoint is not None:
             one = new.checkpoint
             given = (new.head.size, one.payload, one.signature, one.key_id)

@@ -51,7 +51,7 @@ class Addition(msgspec.Struct, frozen=True, kw_only=True):
     rows: Sequence[Row]
     head: Head
     checkpoint: Signed | None = None
-    key: Key | None = None
+    keys: Sequence[Key] = ()
 
 
 class Store(Protocol):

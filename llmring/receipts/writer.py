@@ -225,11 +225,9 @@ class _Chain:
         """All of it, ready to be written. With a hand-over the ledger goes on under the other key."""
         head, size = self._head, self.tree.size
         made = sign_checkpoint(self.key, head.ledger, size, self.tree.root(), self.at) if checkpoint else None
-        key: Key | None = None
+        keys = [Key(self.key.key_id, self.key.public.raw, 0)] if head.key_id is None else []
         if handed_to is not None:
-            key = Key(handed_to.key_id, handed_to.public.raw, size)
-        elif head.key_id is None:
-            key = Key(self.key.key_id, self.key.public.raw, 0)
+            keys.append(Key(handed_to.key_id, handed_to.public.raw, size))
         return Addition(
             rows=self._rows,
             head=Head(
@@ -242,5 +240,5 @@ class _Chain:
                 checkpoint_at=self.at if checkpoint else head.checkpoint_at,
             ),
             checkpoint=made,
-            key=key,
+            keys=keys,
         )

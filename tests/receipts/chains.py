@@ -53,7 +53,9 @@ def checkpoint_of(chain: Sequence[Signed], key: PrivateKey = KEY) -> Signed:
 
 def judged(chain: Sequence[Signed], *checkpoints: Signed, size: int | None = None) -> Audit:
     found = check((Held(signed) for signed in chain), KEYS, LEDGER)
-    return audit(found, KEYS, [KEY.key_id], checkpoints, lambda position: f"p{position}", size, LEDGER)
+    # By their positions, for what was altered may not say its own name.
+    found.names = [f"p{position}" for position in range(len(found))]
+    return audit(found, KEYS, [KEY.key_id], checkpoints, size, LEDGER)
 
 
 def deeds(chain: Sequence[Signed], *checkpoints: Signed) -> list[tuple[str, int | None]]:

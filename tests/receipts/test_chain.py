@@ -170,7 +170,6 @@ def test_a_checkpoint_that_is_not_the_ledgers_is_named() -> None:
 @pytest.mark.parametrize(
     ("held", "what"),
     [
-        ({"sequence": 4}, "number"),
         ({"receipt_id": "rcpt_x"}, "id"),
         ({"timestamp": "2026"}, "time"),
         ({"hash": bytes(32)}, "hash"),

@@ -411,3 +411,14 @@ def test_requests_and_answers_are_let_go_of_before_they_are_written(tmp_path: Pa
         assert not writer.flush()
     assert writer.waiting == 1
     assert of_the_attempt() is None
+
+
+def test_a_key_may_be_handed_over_before_there_is_a_receipt(tmp_path: Path) -> None:
+    writer = writer_at(tmp_path)
+    writer.open()
+    writer.hand_over(prepare_next(tmp_path / "signing.key"))
+    take_next(tmp_path / "signing.key")
+    writer.take([attempted(1)])
+    assert writer.flush()
+    found = judged(tmp_path)
+    assert (found.findings, len(found.signers)) == ((), 2)
