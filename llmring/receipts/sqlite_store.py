@@ -173,10 +173,11 @@ def open_store(path: Path, *, must_exist: bool = False) -> SqliteStore:
     try:
         connection.execute("PRAGMA query_only = ON" if must_exist else "PRAGMA synchronous = FULL")
         _prepare(connection, path, may_write=not must_exist)
-    except BaseException as error:
+    except sqlite3.Error as error:
         connection.close()
-        if isinstance(error, sqlite3.Error):
-            raise _failed(path, error) from error
+        raise _failed(path, error) from error
+    except BaseException:
+        connection.close()
         raise
     return SqliteStore(path, connection)
 

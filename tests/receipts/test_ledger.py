@@ -296,12 +296,23 @@ def test_whoever_edits_the_database_is_found_out(tmp_path: Path) -> None:
         assert [(one.deed, one.sequence) for one in judged(copy).findings] == [expected], edit
 
 
-async def test_a_ledger_writes_while_it_is_open_and_when_it_is_closed(tmp_path: Path) -> None:
-    async with open_ledger(writer_at(tmp_path), required=True) as ledger:
+async def test_a_ledger_writes_while_it_is_open_and_when_it_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, is_flushed, token = writer_at(tmp_path), trio.Event(), trio.lowlevel.current_trio_token()
+    flush = writer.flush
+
+    def flush_and_tell() -> bool:
+        is_written = flush()
+        token.run_sync_soon(is_flushed.set)
+        return is_written
+
+    monkeypatch.setattr(writer, "flush", flush_and_tell)
+    async with open_ledger(writer, required=True) as ledger:
         ledger.post(attempted(1))
         with trio.fail_after(20):
-            while not (tmp_path / DATABASE).exists() or not receipts(tmp_path):
-                await trio.lowlevel.checkpoint()
+            await is_flushed.wait()
+        assert [receipt.attempt for receipt in receipts(tmp_path)] == [1]
         ledger.post(attempted(2))
     assert [receipt.attempt for receipt in receipts(tmp_path)] == [1, 2]
     assert not [thread for thread in threading.enumerate() if thread.name == "llmring receipts"]
@@ -422,3 +433,14 @@ def test_a_key_may_be_handed_over_before_there_is_a_receipt(tmp_path: Path) -> N
     assert writer.flush()
     found = judged(tmp_path)
     assert (found.findings, len(found.signers)) == ((), 2)
+
+
+def test_opening_a_router_loads_no_library_before_there_is_a_receipt() -> None:
+    program = (
+        "import sys, llmring; llmring.open_router, llmring.ReceiptSigner;"
+        "assert 'llmring.receipts.ledger' in sys.modules;"
+        "print({'nacl', 'rfc8785', 'sqlite3'} & set(sys.modules))"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
