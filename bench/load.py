@@ -56,7 +56,8 @@ async def measure(options: argparse.Namespace) -> None:
     provider = ProviderConfig(requests_per_minute=options.rpm, latency=latency, seed=7)
     async with open_simulator(SimConfig(providers={"openai": provider})) as simulator:
         known = None if options.learned else options.rpm
-        async with open_router(lockfile(simulator, known, options.in_flight), refresh=False, state=False) as router:
+        settled = lockfile(simulator, known, options.in_flight)
+        async with open_router(settled, refresh=False, state=False, receipts=False) as router:
             run = router.map(MODEL, (f"row {number}" for number in range(options.rows)))
             cpu_before = time.process_time()
             await drain(run)

@@ -191,7 +191,7 @@ async def measure(minutes: float) -> Outcome:
     rows = int(sum(each.rows(seconds) for each in expected))
     answered: set[int] = set()
     async with open_simulator(SimConfig(providers=CONFIGS)) as simulator, trio.open_nursery() as nursery:
-        async with open_router(lockfile(simulator), refresh=False, state=False) as router:
+        async with open_router(lockfile(simulator), refresh=False, state=False, receipts=False) as router:
             cpu_before = time.process_time()
             nursery.start_soon(strike, simulator, outage)
             # All that was handed in may wait: a smaller window would hold it back at the door.

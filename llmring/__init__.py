@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from llmring.lockfile.digest import lock_digest
     from llmring.parts import AudioPart, DocumentPart, ImagePart, Inline, Link, ProviderFile, RegisteredFile, TextPart
     from llmring.providers.files import FileInfo
+    from llmring.receipts import Receipt, ReceiptGenerator, ReceiptSigner
     from llmring.refs import ModelRef
     from llmring.registry.catalog import Catalog, ModelFacts
     from llmring.registry.client import RegistryClient
@@ -82,6 +83,9 @@ _HOMES = {
     "Note": "llmring.chat",
     "ProviderError": "llmring.errors",
     "ProviderFile": "llmring.parts",
+    "Receipt": "llmring.receipts",
+    "ReceiptGenerator": "llmring.receipts",
+    "ReceiptSigner": "llmring.receipts",
     "RegisteredFile": "llmring.parts",
     "RegistryClient": "llmring.registry.client",
     "Report": "llmring.router.report",
@@ -137,6 +141,9 @@ __all__ = [
     "Note",
     "ProviderError",
     "ProviderFile",
+    "Receipt",
+    "ReceiptGenerator",
+    "ReceiptSigner",
     "RegisteredFile",
     "RegistryClient",
     "Report",

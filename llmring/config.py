@@ -23,6 +23,9 @@ REFRESH_VARIABLE = "LLMRING_REGISTRY_REFRESH"
 STATUS_VARIABLE = "LLMRING_STATUS"
 DECISIONS_VARIABLE = "LLMRING_DECISIONS"
 STATE_VARIABLE = "LLMRING_STATE"
+RECEIPTS_VARIABLE = "LLMRING_RECEIPTS"
+SIGNING_KEY_VARIABLE = "LLMRING_SIGNING_KEY"
+LEDGER_NAME = "ledger.db"
 _OFF = ("off", "0", "no", "false")
 _ON = ("on", "1", "yes", "true")
 BASE_URL_VARIABLES: Mapping[str, str] = {"ollama": "OLLAMA_BASE_URL"}
@@ -38,7 +41,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     `cache_directory` is where registry lists are kept, None where there is no home; `refresh`: whether a router may
     renew them over the network. `status`: whether a router shows its state to `llmring status`, or in which directory.
     `decisions` is the file that a router appends its decisions to. `state_directory` is where routers keep what they
-    have learned of limits, None where they are not to, or there is no home.
+    have learned of limits, None where they are not to, or there is no home. `receipts`: whether a router keeps a
+    ledger, or in which file; `data_directory` is where it is by default, None where there is no home.
     """
 
     lockfile_path: Path | None = None
@@ -48,6 +52,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     status: bool | Path | None = None
     decisions: Path | None = None
     state_directory: Path | None = None
+    receipts: bool | Path | None = None
+    data_directory: Path | None = None
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -59,13 +65,15 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         profile=profile or None,
         cache_directory=_cache_directory(environ),
         refresh=environ.get(REFRESH_VARIABLE, "").strip().lower() not in _OFF,
-        status=_status(environ.get(STATUS_VARIABLE, "").strip()),
+        status=_switch(environ.get(STATUS_VARIABLE, "").strip()),
         decisions=Path(decisions) if decisions else None,
         state_directory=_state_directory(environ),
+        receipts=_switch(environ.get(RECEIPTS_VARIABLE, "").strip()),
+        data_directory=_data_directory(environ),
     )
 
 
-def _status(value: str) -> bool | Path | None:
+def _switch(value: str) -> bool | Path | None:
     if not value:
         return None
     word = value.lower()
@@ -87,6 +95,11 @@ def _state_directory(environ: Mapping[str, str]) -> Path | None:
     return base / "llmring" if base is not None else None
 
 
+def _data_directory(environ: Mapping[str, str]) -> Path | None:
+    base = _base_directory(environ, "XDG_DATA_HOME", ".local/share")
+    return base / "llmring" if base is not None else None
+
+
 def _base_directory(environ: Mapping[str, str], variable: str, under_home: str) -> Path | None:
     """By the XDG base directory specification: a relative path is none."""
     named = environ.get(variable, "").strip()
@@ -94,6 +107,22 @@ def _base_directory(environ: Mapping[str, str], variable: str, under_home: str) 
     if named and Path(named).is_absolute():
         return Path(named)
     return Path(home) / under_home if home else None
+
+
+def ledger_path(asked: Path | str | bool | None, settings: Settings) -> Path | None:
+    """The file of the ledger: `asked`, LLMRING_RECEIPTS, ~/.local/share/llmring/ledger.db. None where there is no home.
+
+    `asked` true, or None with a setting that is no path, is the last of these.
+    """
+    named = settings.receipts if asked is None else asked
+    if named is None or isinstance(named, bool):
+        return settings.data_directory / LEDGER_NAME if settings.data_directory is not None else None
+    return Path.cwd() / os.path.expanduser(named)
+
+
+def read_signing_key(environ: Mapping[str, str] = os.environ) -> str | None:
+    """The private key that the environment holds, PKCS #8 in PEM or base64; None where it holds none."""
+    return environ.get(SIGNING_KEY_VARIABLE, "").strip() or None
 
 
 def status_directory(asked: Path | str | None = None, environ: Mapping[str, str] = os.environ) -> Path:

@@ -38,6 +38,8 @@
     |- MapTimeout                     seconds, finished, not_done, more, checkpoint: a map's time is over
     |- RegistryError                  path
     |  `- RegistryStale               provider, updated_at, age_days
+    |- ReceiptError                   a receipt, a ledger or a key cannot be used
+    |  `- SignatureInvalid            what was signed is not what is there
     `- RouterClosed
 
 Policy is data on the class: code asks `error.fails_over`, never `isinstance`, and never searches a message. `tries` is
@@ -549,3 +551,11 @@ class RegistryStale(RegistryError):
         self.provider = provider
         self.updated_at = updated_at
         self.age_days = age_days
+
+
+class ReceiptError(LLMRingError):
+    """A receipt, a ledger of receipts or a signing key cannot be used. Says which, and never holds a secret."""
+
+
+class SignatureInvalid(ReceiptError):
+    """A signature does not fit what it stands under."""

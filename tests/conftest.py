@@ -24,6 +24,9 @@ os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="llmring-tests-")
 os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="llmring-tests-")
 os.environ.pop("LLMRING_STATUS", None)
 
+# Nor do they leave receipts of what a test has scripted.
+os.environ["LLMRING_RECEIPTS"] = "off"
+
 # In the background of a shell SIGINT is ignored, and so it would be by the commands that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -27,11 +27,13 @@ from llmring.errors import (
     PackageMissing,
     ProviderError,
     RateLimited,
+    ReceiptError,
     RegistryError,
     RegistryStale,
     RouterClosed,
     RowStalled,
     ServerFault,
+    SignatureInvalid,
     StreamBroken,
     TooManyFailures,
     UnknownAlias,
@@ -133,6 +135,8 @@ EVERY_ERROR = [
     StreamBroken(ServerFault("cut", status=500), "the text so far"),
     RouterClosed("closed"),
     RegistryError(Path("/p"), "damaged"),
+    ReceiptError("the ledger is locked"),
+    SignatureInvalid("not a signature"),
 ]
 
 

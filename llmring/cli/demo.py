@@ -105,7 +105,7 @@ def _introduce(rows: int) -> None:
 async def _map(lockfile: Lockfile, rows: int, *, quiet: bool) -> MapRun:
     """Send all prompts; give up, with what there is, after nearly two minutes."""
     async with open_router(
-        lockfile, profile="default", keys={KEY_VARIABLE: "demo"}, refresh=False, state=False
+        lockfile, profile="default", keys={KEY_VARIABLE: "demo"}, refresh=False, state=False, receipts=False
     ) as router:
         run = router.map("summarizer", (f"Summarize page {number}." for number in range(1, rows + 1)))
         with trio.move_on_after(MOST_SECONDS):

@@ -45,6 +45,7 @@ async def _ask_again(dispatcher: Dispatcher, journey: Journey, first: Completion
         # The lockfile was edited meanwhile, and no longer knows the model.
         return first
     journey.start.again = second.trace
+    second.origin, second.tried = journey.origin or journey, journey.tried
     try:
         completion = await dispatcher.go(second, _attempt)
     except (ProviderError, AllModelsFailed, BudgetExceeded):

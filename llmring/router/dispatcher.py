@@ -32,6 +32,7 @@ from llmring.refs import ModelRef
 from llmring.router.account import Account
 from llmring.router.failover import Decision, Fail, Go, Plan, Wait
 from llmring.router.ordering import ARRANGE, Candidate, Room, arrange_keys
+from llmring.router.records import Kind
 from llmring.router.retry_budget import RetryBudget
 from llmring.router.tracing import Outlook, Start, cost_usd, trace_of
 from llmring.trace import Source, Spill
@@ -40,6 +41,9 @@ _LOG = logging.getLogger("llmring")
 _LOOK_EVERY_SECONDS = 1.0
 
 Answer = TypeVar("Answer")
+Ended = Callable[["Journey", object, BaseException | None], None]
+"""Is told of every attempt that was answered, with what, or failed, with which error."""
+
 Hire = Callable[[str, ProviderSettings | None], Crew]
 """Makes a provider's workers, one for each of its keys, and starts their tasks."""
 
@@ -94,7 +98,8 @@ class Journey(msgspec.Struct, kw_only=True):
     """One request under way: its routes in order and the plan that decides among them.
 
     `permit` and `sent_at` are those of the newest attempt; `number` keeps its place among the waiting. `start` is kept
-    for the trace, and `lockfile` is the one that the routes are of.
+    for the trace, and `lockfile` is the one that the routes are of. `tried` counts its attempts; `origin` is the
+    journey whose answer made this one necessary; `texts` are those of the newest attempt, of one for vectors.
     """
 
     request: ChatRequest
@@ -114,6 +119,10 @@ class Journey(msgspec.Struct, kw_only=True):
     sent_at: float = 0.0
     left_out: frozenset[str] = frozenset()
     notes: list[Note] = []
+    kind: Kind = "chat"
+    tried: int = 0
+    origin: "Journey | None" = None
+    texts: Sequence[str] = ()
 
     @property
     def route(self) -> Route:
@@ -140,6 +149,7 @@ class Dispatcher:
         hire: Hire,
         random: Callable[[], float],
         prices: Callable[[ModelRef], Prices | None] = lambda _: None,
+        ended: Ended = lambda *_: None,
     ) -> None:
         self.lockfile = lockfile
         self.lockfile_error: ConfigError | None = None
@@ -150,6 +160,7 @@ class Dispatcher:
         self._hire = hire
         self._random = random
         self._prices = prices
+        self._ended = ended
         self._numbers = itertools.count()
         self._table: dict[tuple[str, str | None], _Bound] = {}
         if profile is not None:
@@ -303,7 +314,9 @@ class Dispatcher:
         if way.keys:
             way, outlooks = self._arranged(bound, "ordered", outlooks)
         charges = tuple(route.charge_texts(counted[route]) for route in way.routes)
-        return self._begin(request, profile, deadline, bound, way, charges, tuple(outlooks), terms)
+        journey = self._begin(request, profile, deadline, bound, way, charges, tuple(outlooks), terms)
+        journey.kind = "embed"
+        return journey
 
     def _begin(
         self,
@@ -364,7 +377,7 @@ class Dispatcher:
             journey.left_out = journey.route.model.capabilities.refused
             journey.waited_seconds = journey.sent_at - asked_at
             try:
-                result = await send(journey.workers[journey.index], permit, journey)
+                result = await self._attempt(journey, permit, send)
             except ProviderError as error:
                 if not error.fails_over and not (error.is_of_key and journey.plan.another_key(journey.index)):
                     took = trio.current_time() - journey.sent_at
@@ -377,6 +390,17 @@ class Dispatcher:
                 took = trio.current_time() - journey.sent_at
                 journey.plan.succeeded(journey.index, journey.waited_seconds, took)
                 return result
+
+    async def _attempt(self, journey: Journey, permit: Permit, send: Send[Answer]) -> Answer:
+        """Send, and tell whoever wants to know how it ended, also when it was cancelled."""
+        journey.tried += 1
+        try:
+            result = await send(journey.workers[journey.index], permit, journey)
+        except BaseException as error:
+            self._ended(journey, None, error)
+            raise
+        self._ended(journey, result, None)
+        return result
 
     def _learned(self, journey: Journey, error: ProviderError) -> bool:
         """Whether the model has said which parameter it does not take, and can be asked again without it."""

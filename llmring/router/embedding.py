@@ -139,6 +139,7 @@ async def _send(
     worker: ProviderWorker, permit: Permit, journey: Journey, texts: Sequence[str], dimensions: int | None
 ) -> Embeddings:
     seconds = journey.plan.attempt_seconds(journey.index, trio.current_time())
+    journey.texts = texts
     return await worker.embed(permit, texts, dimensions, seconds)
 
 

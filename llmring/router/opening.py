@@ -8,7 +8,7 @@ import math
 import os
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,13 +18,17 @@ import trio
 
 from llmring.codecs.capabilities import Capabilities
 from llmring.config import (
+    RECEIPTS_VARIABLE,
     Settings,
     find_lockfile,
+    ledger_path,
     read_base_url,
     read_registry_url,
     read_settings,
+    read_signing_key,
     status_directory,
 )
+from llmring.errors import ConfigError
 from llmring.keys import keys_in_use
 from llmring.lockfile import Lockfile, ProviderSettings, read_lockfile
 from llmring.pricing import Prices
@@ -34,6 +38,8 @@ from llmring.providers.files import Files
 from llmring.providers.overlay import Published, capabilities
 from llmring.providers.tokens import is_loaded, load
 from llmring.providers.transport import Connect, HttpxConnect
+from llmring.receipts.ledger import Ledger, open_ledger
+from llmring.receipts.opening import writer_for
 from llmring.refs import ModelRef
 from llmring.registry.cache import Cache
 from llmring.registry.catalog import Catalog
@@ -44,6 +50,7 @@ from llmring.registry.store import read_bundled
 from llmring.router.calls import Calls
 from llmring.router.dispatcher import Dispatcher
 from llmring.router.keeper import Keeper
+from llmring.router.receipting import Receipts
 from llmring.router.recorder import Recorder, open_recorder
 from llmring.router.router import Router
 from llmring.router.state_file import StateFile
@@ -67,6 +74,7 @@ async def open_router(
     status: bool | Path | str | None = None,
     decisions: Path | str | Literal[False] | None = None,
     state: Path | str | Literal[False] | None = None,
+    receipts: bool | Path | str | None = None,
     jitter: Callable[[], float] = random.random,
 ) -> AsyncGenerator[Router]:
     """Open a router for the length of the `async with`. Reads files; nothing waits for the network.
@@ -90,6 +98,10 @@ async def open_router(
     next process, without prompts or keys. By default LLMRING_STATE says, else it is the user's own; nothing is kept
     with False, nor, unless `state` names a directory, with a `connect` of the caller's.
 
+    `receipts` true keeps a signed receipt of every attempt in a ledger of this user's, or in the file that it names,
+    with the key beside it or in LLMRING_SIGNING_KEY; false keeps none. By default LLMRING_RECEIPTS says; else they are
+    kept as well as can be, but where `connect` is given: what is scripted never happened.
+
     Raises ConfigError. What the block raises comes out as it is, never in an ExceptionGroup.
     """
     settings = read_settings()
@@ -102,7 +114,13 @@ async def open_router(
     connects = connect if connect is not None else HttpxConnect()
     raised: BaseException | None = None
     try:
-        async with _recording(settings, decisions) as recorder, _keeping(keeper), trio.open_nursery() as nursery:
+        # The ledger around the nursery, too: attempts are cut off until its last task has ended.
+        async with (
+            _recording(settings, decisions) as recorder,
+            _ledger(settings, receipts, is_real=connect is None) as ledger,
+            _keeping(keeper),
+            trio.open_nursery() as nursery,
+        ):
 
             def prices(ref: ModelRef) -> Prices | None:
                 return router.catalog.prices(ref)
@@ -119,15 +137,17 @@ async def open_router(
                     nursery.start_soon(worker.run)
                 return crew
 
+            ended = _nothing if ledger is None else Receipts(ledger, lambda: router.catalog).ended
             dispatcher = Dispatcher(
                 lockfile,
                 profile if profile is not None else settings.profile,
                 hire,
                 jitter,
                 prices,
+                ended,
             )
             keeper.memories = dispatcher.memories
-            router = Router(dispatcher, first, files, calls, nursery, timeout, recorder)
+            router = Router(dispatcher, first, files, calls, nursery, timeout, recorder, ended)
             refresher = Refresher(lists, first, router.adopt) if lists is not None else None
             tasks: list[Callable[[], Awaitable[None]]] = [
                 *(one.run for one in (recorder, refresher) if one is not None),
@@ -194,6 +214,23 @@ async def _keeping(keeper: Keeper) -> AsyncGenerator[None]:
     finally:
         with trio.CancelScope(shield=True):
             await keeper.save()
+
+
+def _ledger(
+    settings: Settings, receipts: bool | Path | str | None, *, is_real: bool
+) -> AbstractAsyncContextManager[Ledger | None]:
+    """The ledger, where there is to be one. Raises ConfigError where it was asked for and there is no place for it."""
+    asked = settings.receipts if receipts is None else receipts
+    path = ledger_path(receipts, settings)
+    if asked is False or (asked is None and (not is_real or path is None)):
+        return nullcontext()
+    if path is None:
+        raise ConfigError(f"receipts: there is no home directory: name a file in `receipts`, or in {RECEIPTS_VARIABLE}")
+    return open_ledger(writer_for(path, read_signing_key()), required=asked is not None)
+
+
+def _nothing(*_: object) -> None:
+    pass
 
 
 def _shown_in(settings: Settings, status: bool | Path | str | None) -> Path | None:

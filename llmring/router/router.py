@@ -41,7 +41,7 @@ from llmring.router.recorder import Recorder
 from llmring.router.records import Kind
 from llmring.router.rows import Input, Inputs, Row
 from llmring.router.served import NAMES_ITS_OWN, is_other
-from llmring.router.streaming import ChatStream, OnBreak
+from llmring.router.streaming import ChatStream, Ended, OnBreak
 from llmring.router.telemetry import chat_span, record_answer
 from llmring.status import RouterStatus
 from llmring.trace import Spill, attach
@@ -64,6 +64,7 @@ class Router:
         nursery: trio.Nursery,
         timeout: float,
         recorder: Recorder | None = None,
+        streamed: Ended = lambda *_: None,
     ) -> None:
         self.dispatcher = dispatcher
         self.catalog = catalog
@@ -72,6 +73,7 @@ class Router:
         self._nursery = nursery
         self._timeout = timeout
         self._recorder = recorder
+        self._streamed = streamed
         self._digests: dict[ModelRef, str | None] = {}
 
     def status(self) -> RouterStatus:
@@ -144,6 +146,7 @@ class Router:
             self._finish,
             lambda journey, completion: self._record("stream", journey, completion),
             lambda ref, usage: least_cost(self.catalog, ref, usage),
+            self._streamed,
             on_break=on_break,
         )
 

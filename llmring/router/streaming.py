@@ -5,13 +5,14 @@ with the text so far, `"restart"` begins again on the next route with a chunk th
 """
 
 from collections.abc import Callable
+from types import TracebackType
 from typing import Literal, Self
 
 import trio
 
 from llmring.chat import ChatChunk, ChatResponse, Completion
 from llmring.codecs.codec import StreamDelta
-from llmring.errors import DeadlineReached, ProviderError, StreamBroken
+from llmring.errors import DeadlineReached, ProviderError, RouterClosed, StreamBroken
 from llmring.providers.exchange import LiveStream
 from llmring.providers.route import Permit
 from llmring.providers.worker import ProviderWorker
@@ -21,6 +22,12 @@ from llmring.router.dispatcher import Dispatcher, Journey
 from llmring.usage import Cost, Usage
 
 OnBreak = Literal["error", "restart"]
+Ended = Callable[[Journey, Completion | None, BaseException | None, Usage | None], None]
+"""Is told of every stream that has ended: with its whole answer; or with an error, and what was used by then."""
+
+
+class Left(Exception):
+    """How a stream ended that its caller did not read to the end."""
 
 
 class ChatStream:
@@ -38,6 +45,7 @@ class ChatStream:
         finish: Callable[[Journey, Completion], ChatResponse],
         record: Callable[[Journey, Completion | None], None],
         least_cost: Callable[[ModelRef, Usage | None], Cost],
+        ended: Ended = lambda *_: None,
         *,
         on_break: OnBreak,
     ) -> None:
@@ -47,6 +55,8 @@ class ChatStream:
         self._finish = finish
         self._record = record
         self._least_cost = least_cost
+        self._ended = ended
+        self._is_under_way = False
         self._on_break = on_break
         self._journey: Journey
         self._live: LiveStream
@@ -60,8 +70,9 @@ class ChatStream:
         try:
             with self._calls.step():
                 self._journey = self._begin()
+                self._journey.kind = "stream"
                 try:
-                    self._live = await self._dispatcher.go(self._journey, self._open)
+                    await self._go()
                 except BaseException:
                     self._record(self._journey, None)
                     raise
@@ -70,8 +81,11 @@ class ChatStream:
             raise
         return self
 
-    async def __aexit__(self, *exc: object) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         try:
+            self._end(None, error if isinstance(error, trio.Cancelled | RouterClosed) else Left())
             await self._live.aclose()
         finally:
             self._record(self._journey, self._live.completion if self.response is not None else None)
@@ -106,6 +120,7 @@ class ChatStream:
             self._handed_out = True
             return ChatChunk(content=delta.content, reasoning=delta.reasoning, model=self._journey.route.ref)
         assert self._live.completion is not None, "a stream that ends without an error is whole"
+        self._end(self._live.completion, None)
         self.response = self._finish(self._journey, self._live.completion)
         return ChatChunk(
             model=self.response.model,
@@ -116,6 +131,17 @@ class ChatStream:
             cost=self.response.cost,
             notes=self.response.notes,
         )
+
+    async def _go(self) -> None:
+        """Have a stream whose first text is there."""
+        self._live = await self._dispatcher.go(self._journey, self._open)
+        self._is_under_way = True
+
+    def _end(self, completion: Completion | None, error: BaseException | None) -> None:
+        """Tell how the stream ended, once."""
+        if self._is_under_way:
+            self._is_under_way = False
+            self._ended(self._journey, completion, error, self._live.partial().usage if error is not None else None)
 
     async def _open(self, worker: ProviderWorker, permit: Permit, journey: Journey) -> LiveStream:
         seconds = journey.plan.attempt_seconds(journey.index, trio.current_time())
@@ -132,12 +158,13 @@ class ChatStream:
     async def _broken(self, error: ProviderError) -> ChatChunk:
         error.model = self._journey.route.ref
         error.usage = self.usage
+        self._end(None, error)
         if not error.fails_over or (self._handed_out and self._on_break == "error"):
             broken = StreamBroken(error, self._shown)
             broken.usage, broken.cost = error.usage, self.cost
             raise broken from error
         self._dispatcher.broke(self._journey, error)
-        self._live = await self._dispatcher.go(self._journey, self._open)
+        await self._go()
         if not self._handed_out:
             return await anext(self)
         self._shown = ""

@@ -54,7 +54,7 @@ def environment(more: Mapping[str, str]) -> dict[str, str]:
     kept = {
         name: os.environ[name] for name in ("PATH", "PYTHONPATH", "SYSTEMROOT", "XDG_RUNTIME_DIR") if name in os.environ
     }
-    kept["LLMRING_REGISTRY_REFRESH"] = "off"
+    kept |= {"LLMRING_REGISTRY_REFRESH": "off", "LLMRING_RECEIPTS": "off"}
     return {**kept, "PYTHONPATH": str(Path(__file__).parents[2]), **more}
 
 

@@ -1,0 +1,222 @@
+"""`llmring receipts`: the signed record of what was asked, answered and paid; made, looked at and handed out."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from llmring.cli.ledgers import (
+    chosen_ledger,
+    entry_of,
+    failures,
+    force_option,
+    key_set,
+    ledger_option,
+    output_option,
+    reading,
+)
+from llmring.cli.lockfiles import json_option, print_json
+from llmring.cli.output import open_output
+from llmring.cli.receipts_verify import command as verify_command
+from llmring.cli.tables import print_table, printable
+from llmring.config import SIGNING_KEY_VARIABLE, read_signing_key
+from llmring.errors import ConfigError, ReceiptError
+from llmring.receipts.checkpoint import encode_proof, read_checkpoint
+from llmring.receipts.contents import opening
+from llmring.receipts.exchange import export_lines
+from llmring.receipts.keys import KeySet, encode_key_set, make_key, prepare_next, read_key, take_next
+from llmring.receipts.merkle import inclusion_proof
+from llmring.receipts.opening import key_path, writer_for
+from llmring.receipts.receipt import Entry, Gap, Handover, Receipt
+from llmring.receipts.signing import Signed, encode_envelope
+from llmring.receipts.store import Row, Store
+
+COLUMNS = ("time", "receipt", "alias", "model", "outcome", "tokens", "cost")
+NUMBERS = ("tokens", "cost")
+
+
+@click.group("receipts")
+def command() -> None:
+    """Look at, verify and hand out the receipts of calls."""
+
+
+command.add_command(verify_command)
+
+
+@command.command("keygen")
+@ledger_option
+@click.option("--rotate", is_flag=True, help="Have the key that is there hand over to a new one.")
+@json_option
+def keygen(ledger: str | None, *, rotate: bool, as_json: bool) -> None:
+    """Make the key that signs a ledger, beside it. Without this, it is made with the first receipt.
+
+    --rotate writes a hand-over into the ledger, signed by the old key, which is then deleted. Running routers go on
+    with the new one.
+    """
+    with failures():
+        if read_signing_key() is not None:
+            raise ConfigError(f"{SIGNING_KEY_VARIABLE} holds the key: it is looked after where it comes from")
+        path = chosen_ledger(ledger)
+        file = key_path(path)
+        old = read_key(file).key_id if rotate else None
+        made = rotate or make_key(file)
+        if rotate:
+            _rotate(path, file)
+        key_id = read_key(file).key_id
+    if as_json:
+        print_json({"key_id": key_id, "path": str(file), "made": made, "replaced": old})
+    elif old is not None:
+        click.echo(f"✅ {key_id} signs from now on, in place of {old}")
+    else:
+        click.echo(f"✅ Made the key {key_id} in {file}" if made else f"The key {key_id} is in {file} already")
+
+
+def _rotate(path: Path, file: Path) -> None:
+    writer = writer_for(path, None)
+    try:
+        writer.open()
+        writer.hand_over(prepare_next(file))
+        take_next(file)
+    finally:
+        writer.close()
+
+
+@command.command("keys")
+@ledger_option
+def keys(ledger: str | None) -> None:
+    """Print the public keys of a ledger, for others to verify it with: a JWK set."""
+    with failures():
+        path = chosen_ledger(ledger)
+        if path.exists():
+            with reading(path) as store:
+                found = key_set(store)
+        else:
+            public = read_key(key_path(path)).public
+            found = KeySet(keys=(public,), current_key_id=public.key_id)
+    print_json(encode_key_set(found))
+
+
+@command.command("list")
+@ledger_option
+@click.option("-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="So many of the newest.")
+@json_option
+def list_command(ledger: str | None, limit: int, *, as_json: bool) -> None:
+    """List receipts, the newest first."""
+    with failures(), reading(chosen_ledger(ledger)) as store:
+        entries = [entry_of(row.signed) for row in store.rows(newest=limit)]
+        size = store.head().size
+    if as_json:
+        print_json({"entries": size, "receipts": [msgspec.to_builtins(entry) for entry in entries]})
+        return
+    print_table("Receipts", COLUMNS, [_cells(entry) for entry in entries], numbers=NUMBERS)
+    click.echo(f"{len(entries):,} of {size:,} entries")
+
+
+def _cells(entry: Entry) -> Sequence[str]:
+    when = entry.timestamp[:19].replace("T", " ")
+    match entry:
+        case Receipt():
+            tokens = f"{entry.total_tokens:,}" if entry.total_tokens is not None else "?"
+            cost = f"${entry.total_cost}" if entry.total_cost is not None else "?"
+            names = (entry.alias, f"{entry.provider}:{entry.model}", entry.outcome or "")
+            return (when, entry.receipt_id, *map(printable, names), tokens, cost)
+        case Gap():
+            return (when, "(gap)", "", "", f"{entry.missing:,} attempts have no receipt", "", "")
+        case Handover():
+            return (when, "(hand-over)", "", "", f"to the key {entry.to_key_id}", "", "")
+
+
+@command.command("show")
+@click.argument("receipt_id", metavar="ID")
+@ledger_option
+@click.option("--envelope", is_flag=True, help="Print the DSSE envelope: what a stranger verifies.")
+@click.option("--openings", is_flag=True, help="Print what opens its digests of prompt and answer. Keep that.")
+def show(receipt_id: str, ledger: str | None, *, envelope: bool, openings: bool) -> None:
+    """Print one receipt as JSON."""
+    with failures(), reading(chosen_ledger(ledger)) as store:
+        row = _find(store, receipt_id)
+        entry = entry_of(row.signed)
+    if envelope:
+        click.echo(encode_envelope(row.signed).decode())
+    elif openings:
+        print_json(_openings(row))
+    else:
+        print_json(msgspec.to_builtins(entry))
+
+
+def _openings(row: Row) -> dict[str, Any]:
+    salt = row.salt
+    if salt is None:
+        return {"request": None, "response": None}
+    return {"request": opening(salt, "request").hex(), "response": opening(salt, "response").hex()}
+
+
+@command.command("prove")
+@click.argument("receipt_id", metavar="ID")
+@ledger_option
+@output_option
+@force_option
+def prove(receipt_id: str, ledger: str | None, output: Path | None, *, force: bool) -> None:
+    """Prove a receipt to somebody without the ledger: with the way from it to a signed checkpoint.
+
+    Signs a checkpoint where the newest one is older than the receipt.
+    """
+    with failures():
+        path = chosen_ledger(ledger)
+        with reading(path) as store:
+            row = _find(store, receipt_id)
+            covering = [one for one in store.checkpoints() if read_checkpoint(one).size > row.sequence]
+        signed = covering[-1] if covering else _checkpoint(path)
+        with reading(path) as store:
+            hashes = store.hashes(read_checkpoint(signed).size)
+        proof = encode_proof(row.signed, row.sequence, inclusion_proof(hashes, row.sequence), signed)
+        _write([proof + b"\n"], output, force=force)
+
+
+@command.command("checkpoint")
+@ledger_option
+@output_option
+@force_option
+def checkpoint(ledger: str | None, output: Path | None, *, force: bool) -> None:
+    """Sign how the ledger stands now. Given to somebody else, it shows whatever is done to the ledger later."""
+    with failures():
+        path = chosen_ledger(ledger)
+        with reading(path):
+            pass
+        _write([encode_envelope(_checkpoint(path)) + b"\n"], output, force=force)
+
+
+@command.command("export")
+@ledger_option
+@output_option
+@force_option
+def export(ledger: str | None, output: Path | None, *, force: bool) -> None:
+    """Write the whole ledger as JSON lines: the public keys, an envelope for each entry, the checkpoints.
+
+    What opens the digests of prompts and answers is left out.
+    """
+    with failures(), reading(chosen_ledger(ledger)) as store:
+        entries = (row.signed for row in store.rows())
+        lines = export_lines(store.head().ledger, key_set(store), entries, store.checkpoints())
+        _write(lines, output, force=force)
+
+
+def _find(store: Store, receipt_id: str) -> Row:
+    row = store.find(receipt_id)
+    if row is None:
+        raise ReceiptError(f"there is no receipt {receipt_id!r} in the ledger")
+    return row
+
+
+def _checkpoint(path: Path) -> Signed:
+    with closing(writer_for(path, read_signing_key())) as writer:
+        return writer.checkpoint()
+
+
+def _write(lines: Iterable[bytes], output: Path | None, *, force: bool) -> None:
+    with open_output(output, force=force) as out:
+        for line in lines:
+            out.write(line)

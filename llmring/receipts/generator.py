@@ -1,0 +1,130 @@
+"""Receipts made by hand, for programs that keep their own books: outside of a ledger, signed where there is a key."""
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from llmring.errors import ReceiptError
+from llmring.pricing import Prices, price
+from llmring.receipts.receipt import VERSION, Receipt, dollars, timestamp
+from llmring.receipts.signing import ReceiptSigner
+from llmring.usage import CostBreakdown, Usage
+
+_ID_BYTES = 16
+_PER_MILLION = "dollars_per_million_tokens_"
+
+
+def new_receipt_id(random: bytes | None = None) -> str:
+    """`rcpt_` and 32 hexadecimal digits."""
+    return f"rcpt_{(random if random is not None else os.urandom(_ID_BYTES)).hex()}"
+
+
+class ReceiptGenerator:
+    """Without a `signer` receipts are not signed."""
+
+    def __init__(self, signer: ReceiptSigner | None = None) -> None:
+        self.signer = signer
+
+    def generate_receipt(
+        self,
+        alias: str,
+        profile: str,
+        lock_digest: str,
+        provider: str,
+        model: str,
+        usage: Usage | Mapping[str, int] | None,
+        costs: Mapping[str, Decimal | str | None],
+        receipt_id: str | None = None,
+    ) -> Receipt:
+        """A receipt of now. `usage` is an answer's, or has `prompt_tokens` and `completion_tokens`; `costs` is what
+        `calculate_costs` gives. Raises ReceiptError for a cost that is a float: it would be rounded."""
+        prompt, completion = _tokens(usage)
+        key = self.signer.private_key if self.signer is not None else None
+        receipt = Receipt(
+            llmring_receipt=VERSION,
+            receipt_id=receipt_id if receipt_id is not None else new_receipt_id(),
+            timestamp=timestamp(datetime.now(UTC)),
+            alias=alias,
+            profile=profile,
+            lock_digest=lock_digest,
+            provider=provider,
+            model=model,
+            prompt_tokens=prompt,
+            completion_tokens=completion,
+            total_tokens=None if prompt is None or completion is None else prompt + completion,
+            input_cost=_money(costs, "input_cost"),
+            output_cost=_money(costs, "output_cost"),
+            total_cost=_money(costs, "total_cost"),
+            usage=counters(usage) if isinstance(usage, Usage) else None,
+            key_id=key.key_id if key is not None else None,
+        )
+        if self.signer is None or key is None:
+            return receipt
+        return msgspec.structs.replace(receipt, signature=self.signer.sign_receipt(receipt))
+
+    def calculate_costs(
+        self,
+        provider: str,
+        model: str,
+        prompt_tokens: int,
+        completion_tokens: int,
+        model_info: Prices | Mapping[str, Any] | None = None,
+    ) -> dict[str, str | None]:
+        """`input_cost`, `output_cost` and `total_cost` in dollars, as text; None where `model_info`, prices or a model
+        of the registry's list, does not say what the tokens cost: unknown, not free."""
+        prices = model_info if isinstance(model_info, Prices) or model_info is None else _prices(model_info)
+        used = Usage(input_tokens=prompt_tokens, output_tokens=completion_tokens)
+        parts = price(used, prices) if prices is not None else None
+        return costs_of(parts)
+
+
+def costs_of(parts: CostBreakdown | None) -> dict[str, str | None]:
+    """A receipt's three costs: what went in with its caching, what came out with its reasoning, and both."""
+    if parts is None:
+        return dict.fromkeys(("input_cost", "output_cost", "total_cost"))
+    output = parts.output + parts.reasoning
+    return {
+        "input_cost": dollars(parts.total - output),
+        "output_cost": dollars(output),
+        "total_cost": dollars(parts.total),
+    }
+
+
+def counters(usage: Usage) -> dict[str, int]:
+    """Those that are not 0."""
+    return {name: count for name in usage.__struct_fields__ if (count := getattr(usage, name))}
+
+
+def _tokens(usage: Usage | Mapping[str, int] | None) -> tuple[int | None, int | None]:
+    if isinstance(usage, Usage):
+        return usage.total_input_tokens, usage.total_output_tokens
+    return (None, None) if usage is None else (usage.get("prompt_tokens"), usage.get("completion_tokens"))
+
+
+def _money(costs: Mapping[str, Decimal | str | None], name: str) -> str | None:
+    value: object = costs.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, Decimal | str | int):
+        raise ReceiptError(f"{name} is a {type(value).__name__}: money is a Decimal or text")
+    try:
+        usd = Decimal(value)
+    except ArithmeticError as error:
+        raise ReceiptError(f"{name} is no number") from error
+    if not usd.is_finite():
+        raise ReceiptError(f"{name} is no number")
+    return dollars(usd)
+
+
+def _prices(info: Mapping[str, Any]) -> Prices:
+    """From a model as the registry lists it."""
+
+    def rate(name: str) -> Decimal | None:
+        found = info.get(_PER_MILLION + name)
+        return Decimal(str(found)) if found is not None else None
+
+    return Prices(input=rate("input"), output=rate("output"))

@@ -1,0 +1,93 @@
+"""Where a ledger is kept: what a store must offer. Values and a protocol; sqlite_store.py is one.
+
+A store adds entries in one transaction with the head they were chained to, so any number of processes may share one:
+whoever comes second chains to the first. It knows no keys and checks no signatures.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import msgspec
+
+from llmring.receipts.checking import Held
+from llmring.receipts.signing import Signed
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a ledger stands: its id, how many entries it has, the newest one's hash, the tree's frontier, the key that
+    signs now, and its newest checkpoint's size and time (at first that of the ledger's making)."""
+
+    ledger: str
+    size: int
+    last: bytes | None
+    frontier: bytes
+    key_id: str | None
+    checkpoint_size: int
+    checkpoint_at: str
+
+
+class Row(msgspec.Struct, frozen=True):
+    """An entry with what is looked for beside, and its salt, which is told to nobody."""
+
+    sequence: int
+    signed: Signed
+    receipt_id: str | None
+    timestamp: str
+    hash: bytes
+    salt: bytes | None
+
+
+class Key(msgspec.Struct, frozen=True):
+    """A public key, and the number of the first entry that it may sign."""
+
+    key_id: str
+    raw: bytes
+    since: int
+
+
+class Addition(msgspec.Struct, frozen=True, kw_only=True):
+    """What is written in one transaction. `checkpoint` is of all entries, those of `rows` included."""
+
+    rows: Sequence[Row]
+    head: Head
+    checkpoint: Signed | None = None
+    keys: Sequence[Key] = ()
+
+
+class Store(Protocol):
+    """Every method raises ReceiptError for what the disk or the database refuses; then nothing was written."""
+
+    def append(self, make: Callable[[Head], Addition]) -> None:
+        """Write what `make` gives for the head as it is, in one transaction. On disk when it returns."""
+        ...
+
+    def head(self) -> Head: ...
+
+    def public_keys(self) -> list[Key]:
+        """All, the oldest first."""
+        ...
+
+    def held(self, low: int, high: int) -> list[Held]:
+        """Entries by the numbers that they are kept under, from `low` up to `high`, for an audit."""
+        ...
+
+    def rows(self, *, newest: int | None = None) -> Iterator[Row]:
+        """All entries from the first; or so many of the newest, the newest first."""
+        ...
+
+    def find(self, receipt_id: str) -> Row | None: ...
+
+    def hashes(self, size: int) -> list[bytes]:
+        """Of the first `size` entries."""
+        ...
+
+    def checkpoints(self) -> list[Signed]:
+        """By size."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def held_of(row: Row) -> Held:
+    """A row as an audit looks at it."""
+    return Held(row.signed, row.sequence, row.receipt_id, row.timestamp, row.hash)

@@ -1,0 +1,186 @@
+"""`llmring receipts` as a user types it, on what the other commands have left in the ledger."""
+
+import json
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.terminal import KEY, Terminal
+from tests.receipts import strangers
+from tests.receipts.samples import KEY as SIGNING_KEY
+
+
+@pytest.fixture
+def ledger(terminal: Terminal) -> Path:
+    """Three answers and the attempts of a call that failed."""
+    terminal.variables["LLMRING_RECEIPTS"] = "ledger.db"
+    (terminal.directory / "in.jsonl").write_text("".join(f'"the prompt canary {number}"\n' for number in range(3)))
+    assert terminal.run("map", "summarizer", "in.jsonl", "-q").code == 0
+    assert terminal.run("chat", "the prompt canary", "--model", "broken").code == 1
+    return terminal.directory / "ledger.db"
+
+
+def receipts(terminal: Terminal) -> list[dict[str, Any]]:
+    """The oldest first."""
+    found: list[dict[str, Any]] = terminal.run("receipts", "list", "--json").json()["receipts"]
+    return found[::-1]
+
+
+def edited(ledger: Path, statement: str) -> None:
+    with closing(sqlite3.connect(ledger)) as other:
+        other.execute(statement)
+        other.commit()
+
+
+def test_calls_leave_receipts_without_a_word_of_them(terminal: Terminal, ledger: Path) -> None:
+    found = receipts(terminal)
+    assert [one["outcome"] for one in found[:3]] == ["answered"] * 3
+    assert {one["outcome"] for one in found[3:]} == {"ServerFault"}
+    assert {one["alias"] for one in found} == {"summarizer", "broken"}
+    data = b"".join(file.read_bytes() for file in terminal.directory.glob("ledger.db*"))
+    assert b"canary" not in data and KEY.encode() not in data
+    assert stat.S_IMODE((terminal.directory / "signing.key").stat().st_mode) == 0o600
+    text = terminal.run("receipts", "list", "-n", "2")
+    assert text.out.splitlines()[0].split() == ["time", "receipt", "alias", "model", "outcome", "tokens", "cost"]
+    assert text.out.endswith(f"2 of {len(found)} entries\n")
+
+
+def test_a_whole_ledger_verifies(terminal: Terminal, ledger: Path) -> None:
+    ended = terminal.run("receipts", "verify")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith(f"✅ {len(receipts(terminal))} entries are as they were signed, 0 checkpoints hold\n")
+    assert "No --key was given" in ended.out
+    (terminal.directory / "keys.json").write_text(terminal.run("receipts", "keys").out)
+    assert "No --key" not in terminal.run("receipts", "verify", "--key", "keys.json").out
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        (
+            "UPDATE entries SET payload = replace(payload, 'answered', 'AnsWered') WHERE sequence = 1",
+            "altered: entry 1",
+        ),
+        ("UPDATE entries SET sequence = 99 WHERE sequence = 4", "moved: entry 4"),
+        ("DELETE FROM entries WHERE sequence = 1", "removed: entry 1: not there"),
+        ("DELETE FROM entries WHERE sequence > 1", "cut off: entries 2 to"),
+        ("UPDATE entries SET sequence = -1 WHERE sequence = 2", "moved: entry 2"),
+    ],
+)
+def test_what_was_done_to_a_ledger_is_named(terminal: Terminal, ledger: Path, statement: str, told: str) -> None:
+    edited(ledger, statement)
+    ended = terminal.run("receipts", "verify")
+    assert ended.code == 1
+    assert told in ended.err
+    assert "❌" in ended.out
+    assert terminal.run("receipts", "verify", "--json").json()["findings"]
+
+
+def test_a_checkpoint_that_was_kept_shows_a_tail_that_was_cut_off(terminal: Terminal, ledger: Path) -> None:
+    count = len(receipts(terminal))
+    assert terminal.run("receipts", "checkpoint", "-o", "kept.json").code == 0
+    assert terminal.run("receipts", "verify", "--checkpoint", "kept.json").code == 0
+    edited(ledger, f"DELETE FROM entries WHERE sequence = {count - 1}")
+    edited(ledger, "DELETE FROM checkpoints")
+    edited(ledger, f"UPDATE ledger SET size = {count - 1}")
+    assert terminal.run("receipts", "verify").code == 0
+    ended = terminal.run("receipts", "verify", "--checkpoint", "kept.json")
+    assert (ended.code, f"cut off: entry {count - 1}: there should be {count} entries" in ended.err) == (1, True)
+
+
+def test_a_receipt_is_shown_and_verified_by_itself(terminal: Terminal, ledger: Path) -> None:
+    name = receipts(terminal)[1]["receipt_id"]
+    shown = terminal.run("receipts", "show", name)
+    assert shown.json()["signature"].startswith("ed25519:")
+    (terminal.directory / "one.json").write_text(shown.out)
+    envelope = terminal.run("receipts", "show", name, "--envelope").out
+    (terminal.directory / "envelope.json").write_text(envelope)
+    key = terminal.run("receipts", "keys").json()["keys"][0]
+    assert strangers.opens(envelope, key)["receipt_id"] == name
+    for file in ("one.json", "envelope.json"):
+        ended = terminal.run("receipts", "verify", file)
+        assert (ended.code, ended.out) == (0, f"✅ Receipt {name} is VALID\n   Algorithm: Ed25519\n")
+    forged = {**shown.json(), "total_tokens": 1}
+    (terminal.directory / "one.json").write_text(json.dumps(forged))
+    ended = terminal.run("receipts", "verify", "one.json")
+    assert (ended.code, "is INVALID" in ended.out) == (1, True)
+    (terminal.directory / "theirs.pem").write_text(SIGNING_KEY.public.pem())
+    assert terminal.run("receipts", "verify", "envelope.json", "--key", "theirs.pem").code == 1
+    openings = terminal.run("receipts", "show", name, "--openings").json()
+    assert {len(bytes.fromhex(text)) for text in openings.values()} == {32}
+
+
+def test_a_receipt_is_proved_to_somebody_without_the_ledger(terminal: Terminal, bare: Terminal, ledger: Path) -> None:
+    name = receipts(terminal)[0]["receipt_id"]
+    assert terminal.run("receipts", "prove", name, "-o", "proof.json").code == 0
+    (terminal.directory / "keys.json").write_text(terminal.run("receipts", "keys").out)
+    ledger.rename(ledger.with_name("gone.db"))
+    ended = terminal.run("receipts", "verify", "proof.json", "--key", "keys.json")
+    assert (ended.code, f"Receipt {name} is VALID, one of " in ended.out) == (0, True)
+    alone = terminal.run("receipts", "verify", "proof.json")
+    assert (alone.code, "name the signer's public key with --key" in alone.err) == (2, True)
+
+
+def test_an_export_is_verified_line_by_line(terminal: Terminal, ledger: Path) -> None:
+    terminal.run("receipts", "checkpoint")
+    assert terminal.run("receipts", "export", "-o", "out.jsonl").code == 0
+    lines = (terminal.directory / "out.jsonl").read_text().splitlines()
+    told = terminal.run("receipts", "verify", "out.jsonl", "--json").json()
+    assert (told["entries"], told["findings"], told["checkpoints"]) == (len(lines) - 2, [], 1)
+    (terminal.directory / "out.jsonl").write_text("\n".join([*lines[:2], *lines[3:]]) + "\n")
+    assert "removed: entry 1: not there" in terminal.run("receipts", "verify", "out.jsonl").err
+    (terminal.directory / "out.jsonl").write_text("\n".join([*lines[:2], "{}", *lines[3:]]) + "\n")
+    assert "altered: entry 1" in terminal.run("receipts", "verify", "out.jsonl").err
+    assert terminal.run("receipts", "export", "-o", "out.jsonl").code == 2
+    assert "salt" not in "\n".join(lines)
+
+
+def test_a_key_is_made_and_handed_over(terminal: Terminal, ledger: Path) -> None:
+    first = terminal.run("receipts", "keygen", "--json").json()
+    assert not first["made"]
+    second = terminal.run("receipts", "keygen", "--rotate", "--json").json()
+    assert second["replaced"] == first["key_id"] != second["key_id"]
+    assert terminal.run("chat", "hello", "--model", "summarizer").code == 0
+    told = terminal.run("receipts", "verify", "--json").json()
+    assert (told["findings"], told["signers"]) == ([], [first["key_id"], second["key_id"]])
+    keys = terminal.run("receipts", "keys").json()
+    assert keys["current_key_id"] == second["key_id"]
+    assert [key["kid"] for key in keys["keys"]] == told["signers"]
+    assert "d" not in keys["keys"][0]
+    assert "(hand-over)" in terminal.run("receipts", "list").out
+
+
+def test_a_key_of_the_environment_is_not_made_here(bare: Terminal) -> None:
+    bare.variables |= {"LLMRING_RECEIPTS": "ledger.db", "LLMRING_SIGNING_KEY": SIGNING_KEY.pem()}
+    ended = bare.run("receipts", "keygen")
+    assert (ended.code, "LLMRING_SIGNING_KEY holds the key" in ended.err) == (2, True)
+    del bare.variables["LLMRING_SIGNING_KEY"]
+    made = bare.run("receipts", "keygen")
+    assert made.out.startswith("✅ Made the key ")
+    assert "is in " in bare.run("receipts", "keygen").out
+    assert len(bare.run("receipts", "keys").json()["keys"]) == 1
+
+
+@pytest.mark.parametrize("name", ["list", "verify", "export", "checkpoint"])
+def test_a_ledger_that_is_not_there_is_one_line_and_is_not_made(bare: Terminal, name: str) -> None:
+    bare.variables["LLMRING_RECEIPTS"] = "nowhere.db"
+    ended = bare.run("receipts", name)
+    assert ended.code in (1, 2)
+    assert "nowhere.db" in ended.err
+    assert list(bare.directory.iterdir()) == []
+
+
+def test_without_a_home_a_ledger_must_be_named(bare: Terminal) -> None:
+    ended = bare.run("receipts", "list")
+    assert (ended.code, "name a ledger with --ledger" in ended.err) == (2, True)
+
+
+def test_what_is_no_receipt_is_said_so(terminal: Terminal, ledger: Path) -> None:
+    (terminal.directory / "x.json").write_text('{"a": 1}')
+    ended = terminal.run("receipts", "verify", "x.json")
+    assert (ended.code, "neither a ledger nor an export, a proof or a receipt" in ended.err) == (1, True)
+    assert terminal.run("receipts", "show", "rcpt_none").code == 1

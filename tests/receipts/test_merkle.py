@@ -1,0 +1,88 @@
+"""Trees and proofs of every size up to 70, against RFC 6962's own definition."""
+
+import hashlib
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from llmring.errors import ReceiptError
+from llmring.receipts.merkle import EMPTY, Frontier, inclusion_proof, leaf_hash, root_from, root_of
+
+SIZES = range(1, 71)
+LEAVES = [leaf_hash(b"%d" % number) for number in range(70)]
+
+
+def defined_root(payloads: Sequence[bytes]) -> bytes:
+    """RFC 6962, 2.1, word for word."""
+    size = len(payloads)
+    if size == 0:
+        return hashlib.sha256(b"").digest()
+    if size == 1:
+        return hashlib.sha256(b"\x00" + payloads[0]).digest()
+    k = 1
+    while k * 2 < size:
+        k *= 2
+    return hashlib.sha256(b"\x01" + defined_root(payloads[:k]) + defined_root(payloads[k:])).digest()
+
+
+def test_roots_are_those_of_certificate_transparency() -> None:
+    """The reference implementation's test vectors (google/certificate-transparency, merkletree/merkle_tree_test.cc)."""
+    payloads = [
+        bytes.fromhex(text)
+        for text in ("", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f")
+    ]
+    expected = {
+        1: "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+        2: "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
+        3: "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
+        8: "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
+    }
+    for size, root in expected.items():
+        assert root_of([leaf_hash(one) for one in payloads[:size]]).hex() == root
+    assert root_of([]) == EMPTY
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_root_is_as_it_is_defined(size: int) -> None:
+    assert root_of(LEAVES[:size]) == defined_root([b"%d" % number for number in range(size)])
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_leaf_is_proved_and_at_its_own_place_only(size: int) -> None:
+    leaves = LEAVES[:size]
+    root = root_of(leaves)
+    for index in range(size):
+        path = inclusion_proof(leaves, index)
+        assert root_from(leaves[index], index, size, path) == root
+        for other in {index - 1, index + 1, size}:
+            assert root_from(leaves[index], other, size, path) != root
+        assert root_from(LEAVES[(index + 1) % 70], index, size, path) != root
+        assert root_from(leaves[index], index, size, [*path, root]) != root
+        if path:
+            assert root_from(leaves[index], index, size, path[:-1]) != root
+            assert root_from(leaves[index], index, size, [bytes(32), *path[1:]]) != root
+
+
+def test_a_leaf_that_is_not_there_has_no_proof() -> None:
+    for index in (-1, 3):
+        with pytest.raises(ReceiptError, match="no entry"):
+            inclusion_proof(LEAVES[:3], index)
+
+
+@given(some.integers(0, 70), some.integers(0, 70))
+def test_a_frontier_goes_on_where_it_was_written_down(first: int, size: int) -> None:
+    frontier = Frontier()
+    for leaf in LEAVES[: min(first, size)]:
+        frontier.append(leaf)
+    resumed = Frontier.decode(frontier.size, frontier.encode())
+    for leaf in LEAVES[min(first, size) : size]:
+        resumed.append(leaf)
+    assert resumed.root() == root_of(LEAVES[:size])
+
+
+@pytest.mark.parametrize(("size", "data"), [(1, b""), (2, bytes(64)), (1, bytes(31)), (0, bytes(32))])
+def test_a_frontier_that_cannot_be_is_refused(size: int, data: bytes) -> None:
+    with pytest.raises(ReceiptError, match="frontier"):
+        Frontier.decode(size, data)

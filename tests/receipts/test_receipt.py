@@ -1,0 +1,158 @@
+"""A receipt's bytes: the same by three canonicalisers, and read back in one spelling only."""
+
+import json
+from decimal import Decimal
+
+import msgspec
+import pytest
+import rfc8785
+from hypothesis import given
+from hypothesis import strategies as some
+
+from llmring.errors import ReceiptError
+from llmring.receipts import Receipt, ReceiptGenerator
+from llmring.receipts.canonical import canonical
+from llmring.receipts.receipt import GAP, HANDOVER, RECEIPT, Gap, Handover, dollars, payload, read
+from llmring.usage import Usage
+from tests.receipts import strangers
+from tests.receipts.samples import FULL, receipts
+
+SEEDS = [
+    "receipt_id",
+    "timestamp",
+    "alias",
+    "profile",
+    "lock_digest",
+    "provider",
+    "model",
+    "prompt_tokens",
+    "completion_tokens",
+    "total_tokens",
+    "input_cost",
+    "output_cost",
+    "total_cost",
+    "signature",
+]
+
+_scalars = some.none() | some.booleans() | some.integers(-(2**53) + 1, 2**53 - 1) | some.text()
+json_data = some.recursive(
+    _scalars, lambda inner: some.lists(inner, max_size=4) | some.dictionaries(some.text(), inner, max_size=4)
+)
+
+
+@given(json_data)
+def test_three_canonicalisers_write_the_same_bytes(value: object) -> None:
+    written = canonical(value)
+    assert written == strangers.canonical(value).encode()
+    assert written == rfc8785.dumps(value)  # type: ignore[arg-type]  # JSON data
+
+
+def test_every_character_is_spelled_as_the_library_does() -> None:
+    text = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x11000), 0x1F600, 0x10FFFF]))
+    assert canonical([text]) == rfc8785.dumps([text])
+
+
+@pytest.mark.parametrize("value", [2**53, -(2**53), float("nan"), "\ud800", {"\ud800": 1}, [float("inf")]])
+def test_what_has_no_canonical_form_is_refused(value: object) -> None:
+    with pytest.raises(ReceiptError, match="no RFC 8785 form"):
+        canonical(value)
+
+
+def test_fractions_are_written_as_javascript_does() -> None:
+    assert canonical({"a": 1.0, "b": 1e21, "c": 0.000001, "d": 1e-7}) == b'{"a":1,"b":1e+21,"c":0.000001,"d":1e-7}'
+
+
+@given(receipts)
+def test_a_receipt_comes_back_as_it_was(receipt: Receipt) -> None:
+    written = payload(receipt)
+    assert read(RECEIPT, written) == receipt
+    assert written == strangers.canonical(json.loads(written)).encode()
+
+
+def test_the_fields_are_those_that_programs_know() -> None:
+    assert set(SEEDS) <= set(Receipt.__struct_fields__)
+    bare = json.loads(payload(ReceiptGenerator().generate_receipt("a", "p", "l", "openai", "m", None, {})))
+    assert set(SEEDS) - {"signature"} <= set(bare)
+    assert bare["total_tokens"] is None and bare["total_cost"] is None
+
+
+def test_the_signature_is_no_part_of_the_bytes() -> None:
+    assert payload(msgspec.structs.replace(FULL, signature="ed25519:x")) == payload(FULL)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (b" " + payload(FULL), "not spelled as RFC 8785"),
+        (payload(FULL).replace(b'{"alias"', b'{"zoo":1,"alias"'), "unknown field `zoo`"),
+        (
+            payload(FULL).replace(b'"llmring_receipt":1', b'"llmring_receipt":2'),
+            "of version 2, and this llmring reads 1",
+        ),
+        (payload(FULL).replace(b'"prompt_tokens":1200', b'"prompt_tokens":-1'), "prompt_tokens"),
+        (payload(FULL).replace(b'"prompt_tokens":1200', b'"prompt_tokens":1200.0'), "got `float`"),
+        (payload(FULL).replace(b'"attempt":1', b'"attempt":1,"attempt":1'), "RFC 8785"),
+        (payload(FULL).replace(b'"alias":"s', b'"alias":"\\u0073'), "RFC 8785"),
+        (payload(FULL)[:-1], "not a receipt"),
+        (b"[]", "not a receipt"),
+    ],
+)
+def test_one_spelling_is_read_and_no_other(wrong: bytes, why: str) -> None:
+    with pytest.raises(ReceiptError, match=why):
+        read(RECEIPT, wrong)
+
+
+def test_gaps_and_handovers_are_entries_of_their_own() -> None:
+    gap = Gap(
+        llmring_gap=1,
+        missing=3,
+        began_at="a",
+        ended_at="b",
+        why="full",
+        timestamp="c",
+        ledger="l",
+        sequence=0,
+        key_id="k",
+    )
+    handover = Handover(
+        llmring_handover=1, to_key_id="k2", to_public_key="x", timestamp="c", ledger="l", sequence=1, key_id="k"
+    )
+    assert read(GAP, payload(gap)) == gap
+    assert read(HANDOVER, payload(handover)) == handover
+    with pytest.raises(ReceiptError, match="not a receipt"):
+        read(RECEIPT, payload(gap))
+    with pytest.raises(ReceiptError, match="nothing of a ledger"):
+        read("text/plain", b"{}")
+
+
+@pytest.mark.parametrize("counter", [-1, 2**53])
+def test_a_counter_out_of_range_is_no_receipt(counter: int) -> None:
+    with pytest.raises(ReceiptError, match="counter"):
+        payload(msgspec.structs.replace(FULL, usage={"input_tokens": counter}))
+
+
+@pytest.mark.parametrize(
+    ("usd", "text"), [("0.10", "0.1"), ("1E-7", "0.0000001"), ("0E-7", "0"), ("1E+3", "1000"), ("12.50", "12.5")]
+)
+def test_money_has_one_spelling(usd: str, text: str) -> None:
+    assert dollars(Decimal(usd)) == text
+
+
+def test_costs_are_worked_out_by_the_models_prices() -> None:
+    generator = ReceiptGenerator()
+    info = {"dollars_per_million_tokens_input": 0.15, "dollars_per_million_tokens_output": 0.6}
+    costs = generator.calculate_costs("openai", "gpt-4o-mini", 1000, 20, info)
+    assert costs == {"input_cost": "0.00015", "output_cost": "0.000012", "total_cost": "0.000162"}
+    assert set(generator.calculate_costs("openai", "unheard-of", 1, 1).values()) == {None}
+    receipt = generator.generate_receipt(
+        "a", "p", "l", "openai", "gpt-4o-mini", {"prompt_tokens": 1000, "completion_tokens": 20}, costs
+    )
+    assert (receipt.total_tokens, receipt.total_cost, receipt.signature) == (1020, "0.000162", None)
+    counted = generator.generate_receipt("a", "p", "l", "x", "m", Usage(input_tokens=3, cache_read_tokens=4), {})
+    assert (counted.prompt_tokens, counted.usage) == (7, {"input_tokens": 3, "cache_read_tokens": 4})
+
+
+@pytest.mark.parametrize("cost", [0.1, "many", "NaN", Decimal("Infinity")])
+def test_money_that_is_no_exact_number_is_refused(cost: object) -> None:
+    with pytest.raises(ReceiptError, match="total_cost is"):
+        ReceiptGenerator().generate_receipt("a", "p", "l", "x", "m", None, {"total_cost": cost})  # type: ignore[dict-item]  # on purpose
