@@ -31,6 +31,7 @@ from llmring.refs import ModelRef
 from llmring.router.account import Account
 from llmring.router.failover import Fail, Go, Plan, Wait
 from llmring.router.ordering import ARRANGE, Candidate
+from llmring.router.telemetry import AttemptSpan, Call
 from llmring.router.tracing import Outlook, Start, cost_usd, trace_of
 from llmring.trace import Source, Spill
 
@@ -66,8 +67,8 @@ USUAL = Terms()
 class Journey(msgspec.Struct, kw_only=True):
     """One request under way: its routes in order and the plan that decides among them.
 
-    `permit` and `sent_at` are those of the newest attempt; `number` keeps its place among the waiting. `start` is kept
-    for the trace, and `lockfile` is the one that the routes are of.
+    `attempt` and `sent_at` are those of the newest attempt; `number` keeps its place among the waiting. `start` is kept
+    for the trace, and `lockfile` is the one that the routes are of. `call` is told of what happens.
     """
 
     request: ChatRequest
@@ -81,6 +82,8 @@ class Journey(msgspec.Struct, kw_only=True):
     lockfile: Lockfile
     number: int
     terms: Terms
+    call: Call
+    attempt: AttemptSpan | None = None
     index: int = 0
     waited_seconds: float = 0.0
     sent_at: float = 0.0
@@ -179,6 +182,7 @@ class Dispatcher:
         request: ChatRequest,
         profile: str | None,
         deadline: float,
+        call: Call,
         terms: Terms = USUAL,
     ) -> Journey:
         """Begin a request's way. `deadline` is on the trio clock."""
@@ -209,6 +213,7 @@ class Dispatcher:
             routes,
             tuple(route.charge(request, count(route)) for route in routes),
             tuple(outlooks),
+            call,
             terms,
             written,
             draws,
@@ -241,6 +246,7 @@ class Dispatcher:
         profile: str | None,
         deadline: float,
         texts: Callable[[ProviderWorker], Sequence[str]],
+        call: Call,
         terms: Terms = USUAL,
     ) -> Journey:
         """Begin the way of a request for vectors; `texts` are those that a provider is sent."""
@@ -261,6 +267,7 @@ class Dispatcher:
                 (round(tokens), 0, None, self._prices(route.ref))
                 for route, tokens in zip(bound.routes, counted, strict=True)
             ),
+            call,
             terms,
         )
 
@@ -273,6 +280,7 @@ class Dispatcher:
         routes: tuple[Route, ...],
         charges: tuple[Charge, ...],
         outlooks: tuple[Outlook, ...],
+        call: Call,
         terms: Terms,
         written: Sequence[int] | None = None,
         draws: tuple[float, ...] = (),
@@ -293,7 +301,7 @@ class Dispatcher:
             written=written,
             draws=draws,
         )
-        return Journey(
+        journey = Journey(
             request=request,
             profile=profile,
             binding=bound.binding,
@@ -305,7 +313,10 @@ class Dispatcher:
             lockfile=self.lockfile,
             number=next(self._numbers),
             terms=terms,
+            call=call,
         )
+        call.follow(journey.trace)
+        return journey
 
     async def go(self, journey: Journey, send: Send[Answer]) -> Answer:
         """Try route after route until one answers. Raises AllModelsFailed, or the error that ends it by policy."""
@@ -319,8 +330,11 @@ class Dispatcher:
             journey.sent_at = trio.current_time()
             journey.left_out = journey.route.model.capabilities.refused
             journey.waited_seconds = journey.sent_at - asked_at
+            worker = journey.workers[journey.index]
+            journey.attempt = self._attempt(journey, worker, permit)
             try:
-                result = await send(journey.workers[journey.index], permit, journey)
+                with journey.attempt:
+                    result = await send(worker, permit, journey)
             except ProviderError as error:
                 if not error.fails_over:
                     took = trio.current_time() - journey.sent_at
@@ -333,6 +347,14 @@ class Dispatcher:
                 took = trio.current_time() - journey.sent_at
                 journey.plan.succeeded(journey.index, journey.waited_seconds, took)
                 return result
+
+    def _attempt(self, journey: Journey, worker: ProviderWorker, permit: Permit) -> AttemptSpan:
+        try:
+            return journey.call.attempt(worker.endpoint, permit, journey.request, journey.waited_seconds)
+        except BaseException:
+            # A sampler or a span processor of the program's is broken: that takes no room from others.
+            permit.settle("not_sent", trio.current_time())
+            raise
 
     def _learned(self, journey: Journey, error: ProviderError) -> bool:
         """Whether the model has said which parameter it does not take, and can be asked again without it."""
@@ -387,11 +409,15 @@ class Dispatcher:
                 case Wait(indexes=indexes, until=until):
                     waiter: Waiter[Permit] = Waiter(journey.number, journey.plan.deadline, flow)
                     places = [(journey.routes[index].line, charges[index]) for index in indexes]
+                    journey.call.waits(journey.plan.models, readiness, indexes)
                     permit = await waiter.wait(places, until)
+                    seconds = trio.current_time() - now
                     if permit is not None:
                         journey.index = journey.routes.index(permit.route)
                         journey.plan.given(journey.index)
+                        journey.call.goes(seconds, permit.route.ref, readiness[journey.index])
                         return permit
+                    journey.call.goes(seconds)
                 case Fail(error):
                     if isinstance(error, AllModelsFailed):
                         error.trace = journey.trace()

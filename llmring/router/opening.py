@@ -45,6 +45,7 @@ from llmring.router.dispatcher import Dispatcher
 from llmring.router.recorder import Recorder, open_recorder
 from llmring.router.router import Router
 from llmring.router.status_server import document, open_server
+from llmring.router.telemetry import Telemetry
 
 TIMEOUT_SECONDS = 600.0
 GRACE_SECONDS = 10.0
@@ -63,6 +64,7 @@ async def open_router(
     refresh: bool | None = None,
     status: bool | Path | str | None = None,
     decisions: Path | str | Literal[False] | None = None,
+    telemetry: Telemetry | None = None,
     jitter: Callable[[], float] = random.random,
 ) -> AsyncGenerator[Router]:
     """Open a router for the length of the `async with`. Reads files; nothing waits for the network.
@@ -82,6 +84,9 @@ async def open_router(
     `decisions` names a file: for every request a line is appended with what was seen and decided, for `llmring replay`;
     by default LLMRING_DECISIONS names it, and False keeps none. What cannot be written is dropped and logged.
 
+    `telemetry` says where spans and metrics go, and whether with prompts and answers; by default to the providers that
+    the program sets for all of its libraries, without.
+
     Raises ConfigError. What the block raises comes out as it is, never in an ExceptionGroup.
     """
     settings = read_settings()
@@ -91,7 +96,7 @@ async def open_router(
     lists = _lists(settings, refresh) if catalog is None else None
     directory = _shown_in(settings, status)
     first = catalog if catalog is not None else read_bundled()
-    calls, files = Calls(), Files()
+    calls, files, told = Calls(), Files(), telemetry or Telemetry()
     raised: BaseException | None = None
     try:
         async with _recording(settings, decisions) as recorder, trio.open_nursery() as nursery:
@@ -116,14 +121,15 @@ async def open_router(
                 jitter,
                 prices,
             )
-            router = Router(dispatcher, first, files, calls, nursery, timeout, recorder)
+            router = Router(dispatcher, first, files, calls, nursery, timeout, told, recorder)
             refresher = Refresher(lists, first, router.adopt) if lists is not None else None
             tasks = [one.run for one in (recorder, refresher) if one is not None]
             for task in (*tasks, dispatcher.watch, _load_vocabularies):
                 nursery.start_soon(task)
             _show(router, lockfile.path, directory, nursery)
             try:
-                yield router
+                with told.watching(router):
+                    yield router
             except Exception as error:  # noqa: BLE001 - carried past the nursery, which would wrap it in a group
                 raised = error
             finally:

@@ -11,12 +11,13 @@ import trio
 
 from llmring.chat import ChatChunk, ChatResponse, Completion
 from llmring.codecs.codec import StreamDelta
-from llmring.errors import DeadlineReached, ProviderError, StreamBroken
+from llmring.errors import DeadlineReached, LLMRingError, ProviderError, StreamBroken
 from llmring.providers.exchange import LiveStream
 from llmring.providers.route import Permit
 from llmring.providers.worker import ProviderWorker
 from llmring.router.calls import Calls
 from llmring.router.dispatcher import Dispatcher, Journey
+from llmring.router.telemetry import Call
 
 OnBreak = Literal["error", "restart"]
 
@@ -32,7 +33,8 @@ class ChatStream:
         self,
         dispatcher: Dispatcher,
         calls: Calls,
-        begin: Callable[[], Journey],
+        told: Callable[[], Call],
+        begin: Callable[[Call], Journey],
         finish: Callable[[Journey, Completion], ChatResponse],
         record: Callable[[Journey, Completion | None], None],
         *,
@@ -40,10 +42,12 @@ class ChatStream:
     ) -> None:
         self._dispatcher = dispatcher
         self._calls = calls
+        self._told = told
         self._begin = begin
         self._finish = finish
         self._record = record
         self._on_break = on_break
+        self._call: Call
         self._journey: Journey
         self._live: LiveStream
         self._shown = ""
@@ -54,24 +58,45 @@ class ChatStream:
         """Wait for a route and the first text. Raises what `chat` raises."""
         self._calls.begin()
         try:
-            with self._calls.step():
-                self._journey = self._begin()
-                try:
-                    self._live = await self._dispatcher.go(self._journey, self._open)
-                except BaseException:
-                    self._record(self._journey, None)
-                    raise
+            self._call = self._told()
+            try:
+                with self._calls.step():
+                    self._journey = self._begin(self._call)
+                    await self._go()
+            except BaseException as error:
+                self._call.end(error)
+                raise
         except BaseException:
             self._calls.end()
             raise
         return self
 
-    async def __aexit__(self, *exc: object) -> None:
+    async def _go(self) -> None:
+        try:
+            # Current only here: between two steps it would be so for its reader's own work.
+            with self._call.current():
+                self._live = await self._dispatcher.go(self._journey, self._open)
+        except BaseException:
+            self._record(self._journey, None)
+            raise
+
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         try:
             await self._live.aclose()
         finally:
             self._record(self._journey, self._live.completion if self.response is not None else None)
+            self._end_spans(error)
             self._calls.end()
+
+    def _end_spans(self, error: BaseException | None) -> None:
+        """What its reader raises is no failure of ours."""
+        ours = error if isinstance(error, LLMRingError | trio.Cancelled) else None
+        attempt = self._journey.attempt
+        if attempt is not None and ours is not None:
+            attempt.failed(ours)
+        elif attempt is not None:
+            attempt.left(self._live.partial())
+        self._call.end(ours)
 
     def __aiter__(self) -> Self:
         return self
@@ -90,6 +115,10 @@ class ChatStream:
             return ChatChunk(content=delta.content, reasoning=delta.reasoning, model=self._journey.route.ref)
         assert self._live.completion is not None, "a stream that ends without an error is whole"
         self.response = self._finish(self._journey, self._live.completion)
+        if self._journey.attempt is not None:
+            self._journey.attempt.answered(self._live.completion)
+        self._call.answered(self.response)
+        self._call.end()
         return ChatChunk(
             model=self.response.model,
             finish_reason=self.response.finish_reason,
@@ -114,10 +143,13 @@ class ChatStream:
 
     async def _broken(self, error: ProviderError) -> ChatChunk:
         error.model = self._journey.route.ref
+        if self._journey.attempt is not None:
+            self._journey.attempt.failed(error)
         if not error.fails_over or (self._handed_out and self._on_break == "error"):
             raise StreamBroken(error, self._shown) from error
         self._dispatcher.broke(self._journey, error)
-        self._live = await self._dispatcher.go(self._journey, self._open)
+        with self._call.current():
+            self._live = await self._dispatcher.go(self._journey, self._open)
         if not self._handed_out:
             return await anext(self)
         self._shown = ""
