@@ -114,13 +114,7 @@ class Telemetry:
         key = (operation, about.name, about.base_url, model)
         found = self._labels.get(key)
         if found is None:
-            name = about.name if about.kind == "openai-compatible" else semconv.PROVIDERS.get(about.kind, about.kind)
-            found = {semconv.OPERATION: operation, semconv.PROVIDER: name, semconv.REQUEST_MODEL: model}
-            address = urlsplit(about.base_url)
-            if address.hostname is not None:
-                found[semconv.SERVER_ADDRESS] = address.hostname
-                found[semconv.SERVER_PORT] = address.port or (80 if address.scheme == "http" else 443)
-            self._labels[key] = found
+            found = self._labels[key] = _labels(operation, about, model)
         return found
 
 
@@ -489,6 +483,16 @@ def decisions_text(trace: Trace) -> list[str]:
         lines += ["again, for the answer did not fit its schema", *decisions_text(trace.again)]
     half = MOST_DECISIONS // 2
     return lines if len(lines) <= MOST_DECISIONS else [*lines[:half], "...", *lines[-half:]]
+
+
+def _labels(operation: str, about: Endpoint, model: str) -> Labels:
+    name = about.name if about.kind == "openai-compatible" else semconv.PROVIDERS.get(about.kind, about.kind)
+    found: Labels = {semconv.OPERATION: operation, semconv.PROVIDER: name, semconv.REQUEST_MODEL: model}
+    address = urlsplit(about.base_url)
+    if address.hostname is not None:
+        found[semconv.SERVER_ADDRESS] = address.hostname
+        found[semconv.SERVER_PORT] = address.port or (80 if address.scheme == "http" else 443)
+    return found
 
 
 def _limit(answer: Readiness) -> str:
