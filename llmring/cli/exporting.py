@@ -1,7 +1,7 @@
 """OpenTelemetry's SDK for one command: made for it and ended with it. Nothing is set for the whole process.
 
 Imported when it is needed: the SDK is an extra. A collector that does not answer costs a command `EXPORT_SECONDS` at
-its end, unless the standard variables say otherwise.
+its end for its spans, and as long for its metrics, unless the standard variables say otherwise.
 """
 
 import threading
