@@ -147,13 +147,13 @@ class Call:
         "_began_at",
         "_context",
         "_ended",
-        "_entered",
         "_failed",
         "_failovers",
         "_kind",
         "_number",
         "_source",
         "_span",
+        "_token",
         "_waited",
         "is_recording",
         "telemetry",
@@ -190,12 +190,13 @@ class Call:
         self._ended = False
 
     def __enter__(self) -> Self:
-        self._entered = self.current()
-        self._entered.__enter__()
+        if self._context is not None:
+            self._token = attach(self._context)
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self._entered.__exit__()
+        if self._context is not None:
+            detach(self._token)
         self.end(error)
 
     def current(self) -> Current:
@@ -338,7 +339,18 @@ class AttemptSpan:
     """One attempt: current for as long as the `with` around its sending. An error that leaves that ends it; else one of
     `answered`, `failed` and `left` does, and a second one changes nothing."""
 
-    __slots__ = ("_began_at", "_call", "_current", "_ended", "_labels", "_permit", "_request", "_span", "is_recording")
+    __slots__ = (
+        "_began_at",
+        "_call",
+        "_context",
+        "_ended",
+        "_labels",
+        "_permit",
+        "_request",
+        "_span",
+        "_token",
+        "is_recording",
+    )
 
     def __init__(self, call: Call, span: Span, labels: Labels, permit: Permit, request: ChatRequest) -> None:
         self._call = call
@@ -351,12 +363,14 @@ class AttemptSpan:
         self.is_recording = span.is_recording()
 
     def __enter__(self) -> Self:
-        self._current = Current(self._call.context_of(self._span))
-        self._current.__enter__()
+        self._context = self._call.context_of(self._span)
+        if self._context is not None:
+            self._token = attach(self._context)
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self._current.__exit__()
+        if self._context is not None:
+            detach(self._token)
         if error is not None:
             self.failed(error)
 
