@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from llmring.router import semconv
 from llmring.router.streaming import ChatStream
 from llmring.testing import ScriptedProvider, Step, answer, cut, hang, no_connection, status
 from tests.router.observed import attributes, is_child, observed, watched
+from tests.router.test_map_batches import ALONE, MODEL, BatchProvider, Said
 from tests.router.world import CHAIN
 
 Clock = trio.testing.MockClock
@@ -49,6 +51,12 @@ def test_the_conventions_names_are_the_official_ones() -> None:
 
 def test_the_conventions_words_for_providers_are_the_official_ones() -> None:
     assert set(semconv.PROVIDERS.values()) <= {known.value for known in official.GenAiProviderNameValues}
+
+
+def test_every_name_that_leaves_is_explained() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "telemetry.md").read_text()
+    names = {value for name, value in vars(semconv).items() if isinstance(value, str) and name.isupper()}
+    assert {name for name in names if "." in name and f"`{name}`" not in page} == {semconv.VERSION}
 
 
 async def test_a_call_is_a_span_and_its_attempt_one_below(autojump_clock: Clock) -> None:
@@ -391,6 +399,36 @@ async def test_rows_keep_the_baggage_of_who_entered_the_map(autojump_clock: Cloc
         finally:
             context.detach(token)
     assert carried == ["search"]
+
+
+async def test_a_row_of_a_batch_is_a_call_that_was_answered_there(autojump_clock: Clock, tmp_path: Path) -> None:
+    async with watched({}, ALONE, connect=BatchProvider()) as (router, seen):
+        await router.map(MODEL, ["a", "b"], mode="batch", checkpoint=tmp_path / "run.jsonl").to_list()
+    (run,) = (span for span in seen.finished() if span.name.startswith("llmring.map "))
+    rows = [span for span in seen.finished() if span.name.startswith("llmring.batch_row ")]
+    assert [row.links[0].context.span_id for row in rows] == [context_id(run)] * 2
+    assert len({row.context.trace_id for row in rows if row.context}) == 2
+    assert [attributes(row)["llmring.model"] for row in rows] == [MODEL] * 2
+    assert attributes(rows[0])["llmring.cost_usd"] > 0
+    attempts = seen.attempts()
+    assert all(is_child(one, row) for one, row in zip(attempts, rows, strict=True))
+    assert attributes(attempts[0])["llmring.batch"] is True
+    assert attributes(attempts[0])["gen_ai.usage.output_tokens"] == 5
+    assert {point.attributes["gen_ai.token.type"]: point.sum for point in seen.points("gen_ai.client.token.usage")} == {
+        "input": 6,
+        "output": 10,
+    }
+    # Nobody knows how long each of them took.
+    assert seen.points("gen_ai.client.operation.duration") == []
+
+
+async def test_a_row_that_no_batch_answers_is_a_failed_call(autojump_clock: Clock, tmp_path: Path) -> None:
+    provider = BatchProvider(submits=[Said(400)])
+    async with watched({}, ALONE, connect=provider) as (router, seen):
+        await router.map(MODEL, ["a"], mode="batch", checkpoint=tmp_path / "run.jsonl").to_list()
+    (row,) = (span for span in seen.finished() if span.name.startswith("llmring.batch_row "))
+    assert attributes(row)["error.type"] == "BadRequest"
+    assert seen.attempts() == []
 
 
 async def test_a_closing_router_is_a_failed_call(autojump_clock: Clock) -> None:
