@@ -9,7 +9,7 @@ from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 import msgspec
 from opentelemetry.sdk.metrics import MeterProvider
@@ -20,6 +20,7 @@ from opentelemetry.trace import format_span_id as span_id
 from opentelemetry.trace import format_trace_id as trace_id
 
 from llmring import __version__
+from llmring.cli.running import note
 from llmring.config import Exports, has_otlp_timeout
 from llmring.errors import ConfigError
 from llmring.router.telemetry import Telemetry
@@ -28,19 +29,36 @@ EXPORT_SECONDS = 2.0
 
 
 class SpanLines(SpanProcessor):
-    """Writes every finished span to a file, a JSON object a line. What cannot be written is dropped."""
+    """Writes every finished span to a file, a JSON object a line. What cannot be written is dropped, with one word of
+    it: the answer is paid for."""
 
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self._lock = threading.Lock()
+        self._is_full = False
+        try:
+            self._file: BinaryIO = path.open("ab", buffering=0)
+        except OSError as error:
+            raise ConfigError(f"--trace {path}: {str(error.strerror or error).lower()}") from error
 
     def on_end(self, span: ReadableSpan) -> None:
         context = span.get_span_context()
         if context is None or not context.trace_flags.sampled:
             return
-        line = msgspec.json.encode(spelled(span, context)).decode() + "\n"
+        line = msgspec.json.encode(spelled(span, context)) + b"\n"
         with self._lock:
+            if not self._is_full:
+                self._write(line)
+
+    def _write(self, line: bytes) -> None:
+        try:
             self._file.write(line)
+        except OSError as error:
+            self._is_full = True
+            note(f"--trace {self._path}: {str(error.strerror or error).lower()}; no more spans are written")
+
+    def shutdown(self) -> None:
+        self._file.close()
 
 
 def spelled(span: ReadableSpan, context: SpanContext) -> dict[str, Any]:
@@ -80,7 +98,7 @@ def exporting(trace: Path | None, exports: Exports) -> Generator[Telemetry | Non
     with ExitStack() as ending:
         tracers = TracerProvider(resource=_resource(), shutdown_on_exit=False)
         if trace is not None:
-            tracers.add_span_processor(SpanLines(ending.enter_context(_opened(trace))))
+            tracers.add_span_processor(SpanLines(trace))
         ending.callback(tracers.shutdown)
         if exports.spans:
             _send_spans(tracers)
@@ -88,13 +106,6 @@ def exporting(trace: Path | None, exports: Exports) -> Generator[Telemetry | Non
         if meters is not None:
             ending.callback(meters.shutdown)
         yield Telemetry(tracers, meters)
-
-
-def _opened(path: Path) -> TextIO:
-    try:
-        return path.open("a", encoding="utf-8", buffering=1)
-    except OSError as error:
-        raise ConfigError(f"--trace {path}: {str(error.strerror or error).lower()}") from error
 
 
 def _resource() -> Resource:

@@ -4,6 +4,7 @@ Texts, tool calls and their results go in whole; of images, documents and sound 
 never their bytes. What a provider spelled in its own way (NativeTurn) and `extra_params` are left out.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -76,4 +77,8 @@ def _tool_call(call: ToolCall) -> dict[str, Any]:
 
 
 def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
+    try:
+        return msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:
+        # Half a character. What is wrong about it is not for telemetry to say.
+        return json.dumps(value)

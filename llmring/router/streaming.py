@@ -92,10 +92,11 @@ class ChatStream:
         """What its reader raises is no failure of ours."""
         ours = error if isinstance(error, LLMRingError | trio.Cancelled) else None
         attempt = self._journey.attempt
-        if attempt is not None and ours is not None:
-            attempt.failed(ours)
-        elif attempt is not None:
-            attempt.left(self._live.partial())
+        if attempt is not None and self.response is None:
+            if ours is not None:
+                attempt.failed(ours)
+            else:
+                attempt.left(self._live.partial())
         self._call.end(ours)
 
     def __aiter__(self) -> Self:

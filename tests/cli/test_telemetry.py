@@ -153,6 +153,13 @@ def test_a_trace_that_cannot_be_written_ends_with_2_before_anything_is_sent(term
     assert "--trace" in ended.err
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full")
+def test_a_full_disk_costs_the_trace_and_not_the_answer(terminal: Terminal) -> None:
+    ended = terminal.run("chat", "hi", "-m", "summarizer", "--trace", "/dev/full")
+    assert (ended.code, ended.out[:8]) == (0, "echo: hi")
+    assert ended.err.count("no space left") == 1
+
+
 def test_a_sdk_that_is_switched_off_cannot_trace(terminal: Terminal) -> None:
     terminal.variables["OTEL_SDK_DISABLED"] = "true"
     ended = terminal.run("map", "summarizer", "-", "--trace", "spans.jsonl", stdin='"hi"')

@@ -66,6 +66,11 @@ def test_of_several_answers_each_is_a_message_and_a_refusal_is_text() -> None:
     assert [one["parts"][0]["content"] for one in spelled] == ["a", "no"]
 
 
+def test_half_a_character_is_no_reason_to_fail() -> None:
+    request = ChatRequest(model="a", messages=(Message(role="user", content="a\ud800"),))
+    assert json.loads(input_messages(request))[0]["parts"][0]["content"] == "a\ud800"
+
+
 def test_tools_are_functions() -> None:
     (tool,) = json.loads(tool_definitions((Tool(name="f", description="d", parameters={"type": "object"}),)))
     assert tool == {"type": "function", "name": "f", "description": "d", "parameters": {"type": "object"}}
