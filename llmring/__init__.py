@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from llmring.router.router import Router
     from llmring.router.rows import Row
     from llmring.router.streaming import ChatStream
+    from llmring.router.telemetry import Telemetry
     from llmring.status import RouterStatus
     from llmring.trace import Considered, Decision, Trace, TracedRoute, Verdict
     from llmring.usage import Cost, CostBreakdown, CostEstimate, Usage
@@ -92,6 +93,7 @@ _HOMES = {
     "Router": "llmring.router.router",
     "RouterStatus": "llmring.status",
     "Row": "llmring.router.rows",
+    "Telemetry": "llmring.router.telemetry",
     "TextPart": "llmring.parts",
     "TokenLogprob": "llmring.chat",
     "Tool": "llmring.chat",
@@ -150,6 +152,7 @@ __all__ = [
     "Router",
     "RouterStatus",
     "Row",
+    "Telemetry",
     "TextPart",
     "TokenLogprob",
     "Tool",

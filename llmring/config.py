@@ -26,6 +26,10 @@ STATE_VARIABLE = "LLMRING_STATE"
 RECEIPTS_VARIABLE = "LLMRING_RECEIPTS"
 SIGNING_KEY_VARIABLE = "LLMRING_SIGNING_KEY"
 LEDGER_NAME = "ledger.db"
+CONTENT_VARIABLE = "LLMRING_TRACE_CONTENT"
+OTEL_CONTENT_VARIABLE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+OTLP_PROTOCOL = "http/protobuf"
+_OTEL_CONTENT = ("span_only", "span_and_event")
 _OFF = ("off", "0", "no", "false")
 _ON = ("on", "1", "yes", "true")
 BASE_URL_VARIABLES: Mapping[str, str] = {"ollama": "OLLAMA_BASE_URL"}
@@ -42,7 +46,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     renew them over the network. `status`: whether a router shows its state to `llmring status`, or in which directory.
     `decisions` is the file that a router appends its decisions to. `state_directory` is where routers keep what they
     have learned of limits, None where they are not to, or there is no home. `receipts`: whether a router keeps a
-    ledger, or in which file; `data_directory` is where it is by default, None where there is no home.
+    ledger, or in which file; `data_directory` is where it is by default, None where there is no home. `trace_content`:
+    whether spans hold prompts, answers and tool arguments.
     """
 
     lockfile_path: Path | None = None
@@ -54,6 +59,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     state_directory: Path | None = None
     receipts: bool | Path | None = None
     data_directory: Path | None = None
+    trace_content: bool = False
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -70,6 +76,49 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         state_directory=_state_directory(environ),
         receipts=_switch(environ.get(RECEIPTS_VARIABLE, "").strip()),
         data_directory=_data_directory(environ),
+        trace_content=_trace_content(environ),
+    )
+
+
+def _trace_content(environ: Mapping[str, str]) -> bool:
+    """Ours decides where both are set; only words that we know ask for it."""
+    ours = environ.get(CONTENT_VARIABLE, "").strip().lower()
+    theirs = environ.get(OTEL_CONTENT_VARIABLE, "").strip().lower()
+    return ours in _ON if ours else theirs in (*_ON, *_OTEL_CONTENT)
+
+
+class Exports(msgspec.Struct, frozen=True, kw_only=True):
+    """What OpenTelemetry's standard variables ask of a program: spans, metrics, over OTLP. `is_off`: nothing at all."""
+
+    spans: bool = False
+    metrics: bool = False
+    is_off: bool = False
+    other_protocol: str | None = None
+    """The protocol that is asked for and not spoken here; then nothing is sent."""
+
+
+def read_exports(environ: Mapping[str, str] = os.environ) -> Exports:
+    """Whether to send spans and metrics, by whether it is said where to."""
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return Exports(is_off=True)
+    spans, metrics = (_is_exported(signal, environ) for signal in ("TRACES", "METRICS"))
+    protocol = environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "").strip() or OTLP_PROTOCOL
+    if (spans or metrics) and protocol != OTLP_PROTOCOL:
+        return Exports(other_protocol=protocol)
+    return Exports(spans=spans, metrics=metrics)
+
+
+def _is_exported(signal: str, environ: Mapping[str, str]) -> bool:
+    where = (environ.get(f"OTEL_EXPORTER_OTLP_{part}", "").strip() for part in (f"{signal}_ENDPOINT", "ENDPOINT"))
+    by = environ.get(f"OTEL_{signal}_EXPORTER", "").strip() or "otlp"
+    return any(where) and "otlp" in (name.strip() for name in by.split(","))
+
+
+def has_otlp_timeout(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether somebody has said how long an export over OTLP may take."""
+    return any(
+        environ.get(f"OTEL_EXPORTER_OTLP_{part}", "").strip()
+        for part in ("TIMEOUT", "TRACES_TIMEOUT", "METRICS_TIMEOUT")
     )
 
 

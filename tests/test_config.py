@@ -7,9 +7,11 @@ import pytest
 
 from llmring.config import (
     BUNDLED_LOCKFILE,
+    Exports,
     Settings,
     find_lockfile,
     read_base_url,
+    read_exports,
     read_key,
     read_keys,
     read_settings,
@@ -38,10 +40,38 @@ from llmring.registry.store import read_bundled
         ({"LLMRING_STATUS": " On "}, Settings(status=True)),
         ({"LLMRING_STATUS": "off"}, Settings(status=False)),
         ({"LLMRING_STATUS": "/run/app"}, Settings(status=Path("/run/app"))),
+        ({"LLMRING_TRACE_CONTENT": "1"}, Settings(trace_content=True)),
+        ({"OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "True"}, Settings(trace_content=True)),
+        ({"OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "SPAN_AND_EVENT"}, Settings(trace_content=True)),
+        ({"OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "EVENT_ONLY"}, Settings()),
+        (
+            {"LLMRING_TRACE_CONTENT": "0", "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "true"},
+            Settings(),
+        ),
     ],
 )
 def test_a_blank_variable_is_not_set(environ: dict[str, str], settings: Settings) -> None:
     assert read_settings(environ) == settings
+
+
+@pytest.mark.parametrize(
+    ("environ", "exports"),
+    [
+        ({}, Exports()),
+        ({"ENDPOINT": "http://c"}, Exports(spans=True, metrics=True)),
+        ({"TRACES_ENDPOINT": "http://c"}, Exports(spans=True)),
+        ({"METRICS_ENDPOINT": "http://c", "PROTOCOL": "http/protobuf"}, Exports(metrics=True)),
+        ({"ENDPOINT": "http://c", "PROTOCOL": "grpc"}, Exports(other_protocol="grpc")),
+        ({"PROTOCOL": "grpc"}, Exports()),
+    ],
+)
+def test_what_is_exported_is_what_has_an_endpoint(environ: dict[str, str], exports: Exports) -> None:
+    named = {f"OTEL_EXPORTER_OTLP_{name}": value for name, value in environ.items()}
+    assert read_exports(named) == exports
+    assert read_exports({**named, "OTEL_SDK_DISABLED": "true"}) == Exports(is_off=True)
+    if exports.spans and exports.metrics:
+        assert read_exports({**named, "OTEL_TRACES_EXPORTER": "none"}) == Exports(metrics=True)
+        assert read_exports({**named, "OTEL_METRICS_EXPORTER": "console, otlp"}) == exports
 
 
 def test_settings_are_read_when_asked_for_and_not_at_import(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,14 +13,16 @@ import trio
 from llmring.chat import ChatChunk, ChatRequest, ChatResponse, Effort
 from llmring.cli.formats import effort_option, read_schema, schema_option
 from llmring.cli.names import complete_either
-from llmring.cli.running import Failed, check_is_ours, note, open_lockfile, run_trio
+from llmring.cli.running import Failed, check_is_ours, failing_cleanly, note, open_lockfile, run_trio
 from llmring.cli.spelling import answer_json, cost_json, error_json, notes_json, tool_call_json, usage_json
+from llmring.cli.tracing import telemetry, trace_option
 from llmring.config import read_settings
 from llmring.errors import ConfigError, InvalidRequest, LLMRingError, StreamBroken
 from llmring.lockfile import Lockfile
 from llmring.prompts import to_request
 from llmring.router.opening import open_router
 from llmring.router.router import Router
+from llmring.router.telemetry import Telemetry
 
 USUAL_ALIAS = "fast"
 DELETE_SECONDS = 10.0
@@ -41,6 +43,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     schema: Path | None
     files: tuple[Path, ...]
     timeout: float | None
+    trace: Path | None
     profile: str | None
     lockfile: str | None
 
@@ -79,6 +82,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     help="An image, PDF, sound or text to go with the prompt. May be repeated.",
 )
 @click.option("--timeout", type=float, help="Seconds for the whole call, waiting included. Default: 600.")
+@trace_option
 @click.option("--profile", help="A profile of the lockfile. Default: LLMRING_PROFILE, then the lockfile's.")
 @click.option("--lockfile", metavar="FILE", help="Default: LLMRING_LOCKFILE_PATH, then ./llmring.lock.")
 def command(words: tuple[str, ...], **given: Any) -> int:
@@ -89,7 +93,8 @@ def command(words: tuple[str, ...], **given: Any) -> int:
     # Joined and not refused: a refusal would repeat them.
     options = Options(prompt=" ".join(words) if words else None, **given)
     try:
-        run_trio(lambda: ask(options))
+        with failing_cleanly(), telemetry(options.trace) as told:
+            run_trio(lambda: ask(options, told))
     except Failed as failed:
         if options.as_json:
             print_json({"error": error_json(failed.error)})
@@ -97,7 +102,7 @@ def command(words: tuple[str, ...], **given: Any) -> int:
     return 0
 
 
-async def ask(options: Options) -> None:
+async def ask(options: Options, told: Telemetry | None) -> None:
     """Make the call. Raises LLMRingError."""
     lockfile = open_lockfile(options.lockfile)
     request = to_request(
@@ -113,7 +118,7 @@ async def ask(options: Options) -> None:
     if options.verbose:
         for remark in lockfile.notes:
             note(f"{lockfile.path}: {remark}")
-    async with open_router(lockfile, profile=options.profile) as router:
+    async with open_router(lockfile, profile=options.profile, telemetry=told) as router:
         start = trio.current_time()
         ask_router = _stream if options.stream else _whole
         async with _attached(router, request, options.files) as attached:

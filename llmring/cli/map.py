@@ -17,9 +17,10 @@ from llmring.cli.names import complete_either
 from llmring.cli.output import Output, open_output
 from llmring.cli.progress import progress_shown, report_text
 from llmring.cli.rows import Rows, columns_read, written
-from llmring.cli.running import check_is_ours, note, open_lockfile, run_trio
+from llmring.cli.running import check_is_ours, failing_cleanly, note, open_lockfile, run_trio
 from llmring.cli.stopping import Stop
 from llmring.cli.template import Template
+from llmring.cli.tracing import telemetry, trace_option
 from llmring.config import read_settings
 from llmring.errors import BudgetExceeded, MapTimeout, TooManyFailures
 from llmring.prompts import ChatOptions
@@ -28,6 +29,7 @@ from llmring.router.batch_plan import Mode
 from llmring.router.opening import open_router
 from llmring.router.report import Report
 from llmring.router.status_directory import has_sockets
+from llmring.router.telemetry import Telemetry
 from llmring.trace import Spill
 
 FAILED_ROWS = 1
@@ -70,6 +72,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     dedupe: bool
     spill: Spill
     decisions: Path | None
+    trace: Path | None
     mode: Mode
     adopt: tuple[Adopted, ...]
     quiet: bool
@@ -154,6 +157,7 @@ def _complete_first(ctx: click.Context, parameter: click.Parameter, incomplete: 
     type=click.Path(path_type=Path),
     help="Append to FILE what was decided for each row, for `llmring replay`. Default: LLMRING_DECISIONS.",
 )
+@trace_option
 @click.option(
     "--mode",
     type=click.Choice(get_args(Mode)),
@@ -183,18 +187,19 @@ def command(**given: Any) -> int:
     providers meanwhile, and the same command reads them.
     """
     options = Options(**given)
-    report = run_trio(lambda: work(options))
+    with failing_cleanly(), telemetry(options.trace) as told:
+        report = run_trio(lambda: work(options, told))
     return FAILED_ROWS if report.failed else 0
 
 
-async def work(options: Options) -> Report:
+async def work(options: Options, told: Telemetry | None) -> Report:
     """Run the map. Raises LLMRingError."""
     lockfile = open_lockfile(options.lockfile)
     check_is_ours(lockfile, options.alias)
     template = Template(options.prompt) if options.prompt is not None else None
     with open_lines(options.source, columns_read(template)) as lines:
         async with open_router(
-            lockfile, profile=options.profile, status=_shown(), decisions=options.decisions
+            lockfile, profile=options.profile, status=_shown(), decisions=options.decisions, telemetry=told
         ) as router:
             rows = Rows(lines, options.alias, _call_options(options), template)
             run = router.map(

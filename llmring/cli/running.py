@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,6 +29,15 @@ class Failed(click.ClickException):
     def code(self) -> int:
         """2 where the setup is wrong and nothing was sent, else 1."""
         return 2 if isinstance(self.error, ConfigError) else 1
+
+
+@contextmanager
+def failing_cleanly() -> Generator[None]:
+    """Raises Failed for our errors, of what is done before trio runs and after."""
+    try:
+        yield
+    except LLMRingError as error:
+        raise Failed(error) from error
 
 
 def run_trio(work: Callable[[], Awaitable[Result]]) -> Result:

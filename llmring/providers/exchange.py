@@ -117,6 +117,7 @@ class Exchange:
         """Send, and read status and headers. Raises the provider's error for a reply that is not 2xx."""
         self._sent = True
         self._reply = reply = await self._connection.open(call)
+        self.permit.status = reply.status
         self.permit.route.observe(self.codec.limits(reply.headers), self.permit, trio.current_time())
         if not 200 <= reply.status < 300:
             self._refused = True

@@ -638,6 +638,7 @@ class Permit:
         "probe",
         "reservations",
         "route",
+        "status",
         "taken_at",
         "ticket",
     )
@@ -664,6 +665,8 @@ class Permit:
         self.taken_at = taken_at
         self.first_at: float | None = None
         """When the first text of a stream came."""
+        self.status: int | None = None
+        """The HTTP status of the reply, once that has begun."""
         self.generation = route.breaker.generation
         self._settled = False
 

@@ -25,14 +25,16 @@ async def ask(dispatcher: Dispatcher, journey: Journey) -> Completion:
 async def _attempt(worker: ProviderWorker, permit: Permit, journey: Journey) -> Completion:
     seconds = journey.plan.attempt_seconds(journey.index, trio.current_time())
     account = journey.terms.account
-    if account is None:
-        return await worker.attempt(permit, journey.request, seconds)
     try:
         completion = await worker.attempt(permit, journey.request, seconds)
     except BaseException as error:
-        account.failed(error, permit.route)
+        if account is not None:
+            account.failed(error, permit.route)
         raise
-    account.answered(completion.usage, permit.route)
+    if account is not None:
+        account.answered(completion.usage, permit.route)
+    if journey.attempt is not None:
+        journey.attempt.answered(completion)
     return completion
 
 
@@ -40,7 +42,7 @@ async def _ask_again(dispatcher: Dispatcher, journey: Journey, first: Completion
     """The corrected answer, or the first one as it is when none can be had."""
     again = msgspec.structs.replace(asked_again(journey.request, first), model=str(journey.route.ref))
     try:
-        second = dispatcher.journey(again, journey.profile, journey.plan.deadline, journey.terms)
+        second = dispatcher.journey(again, journey.profile, journey.plan.deadline, journey.call, journey.terms)
     except ConfigError:
         # The lockfile was edited meanwhile, and no longer knows the model.
         return first

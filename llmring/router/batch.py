@@ -38,6 +38,7 @@ from llmring.router.journal import SYNC_SECONDS, Journal, open_journal, open_scr
 from llmring.router.pacing import least_possible_seconds, paces_of
 from llmring.router.report import Report
 from llmring.router.rows import Input, Inputs, Place, Row
+from llmring.router.telemetry import Run
 
 OnError = Literal["yield", "raise", "skip"]
 
@@ -102,6 +103,7 @@ class MapRun:
         routes: Callable[[], tuple[Route, ...]],
         nursery: trio.Nursery,
         calls: Calls,
+        told: Run,
         *,
         ordered: bool,
         window: int | None,
@@ -135,6 +137,7 @@ class MapRun:
         self._routes: tuple[Route, ...] = ()
         self._nursery = nursery
         self._calls = calls
+        self._told = told
         self._ordered = ordered
         self._window = window
         self._on_error: OnError | Callable[[Row], OnError] = on_error
@@ -170,6 +173,7 @@ class MapRun:
             self._duplicates = Duplicates(self._journal or self._files.enter_context(open_scratch()))
         self._room = trio.Semaphore(self._window or (WINDOW if self._jobs is not None else self._default_window()))
         self._calls.begin()
+        self._told.begin()
         self._started_at = trio.current_time()
         if self._caps.deadline is not None:
             self._in_time.deadline = self._started_at + self._caps.deadline
@@ -257,7 +261,7 @@ class MapRun:
         """Raises ConfigError: for batches that are on their way, and this run cannot take up."""
         try:
             if self._batching is not None:
-                host = Host(send=self._row, finish=self._finish, stop=self._stop)
+                host = Host(send=self._row, finish=self._finish_batched, stop=self._stop)
                 online = self._window or self._default_window()
                 asks = self._batching.calls_of
                 jobs = BatchJobs(self._batching.mode, asks, host, journal, self._calls, online=online)
@@ -280,6 +284,11 @@ class MapRun:
                 asked.account.paid(response.cost.usd, response.model)
             asked.account.close()
         return self._end(asked.place, response, error)
+
+    def _finish_batched(self, asked: Asked, response: ChatResponse | None, error: LLMRingError | None) -> bool:
+        if error is not None:
+            self._told.row_failed(asked.request, error)
+        return self._finish(asked, response, error)
 
     def _default_window(self) -> int:
         """Twice the connections of all routes: enough to keep every one of them busy while rows wait to be read."""
@@ -321,6 +330,7 @@ class MapRun:
                 self._jobs.say_left()
             await self._close_files()  # noqa: ASYNC102 - shields itself
             self._hand_out_the_rest()
+            self._told.end(self.report, self._stopped_by)
             self._ended.set()
             self._news.set()
             self._calls.end()

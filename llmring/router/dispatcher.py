@@ -34,6 +34,7 @@ from llmring.router.failover import Decision, Fail, Go, Plan, Wait
 from llmring.router.ordering import ARRANGE, Candidate, Room, arrange_keys
 from llmring.router.records import Kind
 from llmring.router.retry_budget import RetryBudget
+from llmring.router.telemetry import AttemptSpan, Call
 from llmring.router.tracing import Outlook, Start, cost_usd, trace_of
 from llmring.trace import Source, Spill
 
@@ -97,9 +98,10 @@ USUAL = Terms()
 class Journey(msgspec.Struct, kw_only=True):
     """One request under way: its routes in order and the plan that decides among them.
 
-    `permit` and `sent_at` are those of the newest attempt; `number` keeps its place among the waiting. `start` is kept
-    for the trace, and `lockfile` is the one that the routes are of. `tried` counts its attempts; `origin` is the
-    journey whose answer made this one necessary; `texts` are those of the newest attempt, of one for vectors.
+    `attempt` and `sent_at` are those of the newest attempt; `number` keeps its place among the waiting. `start` is kept
+    for the trace, and `lockfile` is the one that the routes are of. `call` is told of what happens. `tried` counts its
+    attempts; `origin` is the journey whose answer made this one necessary; `texts` are those of the newest attempt, of
+    one for vectors.
     """
 
     request: ChatRequest
@@ -114,6 +116,8 @@ class Journey(msgspec.Struct, kw_only=True):
     number: int
     terms: Terms
     retries: RetryBudget
+    call: Call
+    attempt: AttemptSpan | None = None
     index: int = 0
     waited_seconds: float = 0.0
     sent_at: float = 0.0
@@ -233,6 +237,7 @@ class Dispatcher:
         request: ChatRequest,
         profile: str | None,
         deadline: float,
+        call: Call,
         terms: Terms = USUAL,
     ) -> Journey:
         """Begin a request's way. `deadline` is on the trio clock."""
@@ -254,7 +259,7 @@ class Dispatcher:
             way = way.first_model()
             outlooks = outlooks[: len(way.routes)]
         charges = tuple(route.charge(request, count(route)) for route in way.routes)
-        return self._begin(request, profile, deadline, bound, way, charges, tuple(outlooks), terms)
+        return self._begin(request, profile, deadline, bound, way, charges, tuple(outlooks), call, terms)
 
     def _outlook(self, route: Route, request: ChatRequest, counted_tokens: float) -> Outlook:
         return (*route.outlook(request, counted_tokens), self._prices(route.ref))
@@ -299,6 +304,7 @@ class Dispatcher:
         profile: str | None,
         deadline: float,
         texts: Callable[[ProviderWorker], Sequence[str]],
+        call: Call,
         terms: Terms = USUAL,
     ) -> Journey:
         """Begin the way of a request for vectors; `texts` are those that a provider is sent."""
@@ -314,7 +320,7 @@ class Dispatcher:
         if way.keys:
             way, outlooks = self._arranged(bound, "ordered", outlooks)
         charges = tuple(route.charge_texts(counted[route]) for route in way.routes)
-        journey = self._begin(request, profile, deadline, bound, way, charges, tuple(outlooks), terms)
+        journey = self._begin(request, profile, deadline, bound, way, charges, tuple(outlooks), call, terms)
         journey.kind = "embed"
         return journey
 
@@ -327,6 +333,7 @@ class Dispatcher:
         way: _Way,
         charges: tuple[Charge, ...],
         outlooks: tuple[Outlook, ...],
+        call: Call,
         terms: Terms,
     ) -> Journey:
         plan = Plan(
@@ -347,7 +354,7 @@ class Dispatcher:
             draws=way.draws,
             rooms=way.rooms,
         )
-        return Journey(
+        journey = Journey(
             request=request,
             profile=profile,
             binding=bound.binding,
@@ -360,7 +367,10 @@ class Dispatcher:
             number=next(self._numbers),
             terms=terms,
             retries=bound.retries,
+            call=call,
         )
+        call.follow(journey.trace)
+        return journey
 
     async def go(self, journey: Journey, send: Send[Answer]) -> Answer:
         """Try route after route until one answers. Raises AllModelsFailed, or the error that ends it by policy."""
@@ -376,8 +386,11 @@ class Dispatcher:
                 journey.retries.called(journey.sent_at)
             journey.left_out = journey.route.model.capabilities.refused
             journey.waited_seconds = journey.sent_at - asked_at
+            worker = journey.workers[journey.index]
+            journey.attempt = self._attempt(journey, worker, permit)
             try:
-                result = await self._attempt(journey, permit, send)
+                with journey.attempt:
+                    result = await self._send(journey, worker, permit, send)
             except ProviderError as error:
                 if not error.fails_over and not (error.is_of_key and journey.plan.another_key(journey.index)):
                     took = trio.current_time() - journey.sent_at
@@ -391,16 +404,24 @@ class Dispatcher:
                 journey.plan.succeeded(journey.index, journey.waited_seconds, took)
                 return result
 
-    async def _attempt(self, journey: Journey, permit: Permit, send: Send[Answer]) -> Answer:
+    async def _send(self, journey: Journey, worker: ProviderWorker, permit: Permit, send: Send[Answer]) -> Answer:
         """Send, and tell whoever wants to know how it ended, also when it was cancelled."""
         journey.tried += 1
         try:
-            result = await send(journey.workers[journey.index], permit, journey)
+            result = await send(worker, permit, journey)
         except BaseException as error:
             self._ended(journey, None, error)
             raise
         self._ended(journey, result, None)
         return result
+
+    def _attempt(self, journey: Journey, worker: ProviderWorker, permit: Permit) -> AttemptSpan:
+        try:
+            return journey.call.attempt(worker.endpoint, permit, journey.request, journey.waited_seconds)
+        except BaseException:
+            # A sampler or a span processor of the program's is broken: that takes no room from others.
+            permit.settle("not_sent", trio.current_time())
+            raise
 
     def _learned(self, journey: Journey, error: ProviderError) -> bool:
         """Whether the model has said which parameter it does not take, and can be asked again without it."""
@@ -452,11 +473,16 @@ class Dispatcher:
                 case Wait(indexes=indexes, until=until):
                     waiter: Waiter[Permit] = Waiter(journey.number, journey.plan.deadline, flow)
                     places = [(journey.routes[index].line, charges[index]) for index in indexes]
+                    readiness = journey.plan.steps[-1].readiness
+                    journey.call.waits(journey.plan.models, readiness, indexes)
                     permit = await waiter.wait(places, until)
+                    seconds = trio.current_time() - now
                     if permit is not None:
                         journey.index = journey.routes.index(permit.route)
                         journey.plan.given(journey.index)
+                        journey.call.goes(seconds, permit.route.ref, readiness[journey.index])
                         return permit
+                    journey.call.goes(seconds)
                 case Fail(error):
                     if isinstance(error, AllModelsFailed):
                         error.trace = journey.trace()

@@ -15,6 +15,7 @@ from llmring.providers.route import Permit
 from llmring.providers.worker import ProviderWorker
 from llmring.refs import ModelRef
 from llmring.router.dispatcher import Dispatcher, Journey, Send, Terms
+from llmring.router.telemetry import Call
 from llmring.trace import Source
 from llmring.usage import Usage
 
@@ -75,6 +76,7 @@ async def embed(
     dimensions: int | None,
     profile: str | None,
     deadline: float,
+    call: Call,
     record: Record,
 ) -> Embedded:
     """Embed `texts` at the first model of `alias` that answers. Raises what `Dispatcher.go` raises."""
@@ -97,7 +99,7 @@ async def embed(
         except Unsupported:
             return ()
 
-    journey = dispatcher.embedding(alias, profile, deadline, first_part)
+    journey = dispatcher.embedding(alias, profile, deadline, first_part, call)
     first = await _go(dispatcher, journey, send_first, record)
     parts = parts_at(journey.workers[journey.index])
     ref = journey.route.ref
@@ -105,7 +107,8 @@ async def embed(
     attempts: list[Attempt] = list(journey.plan.attempts)
 
     async def embed_part(index: int) -> None:
-        rest = dispatcher.embedding(str(ref), profile, deadline, lambda _: parts[index], Terms(patient=True))
+        patient = Terms(patient=True)
+        rest = dispatcher.embedding(str(ref), profile, deadline, lambda _: parts[index], call, patient)
 
         async def send(worker: ProviderWorker, permit: Permit, journey: Journey) -> Embeddings:
             return await _send(worker, permit, journey, parts[index], dimensions)
@@ -140,7 +143,10 @@ async def _send(
 ) -> Embeddings:
     seconds = journey.plan.attempt_seconds(journey.index, trio.current_time())
     journey.texts = texts
-    return await worker.embed(permit, texts, dimensions, seconds)
+    embeddings = await worker.embed(permit, texts, dimensions, seconds)
+    if journey.attempt is not None:
+        journey.attempt.answered(embeddings)
+    return embeddings
 
 
 async def _all(work: Callable[[int], Awaitable[None]], indexes: range) -> None:

@@ -55,6 +55,7 @@ from llmring.router.recorder import Recorder, open_recorder
 from llmring.router.router import Router
 from llmring.router.state_file import StateFile
 from llmring.router.status_server import document, open_server
+from llmring.router.telemetry import Telemetry
 
 TIMEOUT_SECONDS = 600.0
 GRACE_SECONDS = 10.0
@@ -75,6 +76,7 @@ async def open_router(
     decisions: Path | str | Literal[False] | None = None,
     state: Path | str | Literal[False] | None = None,
     receipts: bool | Path | str | None = None,
+    telemetry: Telemetry | None = None,
     jitter: Callable[[], float] = random.random,
 ) -> AsyncGenerator[Router]:
     """Open a router for the length of the `async with`. Reads files; nothing waits for the network.
@@ -102,6 +104,9 @@ async def open_router(
     with the key beside it or in LLMRING_SIGNING_KEY; false keeps none. By default LLMRING_RECEIPTS says; else they are
     kept as well as can be, but where `connect` is given: what is scripted never happened.
 
+    `telemetry` says where spans and metrics go, and whether with prompts and answers; by default to the providers that
+    the program sets for all of its libraries, without.
+
     Raises ConfigError. What the block raises comes out as it is, never in an ExceptionGroup.
     """
     settings = read_settings()
@@ -111,7 +116,7 @@ async def open_router(
     directory = _shown_in(settings, status)
     first = catalog if catalog is not None else read_bundled()
     calls, files, keeper = Calls(), Files(), _keeper(settings, state, is_real=connect is None)
-    connects = connect if connect is not None else HttpxConnect()
+    connects, told = connect if connect is not None else HttpxConnect(), telemetry or Telemetry()
     raised: BaseException | None = None
     try:
         # The ledger around the nursery, too: attempts are cut off until its last task has ended.
@@ -147,19 +152,14 @@ async def open_router(
                 ended,
             )
             keeper.memories = dispatcher.memories
-            router = Router(dispatcher, first, files, calls, nursery, timeout, recorder, ended)
+            router = Router(dispatcher, first, files, calls, nursery, timeout, told, recorder, ended)
             refresher = Refresher(lists, first, router.adopt) if lists is not None else None
-            tasks: list[Callable[[], Awaitable[None]]] = [
-                *(one.run for one in (recorder, refresher) if one is not None),
-                keeper.run,
-                dispatcher.watch,
-                _load_vocabularies,
-            ]
-            for task in tasks:
+            for task in (dispatcher.watch, _load_vocabularies, *_tasks(keeper, recorder, refresher)):
                 nursery.start_soon(task)
             _show(router, lockfile.path, directory, nursery)
             try:
-                yield router
+                with told.watching(router):
+                    yield router
             except Exception as error:  # noqa: BLE001 - carried past the nursery, which would wrap it in a group
                 raised = error
             finally:
@@ -179,6 +179,11 @@ def _lists(settings: Settings, refresh: bool | None) -> Lists:
     may_ask = settings.refresh if refresh is None else refresh
     fetch = fetch_from(read_registry_url()) if may_ask else None
     return Lists(read_bundled(), Cache(settings.cache_directory), fetch)
+
+
+def _tasks(*actors: Keeper | Recorder | Refresher | None) -> list[Callable[[], Awaitable[None]]]:
+    """What those run that there are."""
+    return [actor.run for actor in actors if actor is not None]
 
 
 @asynccontextmanager

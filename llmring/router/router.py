@@ -42,7 +42,7 @@ from llmring.router.records import Kind
 from llmring.router.rows import Input, Inputs, Row
 from llmring.router.served import NAMES_ITS_OWN, is_other
 from llmring.router.streaming import ChatStream, Ended, OnBreak
-from llmring.router.telemetry import chat_span, record_answer
+from llmring.router.telemetry import Call, Run, Telemetry
 from llmring.status import RouterStatus
 from llmring.trace import Spill, attach
 from llmring.usage import CostEstimate, Usage, total
@@ -63,6 +63,7 @@ class Router:
         calls: Calls,
         nursery: trio.Nursery,
         timeout: float,
+        telemetry: Telemetry,
         recorder: Recorder | None = None,
         streamed: Ended = lambda *_: None,
     ) -> None:
@@ -72,6 +73,7 @@ class Router:
         self._calls = calls
         self._nursery = nursery
         self._timeout = timeout
+        self._telemetry = telemetry
         self._recorder = recorder
         self._streamed = streamed
         self._digests: dict[ModelRef, str | None] = {}
@@ -118,8 +120,8 @@ class Router:
         """
         request = self._request(model, prompt, options)
         terms = Terms(flow=_flow(priority, tenant, weight))
-        with self._calls.call():
-            return await self._chat(request, profile, terms)
+        with self._telemetry.call("chat", request.model, priority) as call, self._calls.call():
+            return await self._chat(request, profile, call, terms)
 
     def stream(
         self,
@@ -142,7 +144,8 @@ class Router:
         return ChatStream(
             self.dispatcher,
             self._calls,
-            lambda: self._journey(request, profile, terms),
+            lambda: self._telemetry.call("stream", request.model, priority),
+            lambda call: self._journey(request, profile, call, terms),
             self._finish,
             lambda journey, completion: self._record("stream", journey, completion),
             lambda ref, usage: least_cost(self.catalog, ref, usage),
@@ -212,6 +215,7 @@ class Router:
             return self.catalog.prices(ref)
 
         purse = Purse(_dollars(budget), prices) if budget is not None else None
+        told = self._telemetry.run(alias, priority)
 
         def prepare(item: Input) -> ChatRequest:
             if isinstance(item, InvalidRequest):
@@ -227,16 +231,16 @@ class Router:
             return self.dispatcher.routes(request.model, profile, spill)
 
         async def send(request: ChatRequest, account: Account | None) -> ChatResponse:
-            with self._calls.step():
+            with told.row("map_row", request.model) as call, self._calls.step():
                 paid = terms if account is None else msgspec.structs.replace(terms, account=account)
-                return await self._chat(request, profile, paid)
+                return await self._chat(request, profile, call, paid)
 
         if mode not in get_args(Mode):
             raise InvalidRequest(f"mode is one of {', '.join(get_args(Mode))}, not {mode!r}")
         batches = BatchCalls(
             way=partial(self._way, profile=profile),
             way_of=self._way_of,
-            answer=partial(self._batch_answer, profile=profile),
+            answer=partial(self._batch_answer, profile=profile, told=told),
         )
         return MapRun(
             prompts,
@@ -244,6 +248,7 @@ class Router:
             lambda: self.dispatcher.routes(alias, profile, spill),
             self._nursery,
             self._calls,
+            told,
             ordered=ordered,
             window=window,
             on_error=on_error,
@@ -273,12 +278,14 @@ class Router:
         return Way(route=worker.route(batch.ref.model), desk=worker.desk)
 
     def _batch_answer(
-        self, request: ChatRequest, way: Way, completion: Completion, profile: str | None
+        self, request: ChatRequest, way: Way, completion: Completion, profile: str | None, told: Run
     ) -> ChatResponse:
         """What came in a batch as it would have come online, but for its price. Raises ConfigError."""
-        with chat_span(request) as span:
+        with told.row("batch_row", request.model) as call:
             ref = way.route.ref
-            kind = self.dispatcher.crew(ref.provider).endpoint.kind
+            about = self.dispatcher.crew(ref.provider).endpoint
+            call.batched(about, ref, request, completion)
+            kind = about.kind
             flags = self._flags(ref, kind, self.dispatcher.pins(request.model, profile), completion)
             key = way.route.credential.key
             attempt = Attempt(model=ref, outcome="answered in a batch", sent=True, key=key)
@@ -287,7 +294,7 @@ class Router:
             notes = (*response.notes, *flags, *([_HALF] if paid.usd is not None else []))
             attempts = (msgspec.structs.replace(attempt, cost=paid),)
             response = msgspec.structs.replace(response, cost=paid, notes=notes, attempts=attempts)
-            record_answer(span, response)
+            call.answered(response)
             return response
 
     async def embed(
@@ -310,19 +317,23 @@ class Router:
             raise InvalidRequest(f"timeout must be a positive number of seconds, not {timeout}")
         seconds = timeout if timeout is not None else self._timeout
         deadline = min(trio.current_time() + seconds, trio.current_effective_deadline())
-        with self._calls.call():
-            found = await embed(self.dispatcher, model, given, dimensions, profile, deadline, self._record_part)
-        response = EmbedResponse(
-            vectors=found.vectors,
-            model=found.model,
-            alias=model,
-            usage=total(found.usages),
-            cost=embedding_cost(self.catalog, found.model, found.usages),
-            served_model=found.served_model,
-            attempts=priced(found.attempts, self.catalog),
-        )
-        attach(response, found.trace)
-        return response
+        with self._telemetry.call("embed", model) as call:
+            with self._calls.call():
+                found = await embed(
+                    self.dispatcher, model, given, dimensions, profile, deadline, call, self._record_part
+                )
+            response = EmbedResponse(
+                vectors=found.vectors,
+                model=found.model,
+                alias=model,
+                usage=total(found.usages),
+                cost=embedding_cost(self.catalog, found.model, found.usages),
+                served_model=found.served_model,
+                attempts=priced(found.attempts, self.catalog),
+            )
+            attach(response, found.trace)
+            call.answered(response)
+            return response
 
     async def live_models(self, provider: str) -> tuple[LiveModel, ...]:
         """The models that `provider` lists now, asked of the provider itself; for the registry's see `catalog`.
@@ -424,7 +435,7 @@ class Router:
         _check(request)
         return request
 
-    def _journey(self, request: ChatRequest, profile: str | None, terms: Terms = USUAL) -> Journey:
+    def _journey(self, request: ChatRequest, profile: str | None, call: Call, terms: Terms = USUAL) -> Journey:
         """Begin: with what the binding sets for its requests, until the earlier of the request's own time limit and the
         caller's cancel scope. Work that nobody waits for has only its own."""
         request = self.dispatcher.completed(request, profile)
@@ -434,21 +445,20 @@ class Router:
         else:
             seconds = request.timeout if request.timeout is not None else self._timeout
             deadline = min(now + seconds, trio.current_effective_deadline())
-        return self.dispatcher.journey(request, profile, deadline, terms)
+        return self.dispatcher.journey(request, profile, deadline, call, terms)
 
-    async def _chat(self, request: ChatRequest, profile: str | None, terms: Terms) -> ChatResponse:
-        with chat_span(request) as span:
-            journey = self._journey(request, profile, terms)
-            try:
-                completion = await ask(self.dispatcher, journey)
-            except BaseException as error:
-                self._record("chat", journey, None)
-                self._price(error)
-                raise
-            self._record("chat", journey, completion)
-            response = self._finish(journey, completion)
-            record_answer(span, response)
-            return response
+    async def _chat(self, request: ChatRequest, profile: str | None, call: Call, terms: Terms) -> ChatResponse:
+        journey = self._journey(request, profile, call, terms)
+        try:
+            completion = await ask(self.dispatcher, journey)
+        except BaseException as error:
+            self._record("chat", journey, None)
+            self._price(error)
+            raise
+        self._record("chat", journey, completion)
+        response = self._finish(journey, completion)
+        call.answered(response)
+        return response
 
     def _price(self, error: BaseException) -> None:
         """Say what a failure has cost, where that is known."""

@@ -12,13 +12,14 @@ import trio
 
 from llmring.chat import ChatChunk, ChatResponse, Completion
 from llmring.codecs.codec import StreamDelta
-from llmring.errors import DeadlineReached, ProviderError, RouterClosed, StreamBroken
+from llmring.errors import DeadlineReached, LLMRingError, ProviderError, RouterClosed, StreamBroken
 from llmring.providers.exchange import LiveStream
 from llmring.providers.route import Permit
 from llmring.providers.worker import ProviderWorker
 from llmring.refs import ModelRef
 from llmring.router.calls import Calls
 from llmring.router.dispatcher import Dispatcher, Journey
+from llmring.router.telemetry import Call
 from llmring.usage import Cost, Usage
 
 OnBreak = Literal["error", "restart"]
@@ -41,7 +42,8 @@ class ChatStream:
         self,
         dispatcher: Dispatcher,
         calls: Calls,
-        begin: Callable[[], Journey],
+        told: Callable[[], Call],
+        begin: Callable[[Call], Journey],
         finish: Callable[[Journey, Completion], ChatResponse],
         record: Callable[[Journey, Completion | None], None],
         least_cost: Callable[[ModelRef, Usage | None], Cost],
@@ -51,6 +53,7 @@ class ChatStream:
     ) -> None:
         self._dispatcher = dispatcher
         self._calls = calls
+        self._told = told
         self._begin = begin
         self._finish = finish
         self._record = record
@@ -58,6 +61,7 @@ class ChatStream:
         self._ended = ended
         self._is_under_way = False
         self._on_break = on_break
+        self._call: Call
         self._journey: Journey
         self._live: LiveStream
         self._shown = ""
@@ -68,18 +72,31 @@ class ChatStream:
         """Wait for a route and the first text. Raises what `chat` raises."""
         self._calls.begin()
         try:
-            with self._calls.step():
-                self._journey = self._begin()
-                self._journey.kind = "stream"
-                try:
+            self._call = self._told()
+            try:
+                with self._calls.step():
+                    self._journey = self._begin(self._call)
+                    self._journey.kind = "stream"
                     await self._go()
-                except BaseException:
-                    self._record(self._journey, None)
-                    raise
+            except BaseException as error:
+                self._call.end(error)
+                raise
         except BaseException:
             self._calls.end()
             raise
         return self
+
+    async def _go(self) -> None:
+        """Have a stream whose first text is there."""
+        try:
+            # Current only here: between two steps it would be so for its reader's own work.
+            with self._call.current():
+                self._live = await self._dispatcher.go(self._journey, self._open)
+        except BaseException:
+            if not self._handed_out:
+                self._record(self._journey, None)
+            raise
+        self._is_under_way = True
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -89,6 +106,7 @@ class ChatStream:
             await self._live.aclose()
         finally:
             self._record(self._journey, self._live.completion if self.response is not None else None)
+            self._end_spans(error)
             self._calls.end()
 
     @property
@@ -103,6 +121,17 @@ class ChatStream:
         if self.response is not None:
             return self.response.cost
         return self._least_cost(self._journey.route.ref, self.usage)
+
+    def _end_spans(self, error: BaseException | None) -> None:
+        """What its reader raises is no failure of ours."""
+        ours = error if isinstance(error, LLMRingError | trio.Cancelled) else None
+        attempt = self._journey.attempt
+        if attempt is not None and self.response is None:
+            if ours is not None:
+                attempt.failed(ours)
+            else:
+                attempt.left(self._live.partial())
+        self._call.end(ours)
 
     def __aiter__(self) -> Self:
         return self
@@ -122,6 +151,10 @@ class ChatStream:
         assert self._live.completion is not None, "a stream that ends without an error is whole"
         self._end(self._live.completion, None)
         self.response = self._finish(self._journey, self._live.completion)
+        if self._journey.attempt is not None:
+            self._journey.attempt.answered(self._live.completion)
+        self._call.answered(self.response)
+        self._call.end()
         return ChatChunk(
             model=self.response.model,
             finish_reason=self.response.finish_reason,
@@ -131,11 +164,6 @@ class ChatStream:
             cost=self.response.cost,
             notes=self.response.notes,
         )
-
-    async def _go(self) -> None:
-        """Have a stream whose first text is there."""
-        self._live = await self._dispatcher.go(self._journey, self._open)
-        self._is_under_way = True
 
     def _end(self, completion: Completion | None, error: BaseException | None) -> None:
         """Tell how the stream ended, once."""
@@ -159,6 +187,8 @@ class ChatStream:
         error.model = self._journey.route.ref
         error.usage = self.usage
         self._end(None, error)
+        if self._journey.attempt is not None:
+            self._journey.attempt.failed(error)
         if not error.fails_over or (self._handed_out and self._on_break == "error"):
             broken = StreamBroken(error, self._shown)
             broken.usage, broken.cost = error.usage, self.cost

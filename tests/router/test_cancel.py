@@ -6,9 +6,12 @@ import pytest
 import trio
 import trio.abc
 import trio.testing
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from llmring.router.router import Router
 from llmring.testing import ScriptedProvider, Step, answer, cut, status
+from tests.router.observed import observed, watched
 from tests.router.world import CHAIN, world
 
 Clock = trio.testing.MockClock
@@ -113,6 +116,36 @@ def _check_nothing_is_lost(router: Router, provider: ScriptedProvider) -> None:
         if route.credential.budget.holds:
             continue
         assert bucket.capacity - bucket.level <= sent[str(route.ref)] + 1e-6
+
+
+class OpenSpans(SpanProcessor):
+    """Counts the spans that have begun and not ended."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        self.count += 1
+
+    def on_end(self, span: ReadableSpan) -> None:
+        self.count -= 1
+
+
+@pytest.mark.parametrize("work", [call, stream, run_map])
+@pytest.mark.parametrize("name", SCRIPTS)
+async def test_a_cancel_at_any_checkpoint_leaves_no_span_open(
+    autojump_clock: Clock, work: Callable[[Router], Awaitable[None]], name: str
+) -> None:
+    for step in range(1, MOST_STEPS):
+        spans, seen = OpenSpans(), observed()
+        seen.tracers.add_span_processor(spans)
+        async with watched(SCRIPTS[name], LIMITED, seen=seen) as (router, _):
+            was_cancelled = await _cancelled_at(step, work, router)
+            await trio.testing.wait_all_tasks_blocked()
+            assert spans.count == 0
+        if not was_cancelled:
+            return
+    pytest.fail(f"the work takes more than {MOST_STEPS} steps")
 
 
 async def test_a_cancelled_waiter_leaves_the_line_to_the_others(autojump_clock: Clock) -> None:

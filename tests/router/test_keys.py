@@ -271,7 +271,8 @@ async def test_a_key_whose_calls_alone_fail_is_left_out_alone(autojump_clock: Cl
 
 async def test_tries_of_one_model_leave_time_for_others_not_for_its_keys(autojump_clock: Clock) -> None:
     async with world(keys='["KEY_A", "KEY_B", "KEY_C"]') as (router, _):
-        journey = router.dispatcher.journey(router._request("chain", "hello", {}), None, 100.0)
+        call = router._telemetry.call("chat", "chain")
+        journey = router.dispatcher.journey(router._request("chain", "hello", {}), None, 100.0, call)
         assert journey.plan.attempt_seconds(0, 0.0) == pytest.approx(90.0)
 
 
