@@ -27,7 +27,7 @@ models = ["openai:fault-status_500", "anthropic:claude-haiku-4-5"]
 
 [[profiles.default.bindings]]
 alias = "hanging"
-models = ["openai:fault-hang"]
+models = ["openai:traced+hang"]
 """
 
 
@@ -103,7 +103,7 @@ def test_what_ctrl_c_cuts_off_arrives_too(terminal: Terminal, otlp: Collector, s
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    while "fault-hang" not in _stats(simulator):
+    while "traced+hang" not in _stats(simulator):
         assert running.poll() is None
     running.send_signal(signal.SIGINT)
     running.communicate(timeout=30)
@@ -111,7 +111,7 @@ def test_what_ctrl_c_cuts_off_arrives_too(terminal: Terminal, otlp: Collector, s
     (call,) = otlp.named("llmring.chat hanging")
     (attempt,) = otlp.below(call)
     assert plain(call.attributes)["error.type"] == plain(attempt.attributes)["error.type"] == "KeyboardInterrupt"
-    assert {span["name"] for span in spans_of(trace)} == {"llmring.chat hanging", "chat fault-hang"}
+    assert {span["name"] for span in spans_of(trace)} == {"llmring.chat hanging", "chat traced+hang"}
 
 
 @pytest.mark.parametrize(
