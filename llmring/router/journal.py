@@ -213,8 +213,12 @@ def open_scratch() -> Generator[Journal]:
     """
     with ExitStack() as files:
         try:
-            file = files.enter_context(NamedTemporaryFile(prefix="llmring-", suffix=".jsonl", buffering=0))
+            # Without a name as soon as it is open twice, where the system allows that: a kill leaves no answers behind.
+            loses_its_name = os.name == "posix"
+            file = files.enter_context(NamedTemporaryFile(prefix="llmring-", buffering=0, delete=not loses_its_name))
             reader = files.enter_context(open(file.name, "rb", buffering=_READ_BYTES))
+            if loses_its_name:
+                os.unlink(file.name)
         except OSError as error:
             raise ConfigError(f"cannot make a temporary file: {error.strerror or error}") from error
         yield Journal(Path(file.name), file, reader, Places(), {})

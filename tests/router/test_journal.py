@@ -1,6 +1,7 @@
 """The journal of a map: whatever is killed when, no answered row is asked again, and none is lost."""
 
 import json
+import os
 import resource
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from llmring.errors import Attempt, ConfigError, LLMRingError, ServerFault
 from llmring.refs import ModelRef
 from llmring.router.batch import MapRun
 from llmring.router.batch_lines import BatchLine
-from llmring.router.journal import JournalRow, is_being_written, open_journal, read_journal, row_digest
+from llmring.router.journal import JournalRow, is_being_written, open_journal, open_scratch, read_journal, row_digest
 from llmring.router.rows import Row
 from llmring.testing import Step, answer, status
 from llmring.usage import Cost, CostBreakdown, Usage
@@ -382,3 +383,14 @@ async def test_a_journal_that_cannot_be_written_stops_the_run_and_loses_no_answe
 def test_a_journal_is_a_regular_file() -> None:
     with pytest.raises(ConfigError, match="/dev/zero: it is no regular file"), open_journal(Path("/dev/zero")):
         pass
+
+
+@pytest.mark.skipif(os.name != "posix", reason="an open file keeps its name there")
+def test_a_scratch_journal_has_no_name_that_a_kill_could_leave_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with open_scratch() as journal:
+        journal.settle("k", 0, RESPONSE, None)
+        assert journal.answer("k") is not None
+        assert list(tmp_path.iterdir()) == []
