@@ -238,7 +238,7 @@ class Router:
         if mode not in get_args(Mode):
             raise InvalidRequest(f"mode is one of {', '.join(get_args(Mode))}, not {mode!r}")
         batches = BatchCalls(
-            way=partial(self._way, profile=profile),
+            way=partial(self._way, profile=profile, spill=spill),
             way_of=self._way_of,
             answer=partial(self._batch_answer, profile=profile, told=told),
         )
@@ -259,10 +259,10 @@ class Router:
             batching=Batching(mode=mode, calls_of=batches, adopt=adopt or {}) if mode != "online" else None,
         )
 
-    def _way(self, request: ChatRequest, profile: str | None) -> Way | None:
+    def _way(self, request: ChatRequest, profile: str | None, spill: Spill) -> Way | None:
         """Where a request can be handed in: at the first of its models with a batch API and a key. Raises
         ConfigError."""
-        for ref in dict.fromkeys(route.ref for route in self.dispatcher.routes(request.model, profile)):
+        for ref in dict.fromkeys(route.ref for route in self.dispatcher.routes(request.model, profile, spill)):
             worker = self.dispatcher.crew(ref.provider).first
             if worker.desk is not None and worker.missing_key is None:
                 return Way(route=worker.route(ref.model), desk=worker.desk)

@@ -285,3 +285,14 @@ async def test_equal_rows_are_one_row_of_a_batch(autojump_clock: object, tmp_pat
     assert [len(keys) for keys in provider.batches.values()] == [2]
     assert [row.duplicate_of for row in rows] == [None, None, 0]
     assert run.report.usd == sum(row.response.cost.usd for row in rows[:2] if row.response and row.response.cost.usd)
+
+
+async def test_never_spilling_hands_in_nothing_at_a_second_model(autojump_clock: object, tmp_path: Path) -> None:
+    text = f'[[profiles.default.bindings]]\nalias = "chain"\nmodels = ["ollama:llama3", "{MODEL}"]\n{ALONE}'
+    provider = BatchProvider()
+    async with open_router(lockfile(text), connect=provider, jitter=lambda: 0.0) as router:
+        for spill, ok in (("never", False), ("auto", True)):
+            path = tmp_path / f"{spill}.jsonl"
+            rows = await router.map("chain", ["a"], mode="batch", checkpoint=path, spill=spill).to_list()  # type: ignore[arg-type]
+            assert [row.ok for row in rows] == [ok]
+            assert len(provider.batches) == int(ok)
