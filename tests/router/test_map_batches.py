@@ -296,3 +296,34 @@ async def test_never_spilling_hands_in_nothing_at_a_second_model(autojump_clock:
             rows = await router.map("chain", ["a"], mode="batch", checkpoint=path, spill=spill).to_list()  # type: ignore[arg-type]
             assert [row.ok for row in rows] == [ok]
             assert len(provider.batches) == int(ok)
+
+
+async def test_a_batch_is_looked_at_with_the_key_that_handed_it_in(
+    mock_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mock_clock.rate = QUICK
+    monkeypatch.setenv("TEST_KEY_FIRST", "key-first")
+    monkeypatch.setenv("TEST_KEY_SECOND", "key-second")
+    path, used = tmp_path / "run.jsonl", list[str]()
+    provider = BatchProvider(looks=3)
+
+    def connect(base_url: str, headers: Mapping[str, str]) -> BatchProvider:
+        used.append(headers["x-api-key"])
+        return provider
+
+    def keys(*names: str) -> str:
+        return "[providers.anthropic]\napi_key_env = [" + ", ".join(f'"TEST_KEY_{name}"' for name in names) + "]\n"
+
+    async with (
+        open_router(lockfile(keys("FIRST", "SECOND")), connect=connect, jitter=lambda: 0.0) as router,
+        router.map(MODEL, ["a"], mode="batch", checkpoint=path),
+    ):
+        await provider.asked.wait()
+    assert lines(path)[0]["batch"]["variable"] == "TEST_KEY_FIRST"
+    used.clear()
+    # The other one is first now.
+    async with open_router(lockfile(keys("SECOND", "FIRST")), connect=connect, jitter=lambda: 0.0) as router:
+        (row,) = await router.map(MODEL, ["a"], mode="batch", checkpoint=path).to_list()
+    assert row.ok
+    assert set(used) == {"key-first"}
+    assert len(provider.batches) == 1
