@@ -183,3 +183,13 @@ def test_the_speed_is_taken_over_and_the_next_answer_counts_for_more_the_older_i
     tested.add(before + 2.0, 100.0, before + 1.0)
     assert tested.predict(0.0) == pytest.approx(before + 0.1)
     assert Speed().memory() is None
+
+
+def test_what_models_of_a_group_share_is_recalled_once() -> None:
+    tested = Budget((), 0.0)
+    tested.recall([KeptLimit(dimension="requests", amount=600.0, level=600.0)], 0.0, 0.0)
+    tested.reserve({"requests": 500.0}, 0.0)
+    before = tested.buckets["requests"].level
+    # The next model is asked for the first time, and has kept the same limit: what was taken since stays taken.
+    tested.recall([KeptLimit(dimension="requests", amount=600.0, level=600.0)], 0.0, 0.0)
+    assert tested.buckets["requests"].level == before
