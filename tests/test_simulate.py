@@ -29,6 +29,12 @@ def test_every_case_keeps_its_goal(case: Case, runs: Runs) -> None:
     assert [(outcome.seed, misses(case, outcome)) for outcome in outcomes if misses(case, outcome)] == []
 
 
+def test_a_run_with_one_seed_comes_out_the_same_in_any_process() -> None:
+    case = next(case for case in CASES if case.name == "pool, 500 for 120 s")
+    with ProcessPoolExecutor(max_workers=1) as other:
+        assert other.submit(simulate, case, 0).result() == simulate(case, 0)
+
+
 # The bound itself, worked out by hand.
 
 
