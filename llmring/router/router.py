@@ -35,7 +35,7 @@ from llmring.router.batch import Batching, Caps, MapRun, OnError, RowCalls
 from llmring.router.batch_lines import OpenBatch
 from llmring.router.batch_plan import BatchCalls, Mode, Way
 from llmring.router.calls import Calls
-from llmring.router.dispatcher import USUAL, Dispatcher, Journey, Terms
+from llmring.router.dispatcher import Dispatcher, Journey, Terms
 from llmring.router.embedding import check_texts, embed
 from llmring.router.recorder import Recorder
 from llmring.router.records import Kind
@@ -207,7 +207,8 @@ class Router:
         flow = _flow(priority, tenant, weight)
         if spill not in get_args(Spill):
             raise InvalidRequest(f"spill must be one of {', '.join(get_args(Spill))}, not {spill!r}")
-
+        if mode not in get_args(Mode):
+            raise InvalidRequest(f"mode must be one of {', '.join(get_args(Mode))}, not {mode!r}")
         terms = Terms(flow=flow, patient=True, spill=spill)
 
         def prices(ref: ModelRef) -> Prices | None:
@@ -235,8 +236,6 @@ class Router:
                 paid = terms if account is None else msgspec.structs.replace(terms, account=account)
                 return await self._chat(request, profile, call, paid)
 
-        if mode not in get_args(Mode):
-            raise InvalidRequest(f"mode is one of {', '.join(get_args(Mode))}, not {mode!r}")
         batches = BatchCalls(
             way=partial(self._way, profile=profile, spill=spill),
             way_of=self._way_of,
@@ -435,7 +434,7 @@ class Router:
         _check(request)
         return request
 
-    def _journey(self, request: ChatRequest, profile: str | None, call: Call, terms: Terms = USUAL) -> Journey:
+    def _journey(self, request: ChatRequest, profile: str | None, call: Call, terms: Terms) -> Journey:
         """Begin: with what the binding sets for its requests, until the earlier of the request's own time limit and the
         caller's cancel scope. Work that nobody waits for has only its own."""
         request = self.dispatcher.completed(request, profile)
