@@ -14,10 +14,11 @@ from llmring.errors import Dimension, RateLimited
 from llmring.lockfile.providers import Counted
 from llmring.providers.bucket import MARGIN_SECONDS, Limit
 from llmring.providers.budget import UPWARD_STEP, Budget, Reservation
+from llmring.providers.credential import Credential
 from llmring.providers.fairness import INTERACTIVE
 from llmring.providers.readiness import Ready
-from llmring.providers.regime import Charge, Rule
-from llmring.providers.route import Credential, Outcome, Permit, Route
+from llmring.providers.regime import Charge, Outcome, Rule
+from llmring.providers.route import Permit, Route
 from llmring.refs import ModelRef
 from llmring.usage import Usage
 from tests.providers.ledger import Ledger
