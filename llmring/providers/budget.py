@@ -39,7 +39,7 @@ that a sleeper would wake in the same moment for ever. A clock that shows days c
 _NONE: Charge = MappingProxyType({})
 
 
-class Reservation(msgspec.Struct, frozen=True, kw_only=True):
+class Reservation(msgspec.Struct, frozen=True):
     """What was taken for one request.
 
     For `observe`, of every limit that was known: `levels` are the levels right after, net of corrections; `in_flight`
@@ -213,7 +213,7 @@ class Budget:
         self._next_number = number = self._next_number + 1
         self._open[number] = charge
         if not self.buckets:
-            return Reservation(number=number, at=now, charge=charge, levels=_NONE, in_flight=_NONE)
+            return Reservation(number, now, charge, _NONE, _NONE)
         levels: dict[Dimension, float] = {}
         in_flight: dict[Dimension, float] = {}
         for dimension, bucket in self.buckets.items():
@@ -223,7 +223,7 @@ class Budget:
                 bucket.outstanding += amount
                 bucket.take(number, amount, now)
                 levels[dimension] = bucket.level - bucket.corrected
-        return Reservation(number=number, at=now, charge=charge, levels=levels, in_flight=in_flight)
+        return Reservation(number, now, charge, levels, in_flight)
 
     def settle(self, reservation: Reservation, actual: Charge, now: float, *, taken: bool = True) -> None:
         """Correct a reservation to what was used: once for each reservation; the worker's permit sees to that. `taken`:

@@ -60,11 +60,6 @@ class Waiter(Generic[Permit]):
         self.is_served = False
         self._woken = trio.Event()
 
-    @property
-    def rank(self) -> tuple[float, int]:
-        """Its place among those of its flow."""
-        return (self.deadline if self.flow.priority == "interactive" else 0.0, self.number)
-
     async def wait(self, places: "Sequence[tuple[Line[Permit], Charge]]", until: float) -> Permit | None:
         """Stand in line at every place. None when the clock says `until`, or when a place turned out hopeless.
 
@@ -102,7 +97,7 @@ class _Tenant(msgspec.Struct, Generic[Permit]):
 
     flow: Flow
     began: float
-    heap: list[tuple[tuple[float, int], int, Waiter[Permit]]] = []
+    heap: list[tuple[float, int, int, Waiter[Permit]]] = []
 
 
 class _Class(Generic[Permit]):
@@ -175,7 +170,8 @@ class Line(Generic[Permit]):
         elif _next_of(tenant, kind.places) is None:
             tenant.began = self.fairness.start(flow)
         self._entries += 1
-        heapq.heappush(tenant.heap, (waiter.rank, self._entries, waiter))
+        due = waiter.deadline if flow.priority == "interactive" else 0.0
+        heapq.heappush(tenant.heap, (due, waiter.number, self._entries, waiter))
         self._changed()
 
     def leave(self, waiter: Waiter[Permit]) -> None:
@@ -194,7 +190,7 @@ class Line(Generic[Permit]):
         _add(kind.charge, charge, -1.0 / waiter.places)
         tenant = kind.tenants.get(waiter.flow.tenant)
         if tenant is not None and len(tenant.heap) > 2 * len(kind.places) + _LEFT_BEHIND:
-            tenant.heap = [entry for entry in tenant.heap if entry[2] in kind.places]
+            tenant.heap = [entry for entry in tenant.heap if entry[3] in kind.places]
             heapq.heapify(tenant.heap)
 
     def _first(self, priority: Priority) -> Head[Permit] | None:
@@ -261,7 +257,7 @@ def _next_of(tenant: _Tenant[Permit], places: Mapping[Waiter[Permit], Charge]) -
     """Its first one that still waits at `places`."""
     heap = tenant.heap
     while heap:
-        waiter = heap[0][2]
+        waiter = heap[0][3]
         if not waiter.is_served and waiter in places:
             return waiter
         heapq.heappop(heap)

@@ -102,7 +102,7 @@ class Route:
             (credential.budget,) if group is None or group.name is None else (group.given, credential.budget)
         )
         """The limits that the lockfile gives, the narrowest first."""
-        self.budgets = (self.budget, *self.kept)
+        self.budgets: tuple[Budget, ...] = (self.budget, *self.kept)
         """All of its limits."""
         self.in_flight = 0
         self.means = Means()
