@@ -182,9 +182,9 @@ def command(**given: Any) -> int:
 
     Rows wait for the limits of the whole chain as long as it takes. The output appears when it is whole; until then
     finished rows are in OUTPUT.part, as JSON lines. With --checkpoint a run that was interrupted or killed is taken up
-    by the same command: what was answered is not asked again; `llmring map status` says how much that is. The first
-    Ctrl-C sends no more rows and gives those under way 10 seconds, the second one cuts them off. Batches go on at their
-    providers meanwhile, and the same command reads them.
+    by the same command: what was answered is not asked again; `llmring map status` says how much that is. After the
+    first Ctrl-C nothing more is sent, and what is on the wire has 10 seconds; the second one cuts it off. Batches go on
+    at their providers meanwhile, and the same command reads them.
     """
     options = Options(**given)
     with failing_cleanly(), telemetry(options.trace) as told:
@@ -238,11 +238,7 @@ def _shown() -> bool | None:
 
 
 async def _write_all(run: MapRun, rows: Rows, output: Output, total: int | None, *, quiet: bool) -> None:
-    def end() -> None:
-        rows.stop()
-        run.leave_batches()
-
-    stop = Stop(end)
+    stop = Stop(run.stop)
     try:
         async with run, progress_shown(run, total, quiet=quiet), stop.listening():
             with stop.scope:

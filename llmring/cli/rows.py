@@ -9,7 +9,6 @@ from codecs import BOM_UTF8
 from typing import Any, Self
 
 import msgspec
-import trio
 
 from llmring.chat import ChatRequest, Effort, JSONObject
 from llmring.cli.lines import Lines
@@ -81,31 +80,18 @@ class Rows:
         self._template = template
         self._number = 0
         self._index = 0
-        self._stopped = False
-        self._reading = trio.CancelScope()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> ChatRequest | InvalidRequest:
-        while line := await self._next_line():
+        while line := await self._lines.next_line():
             self._number += 1
             if isinstance(line, Unreadable) or line.strip():
                 request, self.marks[self._index] = self._read(line, self._number)
                 self._index += 1
                 return request
         raise StopAsyncIteration
-
-    def stop(self) -> None:
-        """No more rows; a wait for the next one ends."""
-        self._stopped = True
-        self._reading.cancel()
-
-    async def _next_line(self) -> bytes | Unreadable:
-        with trio.CancelScope() as self._reading:
-            if not self._stopped:
-                return await self._lines.next_line()
-        return b""
 
     def _read(self, line: bytes | Unreadable, number: int) -> tuple[ChatRequest | InvalidRequest, Mark]:
         mark = Mark(number)

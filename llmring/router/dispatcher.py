@@ -30,6 +30,7 @@ from llmring.providers.route import Permit, Route
 from llmring.providers.worker import Kept, ProviderWorker
 from llmring.refs import ModelRef
 from llmring.router.account import Account
+from llmring.router.admission import Admission, CalledBack
 from llmring.router.failover import Decision, Fail, Go, Plan, Wait
 from llmring.router.ordering import ARRANGE, Candidate, Room, arrange_keys
 from llmring.router.records import Kind
@@ -84,12 +85,14 @@ class _Bound(msgspec.Struct, frozen=True, kw_only=True):
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """On what terms a request goes: `flow` is whose work it is, `patient` that nobody waits for it, so that refusals
-    use up none of its tries, `spill` when it may leave its first model, `account` its money, where that is bounded."""
+    use up none of its tries, `spill` when it may leave its first model, `account` its money, where that is bounded,
+    `admission` that of the work it belongs to, where that may be stopped."""
 
     flow: Flow = INTERACTIVE
     patient: bool = False
     spill: Spill = "auto"
     account: Account | None = None
+    admission: Admission | None = None
 
 
 USUAL = Terms()
@@ -373,14 +376,10 @@ class Dispatcher:
         return journey
 
     async def go(self, journey: Journey, send: Send[Answer]) -> Answer:
-        """Try route after route until one answers. Raises AllModelsFailed, or the error that ends it by policy."""
+        """Try route after route until one answers. Raises AllModelsFailed, the error that ends it by policy, or CalledBack."""
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
-            account = journey.terms.account
-            if account is not None and not journey.plan.is_over:
-                await account.reserve(journey.request, journey.routes)
-            asked_at = trio.current_time()
-            permit = await self._permit(journey)
+            permit, asked_at = await self._admitted(journey)
             journey.sent_at = trio.current_time()
             if not journey.plan.has_sent and not journey.plan.patient:
                 journey.retries.called(journey.sent_at)
@@ -461,6 +460,30 @@ class Dispatcher:
         """The attempt that had answered broke after all: a stream, cut in the middle."""
         journey.plan.attempts.pop()
         self.failed(journey, error)
+
+    async def _admitted(self, journey: Journey) -> tuple[Permit, float]:
+        """The right to send, and since when it was waited for. Raises CalledBack."""
+        admission = journey.terms.admission
+        if admission is None:
+            return await self._turn(journey)
+        try:
+            with admission.waiting():
+                permit, asked_at = await self._turn(journey)
+            if admission.is_over:
+                permit.settle("not_sent", trio.current_time())
+                raise CalledBack
+        except CalledBack as called:
+            called.attempts = tuple(journey.plan.attempts)
+            raise
+        return permit, asked_at
+
+    async def _turn(self, journey: Journey) -> tuple[Permit, float]:
+        """First its money is waited for, then its turn."""
+        account = journey.terms.account
+        if account is not None and not journey.plan.is_over:
+            await account.reserve(journey.request, journey.routes)
+        asked_at = trio.current_time()
+        return await self._permit(journey), asked_at
 
     async def _permit(self, journey: Journey) -> Permit:
         charges, flow = journey.charges, journey.terms.flow

@@ -98,17 +98,17 @@ class Report(msgspec.Struct, kw_only=True):
         if response is not None:
             self.answered += 1
             self.failovers += response.attempts[0].model != response.model
-            self._add_attempts(response.attempts)
+            self.add_attempts(response.attempts)
             self._add_answer(response)
         else:
             self._add_failure(error)
             if isinstance(error, AllModelsFailed):
-                self._add_attempts(error.attempts)
+                self.add_attempts(error.attempts)
             elif isinstance(error, ProviderError) and error.model is not None:
                 met = Attempt(
                     model=error.model, outcome=error.described(), error=error, sent=error.sent, cost=error.cost
                 )
-                self._add_attempts((met,))
+                self.add_attempts((met,))
 
     def _add_failure(self, error: LLMRingError | None) -> None:
         self.failed += 1
@@ -126,7 +126,8 @@ class Report(msgspec.Struct, kw_only=True):
         else:
             part.unpriced += 1
 
-    def _add_attempts(self, attempts: tuple[Attempt, ...]) -> None:
+    def add_attempts(self, attempts: tuple[Attempt, ...]) -> None:
+        """Count the requests of one row."""
         counts: Counter[str] = Counter()
         for attempt in attempts:
             counts["requests"] += attempt.sent

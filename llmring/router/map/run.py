@@ -30,6 +30,7 @@ from llmring.providers.pace import least_seconds
 from llmring.providers.route import Route
 from llmring.refs import ModelRef
 from llmring.router.account import Account, Purse
+from llmring.router.admission import Admission, CalledBack
 from llmring.router.calls import Calls
 from llmring.router.map.batch_jobs import BatchJobs
 from llmring.router.map.batch_plan import WINDOW, Asked, BatchCalls, BatchProgress, Host, Mode
@@ -49,13 +50,15 @@ class RowCalls(msgspec.Struct, frozen=True, kw_only=True):
     """What a run has done for a row: its input made a request, the request's models, those of them that may be asked,
     the call itself, with the row's money where that is bounded.
 
-    `prepare` raises InvalidRequest, `models` and `routes` ConfigError, `send` what `chat` raises.
+    `prepare` raises InvalidRequest, `models` and `routes` ConfigError, `send` what `chat` raises, and CalledBack once
+    `admission` has ended.
     """
 
     prepare: Callable[[Input], ChatRequest]
     models: Callable[[ChatRequest], Sequence[ModelRef]]
     routes: Callable[[ChatRequest], Sequence[Route]]
     send: Callable[[ChatRequest, Account | None], Awaitable[ChatResponse]]
+    admission: Admission
 
 
 class Caps(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,8 +95,8 @@ class MapRun:
     """`async with router.map(...) as run: async for row in run`; or `await run.to_list()`. Made by the router.
 
     Rows come as they finish, or in the order of the inputs (`ordered`). Leaving the `async with` cancels what is still
-    in flight. An error in reading the inputs, or a setup that can serve nobody (a refused key), stops the run: finished
-    rows come first, then the error. `report` counts as rows finish.
+    in flight. A setup that can serve nobody (a refused key) stops the run as `stop` does, an error in reading the
+    inputs ends them: finished rows come first, then the error. `report` counts as rows finish.
     """
 
     def __init__(
@@ -250,11 +253,13 @@ class MapRun:
             batches=batches,
         )
 
-    def leave_batches(self) -> None:
-        """Hand in no more rows in batches, and wait for none: they go on at their providers, and a later run with the
-        same journal reads them. Online rows under way are finished; nothing to do without batches."""
+    def stop(self) -> None:
+        """Send nothing more, at once: rows that wait in line, or for a batch to fill, are not done, like those that
+        were not read yet. Rows on the wire are finished and handed out, then the run ends. Batches go on at their
+        providers. A later run with the same journal does the rest."""
+        self._feeding.cancel()
+        self._calls_of.admission.end()
         if self._jobs is not None:
-            self._feeding.cancel()
             self._jobs.leave()
 
     async def _open_batches(self, journal: Journal) -> None:
@@ -348,7 +353,7 @@ class MapRun:
             for index in itertools.count():
                 await self._room.acquire()
                 if self._calls.is_closing:
-                    self._stopped_by = RouterClosed("the router was closed during this map")
+                    self._stop(RouterClosed("the router was closed during this map"))
                     return
                 try:
                     prompt = await anext(source)
@@ -445,11 +450,21 @@ class MapRun:
             response = await self._calls_of.send(asked.request, asked.account)
         except LLMRingError as raised:
             error = raised
+        except CalledBack as called:
+            self._call_back(asked, called)
+            return
         except BaseException:
             if asked.account is not None:
                 asked.account.close()
             raise
         self._finish(asked, response, error)
+
+    def _call_back(self, asked: Asked, called: CalledBack) -> None:
+        """A row is not done: neither written down nor handed out. What was sent for it was sent."""
+        self._in_flight -= 1
+        self.report.add_attempts(called.attempts)
+        if asked.account is not None:
+            asked.account.close()
 
     def _end(self, place: Place, response: ChatResponse | None, error: LLMRingError | None) -> bool:
         """A row was asked, or cannot be: into the report and the journal, and to the reader. False when it could not be
@@ -523,9 +538,7 @@ class MapRun:
     def _stop(self, error: BaseException) -> None:
         """No more rows; the reader gets those that finish, then the error."""
         self._stopped_by = error
-        self._feeding.cancel()
-        if self._jobs is not None:
-            self._jobs.leave()
+        self.stop()
 
     async def _keep_in_sync(self, journal: Journal) -> None:
         """What a failing power supply may cost is the rows of a second."""
