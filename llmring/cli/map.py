@@ -221,15 +221,15 @@ async def work(options: Options, told: Telemetry | None) -> Report:
                 with open_output(options.output, force=options.force, resumes=resumes) as output:
                     await _write_all(run, rows, output, lines.total, quiet=options.quiet)
             except* (BudgetExceeded, MapTimeout, TooManyFailures):
-                _report(run, quiet=options.quiet)
+                _report(run, lines.total, quiet=options.quiet)
                 raise
-    _report(run, quiet=options.quiet)
+    _report(run, lines.total, quiet=options.quiet)
     return run.report
 
 
-def _report(run: MapRun, *, quiet: bool) -> None:
+def _report(run: MapRun, total: int | None, *, quiet: bool) -> None:
     if not quiet:
-        note(report_text(run.report))
+        note(report_text(run.report, total))
 
 
 def _shown() -> bool | None:

@@ -1,4 +1,4 @@
-"""An orderly end on a signal: nothing more is sent, and a little time for what is under way and may have been paid for."""
+"""An orderly end on a signal: nothing more is sent, and a little time for what is on the wire."""
 
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Callable

@@ -184,6 +184,10 @@ class Dispatcher:
             raise copy(missing)
         return bound.way.first_model().routes
 
+    def in_turn(self, alias: str, profile: str | None, spill: Spill) -> bool:
+        """Whether a model is asked only when nothing can go to those before it. Raises ConfigError."""
+        return spill == "on_failure" and self._bound(alias, profile).binding.order == "ordered"
+
     def completed(self, request: ChatRequest, profile: str | None) -> ChatRequest:
         """The request with what its binding sets for those that leave it open. Raises ConfigError."""
         given = self._bound(request.model, profile).given
@@ -376,7 +380,7 @@ class Dispatcher:
         return journey
 
     async def go(self, journey: Journey, send: Send[Answer]) -> Answer:
-        """Try route after route until one answers. Raises AllModelsFailed, the error that ends it by policy, or CalledBack."""
+        """Try route after route until one answers. Raises AllModelsFailed, the error that ends it, or CalledBack."""
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
             permit, asked_at = await self._admitted(journey)

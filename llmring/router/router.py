@@ -249,6 +249,7 @@ class Router:
             prompts,
             RowCalls(prepare=prepare, models=models, routes=routes, send=send, admission=admission),
             lambda: self.dispatcher.routes(alias, profile, spill),
+            lambda: self.dispatcher.in_turn(alias, profile, spill),
             self._nursery,
             self._calls,
             told,

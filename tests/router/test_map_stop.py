@@ -43,7 +43,8 @@ async def stopped_after(run: MapRun, seconds: float) -> list[Row]:
             run.stop()
 
         nursery.start_soon(stop)
-        return [row async for row in run]
+        rows = [row async for row in run]
+    return rows
 
 
 async def test_after_one_failure_too_many_nothing_more_is_sent(autojump_clock: Clock) -> None:

@@ -71,6 +71,14 @@ class Report(msgspec.Struct, kw_only=True):
     def output_tokens(self) -> int:
         return sum(part.output_tokens for part in self.by_model.values())
 
+    def projected_usd(self, total: int) -> Decimal | None:
+        """What `total` rows will have cost, if those that are left cost on average what those did that were paid for:
+        as `usd` it lacks what has no price. None while nothing has one."""
+        paid = sum(part.served for part in self.by_model.values())
+        if paid == 0 or (self.unpriced and not self.usd):
+            return None
+        return self.usd + max(0, total - self.rows) * self.usd / paid
+
     def add_resumed(self) -> None:
         """Count a row that an earlier run has paid for."""
         self.rows += 1

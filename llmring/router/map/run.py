@@ -8,6 +8,7 @@ import itertools
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Mapping, Sequence, Sized
 from contextlib import ExitStack, aclosing
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -36,7 +37,7 @@ from llmring.router.map.batch_jobs import BatchJobs
 from llmring.router.map.batch_plan import WINDOW, Asked, BatchCalls, BatchProgress, Host, Mode
 from llmring.router.map.duplicates import Duplicates, First, Settled
 from llmring.router.map.journal import SYNC_SECONDS, Journal, open_journal, open_scratch, row_digest, safe_key
-from llmring.router.map.pacing import least_possible_seconds, paces_of
+from llmring.router.map.pacing import least_possible_seconds, paces_of, usable
 from llmring.router.map.report import Report
 from llmring.router.map.rows import Input, Inputs, Place, Row
 from llmring.router.map.span import MapSpan
@@ -79,8 +80,13 @@ class Batching(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """A run right now. `binding` names the limit that sets the pace; `eta_seconds` is None while nothing is known, and
-    while rows are in `batches`."""
+    """A run right now.
+
+    `binding` names the limit that sets the pace, or what keeps all models out. `eta_seconds` is None while nothing is
+    known, while no model can be asked, and while rows are in `batches`. `projected_usd` is what the run will have
+    spent, if the rows that are left cost what those that it has paid for did; None while none has a price, and without
+    a total.
+    """
 
     rows: int
     failed: int
@@ -88,6 +94,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     rows_per_second: float
     binding: str
     eta_seconds: float | None
+    projected_usd: Decimal | None = None
     batches: BatchProgress | None = None
 
 
@@ -104,6 +111,7 @@ class MapRun:
         inputs: Inputs,
         calls_of: RowCalls,
         routes: Callable[[], tuple[Route, ...]],
+        in_turn: Callable[[], bool],
         nursery: trio.Nursery,
         calls: Calls,
         told: MapSpan,
@@ -137,6 +145,8 @@ class MapRun:
         self._files = ExitStack()
         self._sync_due = trio.Event()
         self._find_routes = routes
+        self._are_in_turn = in_turn
+        self._in_turn = False
         self._routes: tuple[Route, ...] = ()
         self._nursery = nursery
         self._calls = calls
@@ -166,6 +176,7 @@ class MapRun:
             raise InvalidRequest("a map runs once: make a new one")
         self._entered = True
         self._routes = self._find_routes()
+        self._in_turn = self._are_in_turn()
         if self._caps.purse is not None:
             self._caps.purse.check(self._routes)
         if self._checkpoint is not None:
@@ -231,15 +242,17 @@ class MapRun:
         return rows
 
     def progress(self, total: int | None = None) -> Progress:
-        """Where the run is; `total` rows, when known, give an ETA: from the limits, not from the average so far."""
+        """Where the run is; `total` rows, when known, give an ETA, from the limits of the models that can be asked and
+        not from the average so far, and what all will have cost."""
         now = trio.current_time()
-        paces = paces_of(self._routes, now)
+        routes = usable(self._routes, now, in_turn=self._in_turn)
+        paces = paces_of(routes, now)
         widest = max(paces, key=lambda named: named[1].rows_per_second, default=None)
         seconds = now - self._started_at
         batches = self._jobs.progress() if self._jobs is not None else None
         eta = None
         if total is not None and paces:
-            latency = max(route.means.took_seconds for route in self._routes)
+            latency = max(route.means.took_seconds for route in routes)
             on_the_wire = sum(route.in_flight for route in self._routes)
             left = max(0, total - self.report.rows - on_the_wire)
             eta = least_seconds(left, [pace for _, pace in paces], latency)
@@ -248,10 +261,17 @@ class MapRun:
             failed=self.report.failed,
             in_flight=self._in_flight,
             rows_per_second=self.report.rows / seconds if seconds > 0.0 else 0.0,
-            binding=f"{widest[0]} {widest[1].binding}" if widest else "nothing yet",
+            binding=f"{widest[0]} {widest[1].binding}" if widest else self._unbound(routes, now),
             eta_seconds=eta if batches is None else None,
+            projected_usd=self.report.projected_usd(total) if total is not None else None,
             batches=batches,
         )
+
+    def _unbound(self, usable_routes: Sequence[Route], now: float) -> str:
+        """What `binding` is without a pace."""
+        if usable_routes or not self._routes:
+            return "nothing yet"
+        return f"{self._routes[0].ref.provider} {self._routes[0].shut(now)}"
 
     def stop(self) -> None:
         """Send nothing more, at once: rows that wait in line, or for a batch to fill, are not done, like those that
