@@ -36,7 +36,7 @@ from llmring.router.calls import Calls
 from llmring.router.map.batch_jobs import BatchJobs
 from llmring.router.map.batch_plan import WINDOW, Asked, BatchCalls, BatchProgress, Host, Mode
 from llmring.router.map.duplicates import Duplicates, First, Settled
-from llmring.router.map.journal import SYNC_SECONDS, Journal, open_journal, open_scratch, row_digest, safe_key
+from llmring.router.map.journal import SYNC_SECONDS, Journal, open_journal, open_scratch, safe_key
 from llmring.router.map.pacing import least_possible_seconds, paces_of, usable
 from llmring.router.map.report import Report
 from llmring.router.map.rows import Input, Inputs, Place, Row
@@ -425,7 +425,7 @@ class MapRun:
         return self._calls_of.routes(request)
 
     def _place(self, index: int, prompt: Input, request: ChatRequest, models: Sequence[ModelRef]) -> Place:
-        digest = row_digest(request, models) if self._duplicates is not None else None
+        digest = self._duplicates.answers.digest(request, models) if self._duplicates is not None else None
         key = digest
         if self._row_key is not None:
             key = self._row_key(prompt)
