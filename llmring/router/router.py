@@ -248,8 +248,10 @@ class Router:
         return MapRun(
             prompts,
             RowCalls(prepare=prepare, models=models, routes=routes, send=send, admission=admission),
-            lambda: self.dispatcher.routes(alias, profile, spill),
-            lambda: self.dispatcher.in_turn(alias, profile, spill),
+            lambda: (
+                self.dispatcher.routes(alias, profile, spill),
+                self.dispatcher.in_turn(alias, profile, spill),
+            ),
             self._nursery,
             self._calls,
             told,

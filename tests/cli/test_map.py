@@ -72,7 +72,7 @@ def test_rows_are_known_in_a_journal_by_their_column(terminal: Terminal) -> None
     write(terminal.directory / "in.jsonl", {"prompt": "new", "name": 2}, *bad, {"prompt": "other", "name": "a"})
     ended = terminal.run(*begun)
     assert ended.code == 1
-    assert [row.get("content") for row in ended.lines()] == ["echo: ho and ", None, None, None, "echo: hello "]
+    assert [row.get("content") for row in ended.lines()] == ["echo: ho and", None, None, None, "echo: hello "]
     assert "--key: 'name' must be text or a whole number" in ended.lines()[1]["error"]["message"]
     (terminal.directory / "in.csv").write_text("text,name\nlast,a\n")
     ended = terminal.run("map", "summarizer", "in.csv", "-p", "{text}", *settings)

@@ -36,6 +36,7 @@ async def collect(run: MapRun) -> tuple[list[Row], BaseException | None]:
 
 async def stopped_after(run: MapRun, seconds: float) -> list[Row]:
     """The rows of a run that is stopped then."""
+    rows: list[Row] = []
     async with trio.open_nursery() as nursery, run:
 
         async def stop() -> None:
@@ -43,7 +44,7 @@ async def stopped_after(run: MapRun, seconds: float) -> list[Row]:
             run.stop()
 
         nursery.start_soon(stop)
-        rows = [row async for row in run]
+        rows += [row async for row in run]
     return rows
 
 

@@ -245,7 +245,7 @@ def _lock(file: Any, path: Path) -> None:
 
 
 def _read(file: Any, reader: BinaryIO, path: Path) -> tuple[Places, dict[str, OpenBatch], int]:
-    """Where the answers are, by key, the open batches, and the version. A torn end is cut off; a new file gets its head."""
+    """Where the answers are, by key; the open batches; the version. A torn end is cut off, a new file gets its head."""
     offsets = Places()
     batches: dict[str, OpenBatch] = {}
     offset, version = 0, VERSION

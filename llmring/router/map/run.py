@@ -110,8 +110,7 @@ class MapRun:
         self,
         inputs: Inputs,
         calls_of: RowCalls,
-        routes: Callable[[], tuple[Route, ...]],
-        in_turn: Callable[[], bool],
+        routes: Callable[[], tuple[tuple[Route, ...], bool]],
         nursery: trio.Nursery,
         calls: Calls,
         told: MapSpan,
@@ -145,7 +144,6 @@ class MapRun:
         self._files = ExitStack()
         self._sync_due = trio.Event()
         self._find_routes = routes
-        self._are_in_turn = in_turn
         self._in_turn = False
         self._routes: tuple[Route, ...] = ()
         self._nursery = nursery
@@ -175,8 +173,7 @@ class MapRun:
         if self._entered:
             raise InvalidRequest("a map runs once: make a new one")
         self._entered = True
-        self._routes = self._find_routes()
-        self._in_turn = self._are_in_turn()
+        self._routes, self._in_turn = self._find_routes()
         if self._caps.purse is not None:
             self._caps.purse.check(self._routes)
         if self._checkpoint is not None:
