@@ -1,0 +1,100 @@
+"""What reports read of a ledger's rows: of a receipt what is counted, of a gap how many it stands for. Pure.
+
+Only these fields are decoded, and nothing is verified: that is what `llmring receipts verify` is for, and it takes
+thirty times as long.
+"""
+
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+
+import msgspec
+
+from llmring.errors import ReceiptError
+from llmring.receipts.receipt import GAP, RECEIPT, VERSION, read
+from llmring.receipts.store import Row
+from llmring.usage import Usage
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A receipt, as far as it is counted. `total_cost` is dollars; the fields are those of `Receipt`."""
+
+    llmring_receipt: int
+    timestamp: str
+    alias: str
+    profile: str
+    provider: str
+    model: str
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_cost: Decimal | None = None
+    cost_status: str | None = None
+    usage: Usage | None = None
+    tenant: str | None = None
+    call: str | None = None
+    attempt: int | None = None
+    outcome: str | None = None
+    served_model: str | None = None
+    provider_request_id: str | None = None
+    took_milliseconds: int | None = None
+
+    @property
+    def ref(self) -> str:
+        """`provider:model`."""
+        return f"{self.provider}:{self.model}"
+
+    @property
+    def is_answered(self) -> bool:
+        """True of a receipt that does not say, too: it was made by hand, of an answer."""
+        return self.outcome is None or self.outcome == "answered"
+
+    @property
+    def is_lower_bound(self) -> bool:
+        """Of an answer that broke off only what was told and seen of it is priced."""
+        return self.total_cost is not None and not self.is_answered
+
+    @property
+    def used(self) -> Usage | None:
+        """Its counters; where there are only the two sums, these."""
+        if self.usage is not None or (self.prompt_tokens is None and self.completion_tokens is None):
+            return self.usage
+        return Usage(input_tokens=self.prompt_tokens or 0, output_tokens=self.completion_tokens or 0)
+
+
+class Missing(msgspec.Struct, frozen=True, kw_only=True):
+    """A gap: so many attempts have no receipt."""
+
+    llmring_gap: int
+    missing: int
+    timestamp: str
+
+
+_RECEIPTS = msgspec.json.Decoder(Attempt)
+_GAPS = msgspec.json.Decoder(Missing)
+
+
+def attempts(rows: Iterable[Row]) -> Iterator[Attempt | Missing]:
+    """What there is to count in rows of a ledger, in their order. Raises ReceiptError for one that cannot be read."""
+    for row in rows:
+        kind = row.signed.payload_type
+        try:
+            if kind == RECEIPT:
+                one = _RECEIPTS.decode(row.signed.payload)
+                if one.llmring_receipt != VERSION:
+                    raise ValueError("of another version")
+                yield one
+            elif kind == GAP:
+                gap = _GAPS.decode(row.signed.payload)
+                if gap.llmring_gap != VERSION:
+                    raise ValueError("of another version")
+                yield gap
+        except (msgspec.DecodeError, ValueError) as error:
+            raise ReceiptError(f"entry {row.sequence} of the ledger: {_why(row, error)}") from error
+
+
+def _why(row: Row, error: Exception) -> str:
+    """What an audit would say of it, which knows versions."""
+    try:
+        read(row.signed.payload_type, row.signed.payload)
+    except ReceiptError as said:
+        return str(said)
+    return str(error)
