@@ -6,6 +6,7 @@ thirty times as long.
 
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from typing import TypeVar
 
 import msgspec
 
@@ -60,6 +61,12 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return Usage(input_tokens=self.prompt_tokens or 0, output_tokens=self.completion_tokens or 0)
 
 
+class Detailed(Attempt, frozen=True, kw_only=True, gc=False):
+    """With what each kind of token cost, in dollars."""
+
+    cost_breakdown: dict[str, Decimal] | None = None
+
+
 class Missing(msgspec.Struct, frozen=True, kw_only=True):
     """A gap: so many attempts have no receipt."""
 
@@ -68,17 +75,26 @@ class Missing(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: str
 
 
-_RECEIPTS = msgspec.json.Decoder(Attempt)
+Read = TypeVar("Read", bound=Attempt)
 _GAPS = msgspec.json.Decoder(Missing)
 
 
 def attempts(rows: Iterable[Row]) -> Iterator[Attempt | Missing]:
     """What there is to count in rows of a ledger, in their order. Raises ReceiptError for one that cannot be read."""
+    return _read(rows, msgspec.json.Decoder(Attempt))
+
+
+def detailed(rows: Iterable[Row]) -> Iterator[Detailed | Missing]:
+    """The same, with what each kind of token cost."""
+    return _read(rows, msgspec.json.Decoder(Detailed))
+
+
+def _read(rows: Iterable[Row], receipts: msgspec.json.Decoder[Read]) -> Iterator[Read | Missing]:
     for row in rows:
         kind = row.signed.payload_type
         try:
             if kind == RECEIPT:
-                one = _RECEIPTS.decode(row.signed.payload)
+                one = receipts.decode(row.signed.payload)
                 if one.llmring_receipt != VERSION:
                     raise ValueError("of another version")
                 yield one

@@ -23,6 +23,11 @@ def usd(amount: Decimal) -> str:
     return f"${amount:,.2f}" if size >= 1 or not size else f"${amount:.4f}" if size >= _CENT else f"${amount:.6f}"
 
 
+def signed_usd(amount: Decimal) -> str:
+    """A difference: `+$0.02`, `-$0.02`, `$0.00`."""
+    return f"{'-' if amount < 0 else '+' if amount > 0 else ''}{usd(abs(amount))}"
+
+
 def cost(totals: Totals) -> str:
     """`$1.20`, `≥ $1.20`, `$1.20 + 2 unpriced`, `2 unpriced`: what has no price is never shown as free."""
     if totals.unpriced and not totals.cost_usd:
