@@ -150,16 +150,14 @@ def _draw(summary: Summary, first: str, last: str) -> None:
     width = shutil.get_terminal_size().columns
     for by in DRAWN:
         bars = list(_daily(summary.groupings[by], first, last) if by == "day" else _bars(summary.groupings[by]))
-        if len(bars) > MOST_BARS:
-            bars = bars[-MOST_BARS:] if by == "day" else bars[:MOST_BARS]
         click.echo(f"\nCost by {by}")
-        for line in bar_lines(bars, width, blocks=_spells_blocks()):
+        for line in bar_lines(bars[:MOST_BARS], width, blocks=_spells_blocks()):
             click.echo(line)
 
 
 def _daily(grouping: Grouping, first: str, last: str) -> Iterator[Bar]:
     """A day without receipts is a day without a bar."""
-    for day in days(first, last):
+    for day in days(first, last, most=MOST_BARS):
         totals = grouping.groups.get(day)
         yield Bar(day, float(totals.cost_usd), wording.cost(totals)) if totals else Bar(day, 0.0, "")
 

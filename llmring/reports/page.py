@@ -16,7 +16,7 @@ from llmring.reports.summary import By, Grouping, Summary
 from llmring.reports.totals import MEDIAN, MOST, Totals
 
 MOST_DAYS = 366
-"""Drawn; tables have all."""
+"""Drawn, the last ones; tables have all."""
 MOST_RANKED = 12
 
 COST = Series("cost", "a")
@@ -40,9 +40,9 @@ HEADS = (
 
 def write_page(summary: Summary, now: datetime, place: str) -> Iterator[str]:
     """The page in parts. The summary is grouped by day, alias and model; `place` names the time zone of its days."""
-    daily = _daily(summary.groupings["day"])
-    first, last = (daily[0][0], daily[-1][0]) if daily else ("", "")
-    when = "no receipts" if not daily else first if first == last else f"{first} to {last}"
+    found = sorted(day for day in summary.groupings["day"].groups if day is not None)
+    first, last = (found[0], found[-1]) if found else ("", "")
+    when = "no receipts" if not found else first if first == last else f"{first} to {last}"
     yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
     yield "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -55,8 +55,8 @@ def write_page(summary: Summary, now: datetime, place: str) -> Iterator[str]:
     yield '<section class="notes">'
     yield "".join(f"<p>{escape(line)}</p>" for line in _notes(summary))
     yield "</section>"
-    if daily:
-        yield from _charts(summary, daily[-MOST_DAYS:])
+    if found:
+        yield from _charts(summary, first, last)
     yield f"<footer>llmring {escape(__version__)}. Dollars are by the registry's prices: this is no bill.</footer>"
     yield "</main></body></html>\n"
 
@@ -74,12 +74,6 @@ def _title(first: str, last: str) -> str:
         f'<time datetime="{first}">{wording.long_day(first)}</time> to '
         f'<time datetime="{last}">{wording.long_day(last)}</time>'
     )
-
-
-def _daily(grouping: Grouping) -> list[tuple[str, Totals | None]]:
-    """Every day from the first to the last, with None where nothing was asked."""
-    found = sorted(key for key in grouping.groups if key is not None)
-    return [(day, grouping.groups.get(day)) for day in days(found[0], found[-1])] if found else []
 
 
 def _tiles(total: Totals) -> Iterator[str]:
@@ -107,7 +101,10 @@ def _unpriced(total: Totals) -> str:
     return f"+ {total.unpriced:,} unpriced" if total.unpriced else "every attempt has a price"
 
 
-def _charts(summary: Summary, daily: Sequence[tuple[str, Totals | None]]) -> Iterator[str]:
+def _charts(summary: Summary, first: str, last: str) -> Iterator[str]:
+    grouping = summary.groupings["day"]
+    # None on a day on which nothing was asked.
+    daily = [(day, grouping.groups.get(day)) for day in days(first, last, most=MOST_DAYS)]
     label = f"from {daily[0][0]} to {daily[-1][0]}"
     points = [
         Point(day, (float(totals.cost_usd) if totals else None,), _said(day, totals), _is_marked(totals))
@@ -115,19 +112,21 @@ def _charts(summary: Summary, daily: Sequence[tuple[str, Totals | None]]) -> Ite
     ]
     marks = [COST, UNPRICED] if any(point.marked for point in points) else []
     chart = (legend(marks) if marks else "", *day_bars(points, (COST,), wording.tick_usd, f"Cost a day, {label}"))
-    yield from _figure("Cost a day", chart, _daily_table("Cost a day", daily), wide=True)
+    yield from _figure("Cost a day", chart, _table(grouping, "Cost a day"), wide=True)
     by: tuple[By, ...] = ("alias", "model")
     for name in by:
-        yield from _figure(f"Cost by {name}", _ranked(summary.groupings[name]), _table(summary.groupings[name]))
+        yield from _figure(
+            f"Cost by {name}", _ranked(summary.groupings[name]), _table(summary.groupings[name], f"Cost by {name}")
+        )
     points = [Point(day, _latencies(totals), _slow(day, totals)) for day, totals in daily]
     chart = (legend(LATENCIES), *day_lines(points, LATENCIES, wording.tick_seconds, f"Latency of answers, {label}"))
-    yield from _figure("Latency of answers", chart, _daily_table("Latency of answers", daily))
+    yield from _figure("Latency of answers", chart, _table(grouping, "Latency of answers"))
     points = [
         Point(day, (float(totals.failed), float(totals.failovers)) if totals else (None, None), _trouble(day, totals))
         for day, totals in daily
     ]
     chart = (legend(TROUBLE), *day_bars(points, TROUBLE, wording.tick_count, f"Failures and failovers, {label}"))
-    yield from _figure("Failures and failovers", chart, _daily_table("Failures and failovers", daily))
+    yield from _figure("Failures and failovers", chart, _table(grouping, "Failures and failovers"))
 
 
 def _figure(
@@ -184,15 +183,11 @@ def _ranked_row(label: str, totals: Totals) -> Ranked:
     return Ranked(label, float(totals.cost_usd), wording.cost(totals), said)
 
 
-def _daily_table(title: str, daily: Sequence[tuple[str, Totals | None]]) -> Iterator[str]:
-    return table(title, ("day", *HEADS), ((day, *_cells(totals)) for day, totals in daily if totals is not None))
-
-
-def _table(grouping: Grouping) -> Iterator[str]:
+def _table(grouping: Grouping, title: str) -> Iterator[str]:
     rows = [(key or "(none)", *_cells(totals)) for key, totals in grouping.ranked()]
     if grouping.others is not None:
         rows.append(("all others", *_cells(grouping.others)))
-    return table(f"By {grouping.by}", (grouping.by, *HEADS), rows)
+    return table(title, (grouping.by, *HEADS), rows)
 
 
 def _cells(totals: Totals) -> tuple[str, ...]:

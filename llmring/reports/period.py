@@ -67,9 +67,7 @@ def day_in(where: tzinfo) -> Callable[[str], str]:
     return lambda text: of_minute(text[:_MINUTE])
 
 
-def days(first: str, last: str) -> Iterator[str]:
-    """Every day from one to the other, both included."""
-    day, end = date.fromisoformat(first), date.fromisoformat(last)
-    while day <= end:
-        yield day.isoformat()
-        day += timedelta(days=1)
+def days(first: str, last: str, *, most: int) -> Iterator[str]:
+    """Every day from one to the other, both included; of more than `most` the last ones."""
+    low, high = date.fromisoformat(first).toordinal(), date.fromisoformat(last).toordinal()
+    return (date.fromordinal(day).isoformat() for day in range(max(low, high - most + 1), high + 1))
