@@ -156,7 +156,7 @@ EXPORTS: tuple[Export, ...] = (
 _KINDS: tuple[tuple[re.Pattern[str], Kind], ...] = (
     (re.compile(r"storage|search|grounding"), "other"),
     (re.compile(r"cache[ _]?write|cache[ _]?creation"), "cache_write"),
-    (re.compile(r"cach"), "cache_read"),
+    (re.compile(r"(?<!no[ _])(?<!un)cach"), "cache_read"),
     (re.compile(r"output|completion|reasoning|thinking"), "output"),
     (re.compile(r"input|prompt"), "input"),
 )
