@@ -92,7 +92,8 @@ def _known(top: list[str], given: Mapping[Role, str]) -> tuple[int, str, Export 
         if not all(name.casefold().strip() in there for name in given.values()):
             continue
         for export in EXPORTS:
-            if all(role in given or name.casefold() in there for role, name in export.columns.items()):
+            own = {role: name for role, name in export.columns.items() if role not in given}
+            if own and all(name.casefold() in there for name in own.values()):
                 wanted: dict[Role, str] = {**export.more, **export.columns, **given}
                 return place, delimiter, export, _present(wanted, there)
         has_place = "request" in given or "day" in given

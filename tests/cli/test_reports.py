@@ -36,7 +36,7 @@ def ledger(bare: Terminal) -> Path:
     written(
         bare.directory,
         attempted(call="1", tenant="acme"),
-        attempted(call="2", outcome="ServerFault", answered=None, usage=None, status=500),
+        attempted(call="2", outcome="ServerFault", answered=None, usage=None, request_id="req_0"),
         attempted(2, call="2", model=CLAUDE, request_id="req_2"),
         attempted(call="3", outcome="left", answered=None, kind="stream", request_id="req_3"),
         attempted(call="4", alias="<script>alert(1)</script>", ended_at=late, facts=Facts, request_id="req_4"),
@@ -245,10 +245,10 @@ def test_a_bill_that_is_right_ends_well(bare: Terminal, ledger: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (("stats", "--ledger", "nowhere.db"), 1, "there is no ledger nowhere.db"),
-        (("export", "--ledger", "nowhere.db"), 1, "there is no ledger nowhere.db"),
-        (("receipts", "reconcile", "bill.csv", "--ledger", "nowhere.db"), 1, "there is no ledger nowhere.db"),
-        (("stats", "--ledger", "bill.csv"), 1, "the ledger bill.csv: file is not a database"),
+        (("stats", "--ledger", "nowhere.db"), 1, "nowhere.db"),
+        (("export", "--ledger", "nowhere.db"), 1, "nowhere.db"),
+        (("receipts", "reconcile", "bill.csv", "--ledger", "nowhere.db"), 1, "nowhere.db"),
+        (("stats", "--ledger", "bill.csv"), 1, "bill.csv: file is not a database"),
         (("stats", "--since", "soon"), 2, "'soon' is no date: write 2026-08-01"),
         (("export", "--until", "2026-02-30"), 2, "'2026-02-30' is no date"),
         (("receipts", "reconcile", "bill.csv", "--until", "7d"), 2, "'7d' is no day"),
