@@ -28,10 +28,14 @@ DRAWN: tuple[By, ...] = ("day", "alias", "model")
 PAGES = (".html", ".htm")
 ALWAYS = ("calls", "attempts", "answered", "input", "output", "cost", "median", "p95")
 COLUMNS = (
-    *("calls", "attempts", "answered", "failed", "cancelled", "left"),
-    *("input", "cached", "output", "cost", "median", "p95", "failovers"),
+    *("calls", "attempts", "answered", "failed", "cancelled", "left", "failovers"),
+    *("input", "cached", "output", "cost", "unpriced", "median", "p95"),
 )
 """Those that are not always there are left out where every row has 0 in them."""
+NOT_SHOWN_FIRST = ("left", "cancelled", "answered", "cached", "attempts", "median", "failovers", "p95", "failed")
+"""What goes first where a terminal has no room: a number that is cut short is another number."""
+BORDER = 3
+"""Beside each column."""
 
 
 @click.command(
@@ -114,12 +118,29 @@ def _print(summary: Summary, by: By, span: Span, *, plot: bool) -> None:
     cells = [(label, *(_cell(totals, name) for name in shown)) for label, totals in rows]
     cells.append(("total", *(_cell(summary.total, name) for name in shown)))
     when = first if first == last else f"{first} to {last}"
-    print_table(f"Receipts of {when} ({span.place})", (by, *shown), cells, numbers=shown)
+    fitting = _fitting((by, *shown), cells) if sys.stdout.isatty() else (by, *shown)
+    kept = [place for place, name in enumerate((by, *shown)) if name in fitting]
+    title = f"Receipts of {when} ({span.place})"
+    print_table(title, fitting, [[row[place] for place in kept] for row in cells], numbers=shown)
+    if len(fitting) <= len(shown):
+        hidden = [name for name in shown if name not in fitting]
+        click.echo(f"No room for {', '.join(hidden)}: a wider terminal has it, and --json.")
     click.echo()
     for line in wording.sentences(summary.total, summary.missing, summary.unpriced_why):
         click.echo(line)
     if plot:
         _draw(summary, first, last)
+
+
+def _fitting(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Sequence[str]:
+    """The columns that a terminal has room for, whole."""
+    widths = {name: max(len(row[place]) for row in (names, *rows)) for place, name in enumerate(names)}
+    room = shutil.get_terminal_size().columns - 1
+    for name in NOT_SHOWN_FIRST:
+        if sum(width + BORDER for width in widths.values()) <= room:
+            break
+        widths.pop(name, None)
+    return list(widths)
 
 
 def _counted(totals: Totals, name: str) -> int:
@@ -133,7 +154,7 @@ def _cell(totals: Totals, name: str) -> str:
         case "output":
             return wording.count(totals.usage.total_output_tokens)
         case "cost":
-            return wording.cost(totals)
+            return wording.priced(totals)
         case "median":
             return wording.seconds(totals.latency.seconds(MEDIAN))
         case "p95":

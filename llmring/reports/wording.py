@@ -28,12 +28,18 @@ def signed_usd(amount: Decimal) -> str:
     return f"{'-' if amount < 0 else '+' if amount > 0 else ''}{usd(abs(amount))}"
 
 
+def priced(totals: Totals) -> str:
+    """What has a price: `$1.20`, `≥ $1.20`, or `-` where there is no price at all."""
+    if totals.unpriced and not totals.cost_usd:
+        return "-"
+    return f"{'≥ ' if totals.lower_bounds else ''}{usd(totals.cost_usd)}"
+
+
 def cost(totals: Totals) -> str:
     """`$1.20`, `≥ $1.20`, `$1.20 + 2 unpriced`, `2 unpriced`: what has no price is never shown as free."""
     if totals.unpriced and not totals.cost_usd:
         return f"{totals.unpriced:,} unpriced"
-    more = f" + {totals.unpriced:,} unpriced" if totals.unpriced else ""
-    return f"{'≥ ' if totals.lower_bounds else ''}{usd(totals.cost_usd)}{more}"
+    return priced(totals) + (f" + {totals.unpriced:,} unpriced" if totals.unpriced else "")
 
 
 def seconds(amount: float | None) -> str:
