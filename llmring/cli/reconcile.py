@@ -189,7 +189,8 @@ def _print(result: Reconciled, reading: Reading, provider: str, span: Span) -> N
     for status, words in STATUSES.items():
         if number := result.count(status):
             counts.append(f"{number:,} {words}")
-    click.echo(f"{reading.name}, {provider}, {result.first} to {result.last} ({span.place}): {', '.join(counts)}")
+    days = f", {result.first} to {result.last} ({span.place})" if result.first else ""
+    click.echo(f"{reading.name}, {provider}{days}: {', '.join(counts)}")
     if reading.left_out:
         click.echo(f"{wording.plural(reading.left_out, 'row')} of the file without a day: left out")
     if result.unpriced:

@@ -6,7 +6,7 @@ thirty times as long.
 
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -15,12 +15,14 @@ from llmring.receipts.receipt import GAP, RECEIPT, VERSION, read
 from llmring.receipts.store import Row
 from llmring.usage import Usage
 
+Timestamp = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-(?:0[1-9]|1[0-2])-(?:[0-2]\d|3[01])T\d\d:\d\d:\d\d.*Z$")]
+
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A receipt, as far as it is counted. `total_cost` is dollars; the fields are those of `Receipt`."""
 
     llmring_receipt: int
-    timestamp: str
+    timestamp: Timestamp
     alias: str
     profile: str
     provider: str
@@ -72,7 +74,7 @@ class Missing(msgspec.Struct, frozen=True, kw_only=True):
 
     llmring_gap: int
     missing: int
-    timestamp: str
+    timestamp: Timestamp
 
 
 Read = TypeVar("Read", bound=Attempt)
@@ -97,6 +99,8 @@ def _read(rows: Iterable[Row], receipts: msgspec.json.Decoder[Read]) -> Iterator
                 one = receipts.decode(row.signed.payload)
                 if one.llmring_receipt != VERSION:
                     raise ValueError("of another version")
+                if one.total_cost is not None and not one.total_cost.is_finite():
+                    raise ValueError("its cost is no number")
                 yield one
             elif kind == GAP:
                 gap = _GAPS.decode(row.signed.payload)

@@ -5,9 +5,10 @@ Where a receipt knows its usage, a kind that is not in it is 0; where it does no
 """
 
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Literal
 
+from llmring.errors import ReceiptError
 from llmring.receipts.receipt import Receipt
 from llmring.usage import CostBreakdown, Usage
 
@@ -59,7 +60,7 @@ COLUMNS: Mapping[str, Kind] = {
 
 
 def flat(receipt: Receipt) -> dict[str, Cell]:
-    """The cells in the order of COLUMNS. Dollars are Decimal, to the last digit."""
+    """The cells in the order of COLUMNS. Dollars are Decimal, to the last digit. Raises ReceiptError for others."""
     cells: dict[str, Cell] = {name: getattr(receipt, name, None) for name in COLUMNS}
     for name in ("input_cost", "output_cost", "total_cost"):
         cells[name] = _dollars(getattr(receipt, name))
@@ -73,7 +74,13 @@ def flat(receipt: Receipt) -> dict[str, Cell]:
 
 
 def _dollars(text: str | None) -> Decimal | None:
-    return Decimal(text) if text is not None else None
+    try:
+        usd = Decimal(text) if text is not None else None
+    except InvalidOperation:
+        usd = Decimal("NaN")
+    if usd is not None and not usd.is_finite():
+        raise ReceiptError(f"a receipt has a cost that is no number: {text!r}")
+    return usd
 
 
 def plain(cell: Cell) -> str | int | bool | None:

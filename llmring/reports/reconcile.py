@@ -67,8 +67,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
 class Reconciled(msgspec.Struct, kw_only=True):
     """`lines` are those that are not the same, `same` how many are. `by` is what was compared, `first` and `last` the
-    days of the file. `exceeds`: a line, or the sum, differs by more than the tolerance, and where the file has no
-    costs, a count of tokens differs at all."""
+    days of the file, where it has any. `exceeds`: a line, or the sum, differs by more than the tolerance, and where
+    the file has no costs, a count of tokens differs at all."""
 
     by: Literal["request", "day"]
     first: str

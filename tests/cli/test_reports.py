@@ -64,6 +64,17 @@ def test_stats_sums_calls_attempts_tokens_and_dollars(bare: Terminal, ledger: Pa
     assert [group["alias"] for group in told["groups"]] == ["fast", "<script>alert(1)</script>"]
 
 
+def test_what_a_router_has_done_is_summed(terminal: Terminal) -> None:
+    terminal.variables["LLMRING_RECEIPTS"] = "ledger.db"
+    assert terminal.run("chat", "hello", "--model", "summarizer").code == 0
+    assert terminal.run("chat", "hello", "--model", "broken").code == 1
+    answered, failed = stats(terminal)["groups"]
+    assert (answered["alias"], answered["calls"], answered["answered"]) == ("summarizer", 1, 1)
+    assert (failed["alias"], failed["calls"], failed["calls_answered"]) == ("broken", 1, 0)
+    assert Decimal(answered["cost_usd"]) > 0 == Decimal(failed["cost_usd"])
+    assert failed["unpriced"] == failed["attempts"] == failed["failed"] > 0
+
+
 @pytest.mark.parametrize(
     ("by", "expected"),
     [

@@ -1,8 +1,10 @@
 """Receipts as rows of a table."""
 
 import msgspec
+import pytest
 from hypothesis import given
 
+from llmring.errors import ReceiptError
 from llmring.receipts.receipt import Receipt
 from llmring.reports.flat import COLUMNS, flat, plain
 from tests.receipts.samples import FULL, receipts
@@ -33,3 +35,9 @@ def test_what_a_receipt_knows_to_be_nothing_is_0_and_what_it_does_not_know_is_em
 def test_money_is_spelled_without_exponents() -> None:
     tiny = flat(msgspec.structs.replace(FULL, total_cost="0.00000015", outcome="left"))
     assert (plain(tiny["total_cost"]), tiny["cost_is_lower_bound"]) == ("0.00000015", True)
+
+
+@pytest.mark.parametrize("text", ["much", "NaN", "Infinity"])
+def test_a_cost_that_is_no_number_is_said_to_be_none(text: str) -> None:
+    with pytest.raises(ReceiptError, match="a cost that is no number"):
+        flat(msgspec.structs.replace(FULL, total_cost=text))

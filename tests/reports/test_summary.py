@@ -145,3 +145,10 @@ def test_a_receipt_of_a_later_llmring_is_said_to_be_one() -> None:
         list(read())
     with pytest.raises(ReceiptError, match="entry 7 of the ledger: not a receipt"):
         list(read_attempts([row(RECEIPT, b"{}")]))
+
+
+@pytest.mark.parametrize("fields", [{"total_cost": "much"}, {"total_cost": "NaN"}, {"timestamp": "soon"}])
+def test_a_receipt_that_cannot_be_counted_is_named(fields: dict[str, str]) -> None:
+    data = payload(msgspec.structs.replace(FULL, **fields))
+    with pytest.raises(ReceiptError, match="entry 7 of the ledger: "):
+        list(read_attempts([row(RECEIPT, data)]))
