@@ -17,11 +17,13 @@ _HEIGHT = 100
 _GAP = 0.12
 _MARK_HEIGHT = 1.6
 _LEAST_HEIGHT = 0.6
+_LEAST_PLACES = 7
 _STEPS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 
 
 class Point(msgspec.Struct, frozen=True):
-    """One day of a series: None where there is nothing to show. `said` is told of it; `marked` puts a mark under it."""
+    """One day, or week, of a series: None where there is nothing to show. `said` is told of it; `marked` puts a mark
+    under it."""
 
     day: str
     amounts: tuple[float | None, ...]
@@ -95,15 +97,16 @@ def day_lines(
 
 
 def _line(places: Sequence[tuple[float, float] | None], colour: str) -> str:
-    """Days in a row are joined; one that stands alone is a point: a line without length, with round ends."""
-    paths, run = [], list[str]()
+    """What stands beside one another is joined; what stands alone is a point: a line without length, but with ends."""
+    paths: dict[str, list[str]] = {"line": [], "point": []}
+    run: list[str] = []
     for place in (*places, None):
         if place is not None:
             run.append(f"{place[0]:g},{place[1]:.2f}")
         elif run:
-            paths.append("M" + "L".join(run if len(run) > 1 else run * 2))
+            paths["line" if len(run) > 1 else "point"].append("M" + "L".join(run if len(run) > 1 else run * 2))
             run = []
-    return f'<path class="line {colour}" d="{"".join(paths)}"/>' if paths else ""
+    return "".join(f'<path class="{kind} {colour}" d="{"".join(found)}"/>' for kind, found in paths.items() if found)
 
 
 def _rectangle(colour: str, x: float, y: float, width: float, height: float) -> str:
@@ -113,13 +116,17 @@ def _rectangle(colour: str, x: float, y: float, width: float, height: float) -> 
 def _plot(
     points: Sequence[Point], shapes: str, top: float, spelled: Callable[[float], str], label: str
 ) -> Iterator[str]:
-    grid = "".join(f'<path class="grid" d="M0,{y}H{len(points)}"/>' for y in (0, 50, 100))
+    # A single day is not drawn as wide as a week.
+    room = max(len(points), _LEAST_PLACES)
+    beside = (room - len(points)) / 2
+    grid = "".join(f'<path class="grid" d="M{-beside:g},{y}h{room}"/>' for y in (0, 50, 100))
     ticks = "".join(f"<span>{escape(spelled(top * share))}</span>" for share in (1.0, 0.5, 0.0))
     yield '<div class="plot">'
     yield f'<div class="ticks" aria-hidden="true">{ticks}</div>'
-    yield f'<svg role="img" aria-label="{escape(label)}" viewBox="0 0 {max(1, len(points))} {_HEIGHT}" '
+    yield f'<svg role="img" aria-label="{escape(label)}" viewBox="{-beside:g} 0 {room} {_HEIGHT}" '
     yield f'preserveAspectRatio="none">{grid}{shapes}</svg>'
-    yield f'<div class="days" aria-hidden="true">{"".join(_dates([point.day for point in points]))}</div></div>'
+    dates = "".join(_dates([point.day for point in points]))
+    yield f'<div class="days" aria-hidden="true" style="margin:0 {100 * beside / room:.2f}%">{dates}</div></div>'
 
 
 def _dates(days: Sequence[str]) -> Iterator[str]:

@@ -10,13 +10,15 @@ from html import escape
 from llmring import __version__
 from llmring.reports import wording
 from llmring.reports.charts import Point, Ranked, Series, day_bars, day_lines, legend, ranked_bars, table
-from llmring.reports.period import days
+from llmring.reports.period import days, week_of
 from llmring.reports.style import STYLE
 from llmring.reports.summary import By, Grouping, Summary
 from llmring.reports.totals import MEDIAN, MOST, Totals
 
-MOST_DAYS = 366
+MOST_DAYS = 3660
 """Drawn, the last ones; tables have all."""
+MOST_BARS = 120
+"""Of more days, weeks are drawn: bars that are narrower than a dot of the screen run into one another."""
 MOST_RANKED = 12
 
 COST = Series("cost", "a")
@@ -105,14 +107,16 @@ def _charts(summary: Summary, first: str, last: str) -> Iterator[str]:
     grouping = summary.groupings["day"]
     # None on a day on which nothing was asked.
     daily = [(day, grouping.groups.get(day)) for day in days(first, last, most=MOST_DAYS)]
+    unit = "a day" if len(daily) <= MOST_BARS else "a week"
     label = f"from {daily[0][0]} to {daily[-1][0]}"
+    daily = daily if len(daily) <= MOST_BARS else _weekly(daily)
     points = [
         Point(day, (float(totals.cost_usd) if totals else None,), _said(day, totals), _is_marked(totals))
         for day, totals in daily
     ]
     marks = [COST, UNPRICED] if any(point.marked for point in points) else []
-    chart = (legend(marks) if marks else "", *day_bars(points, (COST,), wording.tick_usd, f"Cost a day, {label}"))
-    yield from _figure("Cost a day", chart, _table(grouping, "Cost a day"), wide=True)
+    chart = (legend(marks) if marks else "", *day_bars(points, (COST,), wording.tick_usd, f"Cost {unit}, {label}"))
+    yield from _figure(f"Cost {unit}", chart, _table(grouping, "Cost a day"), wide=True)
     by: tuple[By, ...] = ("alias", "model")
     for name in by:
         yield from _figure(
@@ -127,6 +131,18 @@ def _charts(summary: Summary, first: str, last: str) -> Iterator[str]:
     ]
     chart = (legend(TROUBLE), *day_bars(points, TROUBLE, wording.tick_count, f"Failures and failovers, {label}"))
     yield from _figure("Failures and failovers", chart, _table(grouping, "Failures and failovers"))
+
+
+def _weekly(daily: Sequence[tuple[str, Totals | None]]) -> list[tuple[str, Totals | None]]:
+    """By the Monday that a week begins with."""
+    weeks: dict[str, Totals | None] = {}
+    for day, totals in daily:
+        monday = week_of(day)
+        weeks.setdefault(monday, None)
+        if totals is not None:
+            week = weeks[monday] = weeks[monday] or Totals()
+            week.merge(totals)
+    return list(weeks.items())
 
 
 def _figure(

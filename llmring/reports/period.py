@@ -71,3 +71,9 @@ def days(first: str, last: str, *, most: int) -> Iterator[str]:
     """Every day from one to the other, both included; of more than `most` the last ones."""
     low, high = date.fromisoformat(first).toordinal(), date.fromisoformat(last).toordinal()
     return (date.fromordinal(day).isoformat() for day in range(max(low, high - most + 1), high + 1))
+
+
+def week_of(day: str) -> str:
+    """The Monday that its week begins with."""
+    found = date.fromisoformat(day)
+    return (found - timedelta(days=found.weekday())).isoformat()

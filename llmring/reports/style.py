@@ -44,7 +44,8 @@ rect.hit{fill:transparent}
 g:hover rect.hit{fill:var(--line);opacity:.7}
 .line{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round;vector-effect:non-scaling-stroke;
 pointer-events:none}
-.line.a{stroke:var(--a)}.line.b{stroke:var(--b);stroke-dasharray:5 4}
+.point{fill:none;stroke-width:7;stroke-linecap:round;vector-effect:non-scaling-stroke;pointer-events:none}
+.line.a,.point.a{stroke:var(--a)}.line.b,.point.b{stroke:var(--b)}.line.b{stroke-dasharray:5 4}
 .legend{list-style:none;display:flex;flex-wrap:wrap;gap:4px 16px;margin:-6px 0 14px;padding:0;color:var(--soft);
 font-size:12.5px}
 .legend i{display:inline-block;width:10px;height:10px;border-radius:3px;margin-right:6px}

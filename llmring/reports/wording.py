@@ -75,7 +75,8 @@ def sentences(total: Totals, missing: int, unpriced_why: dict[str, int]) -> list
     if total.unpriced:
         whys = ", ".join(f"{number:,} as {WHY_UNPRICED.get(why, why)}" for why, number in unpriced_why.items())
         many = plural(total.unpriced, "attempt without a price is", "attempts without a price are")
-        said.append(f"{many} not in the cost, {total.unpriced_answers:,} of them answered: {whys}.")
+        answered = f", {total.unpriced_answers:,} of them answered" if total.unpriced_answers else ""
+        said.append(f"{many} not in the cost{answered}: {whys}.")
     if total.lower_bounds:
         said.append(
             f"{plural(total.lower_bounds, 'answer')} broke off: priced by what was seen of "

@@ -123,3 +123,16 @@ def test_more_than_a_dozen_are_one_bar_at_the_end() -> None:
     told = Page(page(*found))
     assert "all others" in told.texts
     assert "alias 19" in told.texts
+
+
+def test_of_a_long_time_weeks_are_drawn_and_nothing_is_lost() -> None:
+    ends = ("2026-01-01T00:00:00.000000Z", "2026-12-31T00:00:00.000000Z")
+    text = page(*(attempt(timestamp=end) for end in ends), attempt(timestamp="2026-01-02T00:00:00.000000Z"))
+    told = list(days_of(text))
+    assert (told[0], told[1], told[-1]) == (
+        "2025-12-29: $0.5000, 2 calls",
+        "2026-01-05: nothing asked",
+        "2026-12-28: $0.2500, 1 call",
+    )
+    assert len(told) == 53
+    assert "<h2>Cost a week</h2>" in text and '<th scope="row">2026-01-02</th>' in text
