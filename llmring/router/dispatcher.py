@@ -491,7 +491,8 @@ class Dispatcher:
     def _decide(self, journey: Journey, now: float) -> Decision:
         plan, flow = journey.plan, journey.terms.flow
         readiness = [
-            route.readiness(charge, now, flow) for route, charge in zip(journey.routes, journey.charges, strict=True)
+            route.readiness(charge, now, flow, plan.deadline)
+            for route, charge in zip(journey.routes, journey.charges, strict=True)
         ]
         used_up = plan.has_sent and not plan.patient and not journey.retries.allows(now)
         answered_at = max(route.answered_at for route in journey.routes)
