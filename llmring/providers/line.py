@@ -310,5 +310,8 @@ def _due_by(tenant: _Tenant[Permit], due: float, places: Mapping[Waiter[Permit],
 
 
 def _add(total: dict[Dimension, float], charge: Charge, share: float) -> None:
+    if not total and share == 1.0:
+        total.update(charge)
+        return
     for dimension, amount in charge.items():
         total[dimension] = total.get(dimension, 0.0) + share * amount
