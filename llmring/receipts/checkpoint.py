@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from llmring.errors import ReceiptError, SignatureInvalid
-from llmring.receipts.canonical import encode_plain
+from llmring.receipts.canonical import Count, encode_plain
 from llmring.receipts.merkle import HASH_BYTES, extends, leaf_hash, root_from
-from llmring.receipts.receipt import Count, Entry, read
+from llmring.receipts.receipt import Entry, read
 from llmring.receipts.signing import (
     PrivateKey,
     PublicKey,

@@ -139,13 +139,21 @@ class SqliteStore:
         rows = self._all(f"{_ROW} WHERE sequence BETWEEN ? AND ? ORDER BY sequence", (first, last))
         return [held_of(_row(row)) for row in rows]
 
-    def rows(self, *, newest: int | None = None) -> Iterator[Row]:
-        order = "ORDER BY sequence" if newest is None else "ORDER BY sequence DESC LIMIT ?"
+    def rows(self, *, newest: int | None = None, first: int | None = None) -> Iterator[Row]:
+        which, given = "ORDER BY sequence", tuple[int, ...]()
+        if newest is not None:
+            which, given = "ORDER BY sequence DESC LIMIT ?", (newest,)
+        elif first is not None:
+            which, given = "WHERE sequence >= ? ORDER BY sequence", (first,)
         try:
-            for row in self._connection.execute(f"{_ROW} {order}", () if newest is None else (newest,)):
+            for row in self._connection.execute(f"{_ROW} {which}", given):
                 yield _row(row)
         except sqlite3.Error as error:
             raise _failed(self.path, error) from error
+
+    def of_type(self, payload_type: str) -> list[Row]:
+        rows = self._all(f"{_ROW} WHERE kind = ? ORDER BY sequence", (_kind(payload_type),))
+        return [_row(row) for row in rows]
 
     def find(self, receipt_id: str) -> Row | None:
         rows = self._all(f"{_ROW} WHERE receipt_id = ?", (receipt_id,))

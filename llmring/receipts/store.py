@@ -94,8 +94,12 @@ class Store(Protocol):
         """Entries by the numbers that they are kept under, `last` included, for an audit."""
         ...
 
-    def rows(self, *, newest: int | None = None) -> Iterator[Row]:
-        """All entries from the first; or so many of the newest, the newest first."""
+    def rows(self, *, newest: int | None = None, first: int | None = None) -> Iterator[Row]:
+        """All entries, or those from the number `first`, in their order; or so many of the newest, the newest first."""
+        ...
+
+    def of_type(self, payload_type: str) -> list[Row]:
+        """Entries of one type, in their order."""
         ...
 
     def find(self, receipt_id: str) -> Row | None: ...
