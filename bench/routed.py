@@ -28,8 +28,10 @@ from llmring.router.router import Router
 from llmring.testing import ScriptedProvider, answer
 
 ROUNDS = 60
-CALLS = 200
+CALLS = 50
 MOST_US = 10.0
+SETTLED_SECONDS = 0.5
+"""After which the ledger's thread has written: twice what it waits for the first of a group."""
 
 LOCKFILE = '[[profiles.default.bindings]]\nalias = "a"\nmodels = ["openai:gpt-4o-mini"]\n'
 
@@ -56,7 +58,7 @@ async def cost(router: Router, provider: ScriptedProvider) -> Cost:
         await router.chat("a", "hello")
     path = time.thread_time() - path
     # Until the ledger's thread has written what these calls have left, which is a part of what they cost.
-    await trio.sleep(0.6)
+    await trio.sleep(SETTLED_SECONDS)
     process = time.process_time() - process
     # What it writes down would grow from round to round.
     provider.calls.clear()
