@@ -42,6 +42,7 @@ class Attempted(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime
     call: str
     attempt: int
+    part: int | None = None
     alias: str
     profile: str
     model: ModelRef
@@ -95,6 +96,7 @@ def draft(ended: Attempted, random: bytes) -> Draft:
         price_digest=facts.digest,
         kind=ended.kind,
         call=ended.call,
+        part=ended.part,
         attempt=ended.attempt,
         outcome=ended.outcome,
         status=ended.status,
