@@ -97,8 +97,8 @@ def main() -> int:
         bare, more = min(one[index] for one in without), min(one[index] for one in kept)
         median = statistics.median(b[index] - a[index] for a, b in zip(without, kept, strict=True))
         print(
-            f"{name:24} without {bare:7.1f} us   with {more:7.1f} us   + {more - bare:6.1f} us, median + {median:6.1f} us"
-            f"   {more / bare:6.3f} times"
+            f"{name:24} without {bare:7.1f} us   with {more:7.1f} us   {more / bare:6.3f} times"
+            f"   + {more - bare:6.1f} us, median + {median:6.1f} us"
         )
         added = more - bare if index == 0 else added
     return int(options.check and added > options.most)

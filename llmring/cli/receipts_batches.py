@@ -55,7 +55,11 @@ def _selecting(command: Command) -> Command:
         click.option("--since", metavar="TIME", type=Moment(), help="Those that ended then or later."),
         click.option("--until", metavar="TIME", type=Moment(), help="Those that ended before."),
         click.option("--alias", "aliases", metavar="ALIAS", multiple=True, help="Those of this alias. Repeatable."),
-        click.option("--since-last", is_flag=True, help="Those after the last batch receipt of the same aliases that names no times."),
+        click.option(
+            "--since-last",
+            is_flag=True,
+            help="Those after the last batch receipt of the same aliases that names no times.",
+        ),
     )
     for option in reversed(options):
         command = option(command)
