@@ -34,9 +34,10 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 COLUMNS = ("", "receipts", "tokens", "cost")
 NUMBERS = ("receipts", "tokens", "cost")
+_SINCE_LAST = "Those after the last batch receipt of the same aliases that names no times."
 
 
-class Moment(click.ParamType):
+class Moment(click.ParamType[str]):
     """A date, which begins at midnight, or a date and a time; UTC where it names no zone."""
 
     name = "time"
@@ -58,7 +59,7 @@ def _selecting(command: Command) -> Command:
         click.option(
             "--since-last",
             is_flag=True,
-            help="Those after the last batch receipt of the same aliases that names no times.",
+            help=_SINCE_LAST,
         ),
     )
     for option in reversed(options):

@@ -200,7 +200,7 @@ def _signed_by(data: bytes, keys: dict[str, PublicKey]) -> _Found:
         entry = read(signed.payload_type, signed.payload)
         is_good = any(verifies(key, signed) for key in keys.values() if key.key_id == entry.key_id)
     else:
-        form = BatchReceipt if b'"llmring_batch_receipt"' in data else Receipt
+        form: type[Receipt | BatchReceipt] = BatchReceipt if b'"llmring_batch_receipt"' in data else Receipt
         try:
             entry = receipt = msgspec.convert(json.loads(data), form)
         except (msgspec.ValidationError, ValueError) as error:

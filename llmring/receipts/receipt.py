@@ -36,9 +36,9 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
     both without zeros. `lock_digest` is the lockfile's (`llmring lock check`), `registry_version` and `price_digest`
     say by which prices: that is the registry's digest of the model's facts, as lockfiles pin it.
 
-    `call` is the same for all attempts of one call, `attempt` counts them from 1; where texts to embed are sent in several
-    requests, `part` numbers these from 1, and each counts its own attempts. `outcome` is "answered", the class of
-    the error, "cancelled", or "left" for a stream that its caller did not read to the end. `request_digest` and
+    `call` is the same for all attempts of one call, `attempt` counts them from 1; where texts to embed are sent in
+    several requests, `part` numbers these from 1, and each counts its own attempts. `outcome` is "answered", the class
+    of the error, "cancelled", or "left" for a stream that its caller did not read to the end. `request_digest` and
     `response_digest` bind the content without telling it: see contents.py.
 
     `ledger`, `sequence` (from 0) and `previous`, the hash of the entry before, place it in a ledger's chain; a receipt

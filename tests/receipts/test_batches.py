@@ -1,4 +1,4 @@
-"""Batch receipts: what many receipts come to, bound by a root; verified by strangers, against the ledger, and one by one."""
+"""Batch receipts: what many receipts come to, bound by a root; verified by strangers and against the ledger."""
 
 import json
 from collections.abc import Sequence
