@@ -25,6 +25,7 @@ from llmring.cli.receipts_batches import generate as generate_command
 from llmring.cli.receipts_batches import preview as preview_command
 from llmring.cli.receipts_prove import command as prove_command
 from llmring.cli.receipts_verify import command as verify_command
+from llmring.cli.reconcile import command as reconcile_command
 from llmring.cli.tables import print_table, printable
 from llmring.config import SIGNING_KEY_VARIABLE, read_signing_key
 from llmring.errors import ConfigError
@@ -46,7 +47,7 @@ def command() -> None:
     """Look at, verify and hand out the receipts of calls."""
 
 
-for one in (generate_command, preview_command, verify_command, prove_command):
+for one in (generate_command, preview_command, verify_command, prove_command, reconcile_command):
     command.add_command(one)
 
 

@@ -139,14 +139,23 @@ class SqliteStore:
         rows = self._all(f"{_ROW} WHERE sequence BETWEEN ? AND ? ORDER BY sequence", (first, last))
         return [held_of(_row(row)) for row in rows]
 
-    def rows(self, *, newest: int | None = None, first: int | None = None) -> Iterator[Row]:
-        which, given = "ORDER BY sequence", tuple[int, ...]()
+    def rows(
+        self,
+        *,
+        newest: int | None = None,
+        first: int | None = None,
+        since: str | None = None,
+        until: str | None = None,
+    ) -> Iterator[Row]:
+        bounds: dict[str, Any] = {"sequence >= ?": first, "timestamp >= ?": since, "timestamp < ?": until}
+        given: list[Any] = [bound for bound in bounds.values() if bound is not None]
+        tests = " AND ".join(test for test, bound in bounds.items() if bound is not None)
+        query = f"{_ROW} WHERE {tests or 'TRUE'} ORDER BY sequence"
         if newest is not None:
-            which, given = "ORDER BY sequence DESC LIMIT ?", (newest,)
-        elif first is not None:
-            which, given = "WHERE sequence >= ? ORDER BY sequence", (first,)
+            query += " DESC LIMIT ?"
+            given.append(newest)
         try:
-            for row in self._connection.execute(f"{_ROW} {which}", given):
+            for row in self._connection.execute(query, given):
                 yield _row(row)
         except sqlite3.Error as error:
             raise _failed(self.path, error) from error

@@ -94,8 +94,17 @@ class Store(Protocol):
         """Entries by the numbers that they are kept under, `last` included, for an audit."""
         ...
 
-    def rows(self, *, newest: int | None = None, first: int | None = None) -> Iterator[Row]:
-        """All entries, or those from the number `first`, in their order; or so many of the newest, the newest first."""
+    def rows(
+        self,
+        *,
+        newest: int | None = None,
+        first: int | None = None,
+        since: str | None = None,
+        until: str | None = None,
+    ) -> Iterator[Row]:
+        """All entries, or those from the number `first`, in their order; or so many of the newest, the newest first.
+        With `since` and `until` only those whose timestamp, as receipts spell it, is not before the one and before the
+        other."""
         ...
 
     def of_type(self, payload_type: str) -> list[Row]:
