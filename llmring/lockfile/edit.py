@@ -326,8 +326,9 @@ class _Edit:
 
 def _same_elsewhere(before: Lockfile, after: Lockfile, profile: str, alias: str | None) -> bool:
     """Whether nothing but `alias` of `profile`, or its pinned versions for None, is bound otherwise."""
-    if (before.providers, before.packages, before.default_profile) != (
+    if (before.providers, before.budgets, before.packages, before.default_profile) != (
         after.providers,
+        after.budgets,
         after.packages,
         after.default_profile,
     ):

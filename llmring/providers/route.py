@@ -635,6 +635,7 @@ class Permit:
         "first_at",
         "flow",
         "generation",
+        "outcome",
         "probe",
         "reservations",
         "route",
@@ -668,12 +669,15 @@ class Permit:
         self.status: int | None = None
         """The HTTP status of the reply, once that has begun."""
         self.generation = route.breaker.generation
+        self.outcome: Outcome | None = None
+        """How it ended, once it has."""
         self._settled = False
 
     def settle(self, outcome: Outcome, now: float, usage: Usage | None = None) -> None:
         """Give the connection back and correct the limits. A second call is a bug in the caller."""
         assert not self._settled, "a permit is settled once"
         self._settled = True
+        self.outcome = outcome
         actual = self.route.actual(outcome, self.charge, usage or Usage())
         for budget, reservation in self.reservations:
             budget.settle(reservation, actual, now, taken=outcome not in ("refused", "not_sent"))

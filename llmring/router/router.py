@@ -17,6 +17,7 @@ from llmring.embeddings import Embeddings, EmbedResponse
 from llmring.errors import AllModelsFailed, Attempt, ConfigError, InvalidRequest, ProviderError
 from llmring.live import LiveModel
 from llmring.lockfile.providers import Kind as ProviderKind
+from llmring.money.budgets import Budgets
 from llmring.pricing import Prices, in_a_batch, price
 from llmring.prompts import ChatOptions, Prompt, check_request, to_request
 from llmring.providers.estimate import context_problem, input_tokens
@@ -66,6 +67,7 @@ class Router:
         telemetry: Telemetry,
         recorder: Recorder | None = None,
         streamed: Ended = lambda *_: None,
+        budgets: Budgets | None = None,
     ) -> None:
         self.dispatcher = dispatcher
         self.catalog = catalog
@@ -76,6 +78,7 @@ class Router:
         self._telemetry = telemetry
         self._recorder = recorder
         self._streamed = streamed
+        self._budgets = budgets
         self._digests: dict[ModelRef, str | None] = {}
 
     def status(self) -> RouterStatus:
@@ -87,6 +90,7 @@ class Router:
             routes=tuple(sorted(routes, key=lambda one: one.model)),
             lockfile_error=str(error) if error is not None else None,
             registry={source.provider: source.version for source in self.catalog.sources},
+            budgets=self._budgets.status() if self._budgets is not None else (),
         )
 
     def adopt(self, catalog: Catalog) -> None:
@@ -303,6 +307,7 @@ class Router:
         *,
         dimensions: int | None = None,
         profile: str | None = None,
+        tenant: str = "",
         timeout: float | None = None,  # noqa: ASYNC109 - of the call, as everywhere here
     ) -> EmbedResponse:
         """One vector for each of `texts`, in order, from the first model of `model` that answers.
@@ -312,6 +317,7 @@ class Router:
         a call that fails half-way are lost.
         """
         given = check_texts(texts)
+        flow = _flow("interactive", tenant, 1.0)
         if timeout is not None and not timeout > 0:
             raise InvalidRequest(f"timeout must be a positive number of seconds, not {timeout}")
         seconds = timeout if timeout is not None else self._timeout
@@ -319,7 +325,7 @@ class Router:
         with self._telemetry.call("embed", model) as call:
             with self._calls.call():
                 found = await embed(
-                    self.dispatcher, model, given, dimensions, profile, deadline, call, self._record_part
+                    self.dispatcher, model, given, dimensions, profile, deadline, call, self._record_part, flow
                 )
             response = EmbedResponse(
                 vectors=found.vectors,

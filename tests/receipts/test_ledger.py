@@ -246,7 +246,7 @@ def test_another_key_does_not_sign_a_ledger(tmp_path: Path) -> None:
     ("statements", "why"),
     [
         (("CREATE TABLE notes (a)",), "a database of something else: it was not touched"),
-        (("PRAGMA application_id = 1280070215", "PRAGMA user_version = 99"), "of version 99, and this llmring knows 1"),
+        (("PRAGMA application_id = 1280070215", "PRAGMA user_version = 99"), "of version 99, and this llmring knows 2"),
     ],
 )
 def test_another_database_is_not_touched(tmp_path: Path, statements: tuple[str, ...], why: str) -> None:

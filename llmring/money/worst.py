@@ -1,24 +1,19 @@
-"""What a map may spend: dollars spent, dollars reserved, and a cap that the two together never pass. Pure.
+"""What one request may cost at the most: every byte a token, and the longest answer, at the dearest rates. Pure."""
 
-    reserve  before a request is sent, what it may cost at the most
-    settle   when it has ended, what it did cost; unknown: what it may have cost
-
-Whatever the order of these, spent + reserved <= cap, as long as nothing costs more than was reserved for it.
-"""
-
-import itertools
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
 
 from llmring.chat import ChatRequest
 from llmring.codecs.capabilities import Capabilities
-from llmring.pricing import Prices, price
+from llmring.pricing import Prices, RuledPrices, price
 from llmring.providers.estimate import Counting, most_input_tokens
 from llmring.providers.fit import most_output_tokens
 from llmring.usage import Usage
 
-_ZERO = Decimal(0)
+_EXTRA_TOKENS = 8
+"""What a provider may put around a text that it makes a vector of."""
 
 
 class Most(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,11 +29,16 @@ class Most(msgspec.Struct, frozen=True, kw_only=True):
             return None
         # Each token at the dearest rate that it may have: only one of these comes, but which is told afterwards.
         inputs = [Usage(input_tokens=self.input_tokens)]
-        if self.caches:
+        if self.caches or _writes_unasked(prices):
             inputs += [Usage(cache_write_5m_tokens=self.input_tokens), Usage(cache_write_1h_tokens=self.input_tokens)]
         outputs = [Usage(output_tokens=self.output_tokens), Usage(reasoning_tokens=self.output_tokens)]
         costs = [price(one + other, prices) for one in inputs for other in outputs]
         return max((cost.total for cost in costs if cost is not None), default=None)
+
+
+def _writes_unasked(prices: Prices) -> bool:
+    """Whether the provider keeps input in its cache of its own accord, and bills that."""
+    return isinstance(prices, RuledPrices) and any(one.cache_write is not None for one in prices.rule.surcharges)
 
 
 def most(request: ChatRequest, capabilities: Capabilities, counting: Counting) -> Most:
@@ -63,38 +63,16 @@ def _caches(request: ChatRequest) -> bool:
     return any(one.cache is not None for one in marked)
 
 
-class Spend:
-    """Dollars. `spent` may pass the cap only when a provider charges more than was thought possible."""
+def for_texts(prices: Prices | None) -> Prices | None:
+    """The prices of vectors: of their input alone, so that a list need not say what output costs."""
+    if prices is None or prices.output is not None:
+        return prices
+    return msgspec.structs.replace(prices, output=Decimal(0))
 
-    def __init__(self, cap: Decimal) -> None:
-        self.cap = cap
-        self.spent = _ZERO
-        self.reserved = _ZERO
-        self._numbers = itertools.count()
-        self._open: dict[int, Decimal] = {}
 
-    @property
-    def under_way(self) -> int:
-        """How many reservations are open: what they do not need comes back."""
-        return len(self._open)
-
-    def fits(self, usd: Decimal) -> bool:
-        return self.spent + self.reserved + usd <= self.cap
-
-    def reserve(self, usd: Decimal) -> int | None:
-        """Set `usd` aside, and return the number to settle it by; None when it does not fit."""
-        if not self.fits(usd):
-            return None
-        number = next(self._numbers)
-        self._open[number] = usd
-        self.reserved += usd
-        return number
-
-    def held(self, number: int) -> Decimal:
-        """What is set aside under a number."""
-        return self._open[number]
-
-    def settle(self, number: int, usd: Decimal) -> None:
-        """It did cost `usd`; the rest of the reservation is free. Once a number."""
-        self.reserved -= self._open.pop(number)
-        self.spent += usd
+def most_of_texts(texts: Sequence[str], prices: Prices | None) -> Decimal | None:
+    """What vectors of `texts` may cost; None where no price is known."""
+    billed = for_texts(prices)
+    tokens = sum(len(text.encode(errors="replace")) + _EXTRA_TOKENS for text in texts)
+    parts = price(Usage(input_tokens=tokens), billed) if billed is not None else None
+    return parts.total if parts is not None else None
