@@ -14,3 +14,8 @@ def to_usd(nanos: int) -> Decimal:
     """Exactly, and as short as it can be written."""
     usd = (Decimal(nanos) / _NANOS).normalize()
     return usd.quantize(Decimal(1)) if usd == usd.to_integral_value() else usd
+
+
+def share_of(nanos: int, share: Decimal) -> int:
+    """So much of an amount, up where it is not whole."""
+    return int((nanos * share).to_integral_value(ROUND_CEILING))

@@ -116,13 +116,13 @@ class Payment:
             if self._short is None or nanos < self._short[0]:
                 self._short = (nanos, pot)
             if pot.is_hopeless(nanos, patient=self._lasting):
-                return Shut(wait_seconds=None, why=f"{pot.title}: {_short_of(pot, nanos)}")
+                return Shut(wait_seconds=None, why=f"no money in {pot.title}: {_short_of(pot, nanos)}")
             if pot.problem is not None:
                 pot.ask(nanos)
                 return Shut(wait_seconds=None, why=f"{pot.title} cannot be kept: {pot.problem}")
             if self._awaited is None or nanos < self._awaited[0]:
                 self._awaited = (nanos, pot)
-            found = Busy(wait_seconds=0.0, why=f"{pot.title}: what others have reserved")
+            found = Busy(wait_seconds=0.0, why=f"what others have reserved of {pot.title}")
         if found is not None:
             self.blocked.add(index)
         return found
@@ -219,7 +219,8 @@ class Payment:
         now = trio.current_time()
         for pot, number in held:
             reserved = pot.held(number)
-            if nanos is not None and nanos > reserved:
+            if nanos is not None and nanos > reserved and not pot.was_wrong:
+                pot.was_wrong = True
                 told = "%s: an answer cost $%s, more than the $%s that were thought possible"
                 _LOG.warning(told, pot.title, to_usd(nanos), to_usd(reserved))
             pot.end(number, reserved if nanos is None else nanos, now)

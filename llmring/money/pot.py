@@ -46,7 +46,8 @@ class Waiting:
 
 class Pot(Spend):
     """`account` is its name in the ledger, `holder` that of this process's part. Without `is_shared` it is in memory
-    alone, and all of the cap is allowed from the start. `problem` says why the ledger could not be asked."""
+    alone, and all of the cap is allowed from the start. `problem` says why the ledger could not be asked;
+    `was_wrong`, that an answer has cost more than was reserved for it."""
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class Pot(Spend):
         self.holder = holder
         self.is_shared = is_shared
         self.problem: Exception | None = None
+        self.was_wrong = False
         self.is_known = not is_shared
         self.waiting: dict[Waiting, None] = {}
         self._others = Standing()

@@ -284,6 +284,10 @@ class Dispatcher:
             )
         return journey
 
+    def profile(self, asked: str | None) -> str:
+        """The profile that a request is of."""
+        return asked or self._profile or self.lockfile.default_profile
+
     @staticmethod
     def scope(profile: str, alias: str, terms: Terms) -> Scope:
         """Whose money a request spends."""
@@ -377,7 +381,7 @@ class Dispatcher:
             spill=terms.spill,
         )
         start = Start(
-            profile=profile or self._profile or self.lockfile.default_profile,
+            profile=self.profile(profile),
             binding=bound.binding,
             charges=charges,
             outlooks=outlooks,

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
+from llmring.billing import rule_of
 from llmring.chat import ChatRequest, Completion
 from llmring.embeddings import Embeddings
+from llmring.money.amounts import share_of
 from llmring.money.budgets import Budgets, Scope
 from llmring.money.payment import Payment, chat_most, chat_usd, texts_most, texts_usd
 from llmring.pricing import Prices
@@ -61,6 +63,16 @@ def texts_payment(
         return texts_usd(answered, prices(routes[index].ref)) if isinstance(answered, Embeddings) else None
 
     return _checked(Payment(budgets, scope, most, cost), routes)
+
+
+def batch_payment(budgets: Budgets, scope: Scope, route: Route, prices: PricesOf, request: ChatRequest) -> Payment:
+    """Of a row in a batch, at the batch's price. Raises ConfigError for a model whose cost nothing bounds."""
+    rule = rule_of(route.ref.provider)
+
+    def most(_: int) -> int:
+        return share_of(chat_most(request, route, "openai", prices(route.ref)), rule.batch_share)
+
+    return _checked(Payment(budgets, scope, most, lambda *_: None, lasting=True), [route])
 
 
 def _checked(payment: Payment, routes: Sequence[Route]) -> Payment:

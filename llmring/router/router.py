@@ -18,6 +18,7 @@ from llmring.errors import AllModelsFailed, Attempt, ConfigError, InvalidRequest
 from llmring.live import LiveModel
 from llmring.lockfile.providers import Kind as ProviderKind
 from llmring.money.budgets import Budgets
+from llmring.money.payment import Payment
 from llmring.pricing import Prices, in_a_batch, price
 from llmring.prompts import ChatOptions, Prompt, check_request, to_request
 from llmring.providers.estimate import context_problem, input_tokens
@@ -38,6 +39,7 @@ from llmring.router.batch_plan import BatchCalls, Mode, Way
 from llmring.router.calls import Calls
 from llmring.router.dispatcher import Dispatcher, Journey, Terms
 from llmring.router.embedding import check_texts, embed
+from llmring.router.paying import batch_payment
 from llmring.router.recorder import Recorder
 from llmring.router.records import Kind
 from llmring.router.rows import Input, Inputs, Row
@@ -240,6 +242,15 @@ class Router:
                 paid = terms if account is None else msgspec.structs.replace(terms, account=account)
                 return await self._chat(request, profile, call, paid)
 
+        async def prepay(request: ChatRequest) -> Payment | None:
+            way = self._way(request, profile, spill)
+            scope = self.dispatcher.scope(self.dispatcher.profile(profile), request.model, terms)
+            if way is None or self._budgets is None or not self._budgets.are_set:
+                return None
+            payment = batch_payment(self._budgets, scope, way.route, prices, request)
+            await payment.prepay()
+            return payment
+
         batches = BatchCalls(
             way=partial(self._way, profile=profile, spill=spill),
             way_of=self._way_of,
@@ -247,7 +258,7 @@ class Router:
         )
         return MapRun(
             prompts,
-            RowCalls(prepare=prepare, models=models, routes=routes, send=send),
+            RowCalls(prepare=prepare, models=models, routes=routes, send=send, prepay=prepay),
             lambda: self.dispatcher.routes(alias, profile, spill),
             self._nursery,
             self._calls,
