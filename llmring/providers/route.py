@@ -10,7 +10,6 @@ an await between, so no room is given away twice.
 import logging
 import math
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 import msgspec
 
@@ -20,18 +19,19 @@ from llmring.codecs.codec import LimitUpdate
 from llmring.errors import Dimension, Overloaded, ProviderError, RateLimited
 from llmring.lockfile.providers import Counted
 from llmring.providers.breaker import TRIAL_SECONDS, Breaker, State
-from llmring.providers.bucket import Bucket, Limit
+from llmring.providers.bucket import Bucket
 from llmring.providers.budget import Budget, Reservation
-from llmring.providers.concurrency import Concurrency
+from llmring.providers.credential import Credential
 from llmring.providers.estimate import Counting, OutputEstimate, estimate
-from llmring.providers.fairness import INTERACTIVE, RESERVE_SECONDS, RESERVE_SHARE, Fairness, Flow, Priority
+from llmring.providers.fairness import INTERACTIVE, RESERVE_SECONDS, RESERVE_SHARE, Flow, Priority
 from llmring.providers.fit import most_output_tokens
+from llmring.providers.group import Group
 from llmring.providers.line import Line
 from llmring.providers.memory import Memory
 from llmring.providers.pace import Means, Pace, ceilings, pace
 from llmring.providers.ramp import Ramp
 from llmring.providers.readiness import READY, Busy, Readiness, Ready, Shut
-from llmring.providers.regime import Charge, Estimate, Regime, at_least, charge, settled
+from llmring.providers.regime import Charge, Estimate, Outcome, Regime, charge, charged
 from llmring.providers.speed import Speed
 from llmring.refs import ModelRef
 from llmring.status import BreakerState, RouteStatus
@@ -39,13 +39,6 @@ from llmring.status import Readiness as ReadinessName
 from llmring.usage import Usage
 
 _LOG = logging.getLogger("llmring")
-
-Outcome = Literal["exact", "lower_bound", "unknown", "refused", "not_sent"]
-"""How a request ended for the limits: usage known; a stream cut, so at least this much; nothing known, so the whole
-reservation stands; refused, so it counted as a request and used no tokens; never sent, so nothing was used."""
-
-_COUNTS: tuple[Dimension, ...] = ("requests", "day")
-"""The dimensions that count requests; the others count tokens."""
 
 UNLIMITED_COST = 0.001
 """What a request costs its flow where no limit is known."""
@@ -87,94 +80,6 @@ _BREAKER: Mapping[State, BreakerState] = {
 }
 
 
-class Credential:
-    """What all routes of one key share: its configured limits, its connections, and whether the key works.
-
-    `max_in_flight` bounds the connections; with a `concurrency` fewer are used, as many as the server works on at once.
-    `random()` gives a number in [0, 1); `called_at` is when the newest call came that somebody waits for. `key` is the
-    name of the key's variable where its provider has several, never the key; `shared_with` are the other keys of its
-    account, whose limits and turns are its own.
-    """
-
-    def __init__(
-        self,
-        budget: Budget,
-        max_in_flight: int,
-        random: Callable[[], float],
-        concurrency: Concurrency | None = None,
-        key: str | None = None,
-        fairness: Fairness | None = None,
-    ) -> None:
-        self.budget = budget
-        self.max_in_flight = max_in_flight
-        self.concurrency = concurrency
-        self.random = random
-        self.key = key
-        self.in_flight = 0
-        self.fairness = fairness if fairness is not None else Fairness()
-        self.called_at = -math.inf
-        self.shared_with: tuple[Credential, ...] = ()
-        self.missing: str | None = None
-        self._out: Shut | None = None
-        self._out_until = -math.inf
-        self._told: str | None = None
-
-    def called(self, now: float) -> None:
-        """A call came that somebody waits for."""
-        self.called_at = now
-        for other in self.shared_with:
-            other.called_at = now
-
-    def inherit(self, previous: "Credential", now: float) -> None:
-        """Go on where the same key stood before an edit of the lockfile."""
-        self.budget.inherit(previous.budget, now)
-        self._out, self._out_until, self._told = previous._out, previous._out_until, previous._told
-
-    def tell(self, provider: str, what: str, seconds: float) -> None:
-        """Log, once, what a key is out for, where other keys hide it from the caller."""
-        if self.key is not None and self._told != what:
-            self._told = what
-            _LOG.warning("%s: the key in %s is %s: left out for %g s at a time", provider, self.key, what, seconds)
-
-    def works(self) -> None:
-        """The key was taken."""
-        self._told = None
-
-    @property
-    def most_in_flight(self) -> int:
-        """How many may be in flight now."""
-        return self.max_in_flight if self.concurrency is None else self.concurrency.limit
-
-    def put_out(self, until: float, why: str, error: ProviderError | None) -> None:
-        """Nothing goes out with this key until `until`. A shorter time does not shorten an earlier one."""
-        if until < self._out_until:
-            return
-        self._out_until = until
-        self._out = Shut(wait_seconds=None, why=why, error=error)
-
-    def readiness(self, now: float) -> Shut | None:
-        if self.missing is not None:
-            return Shut(wait_seconds=None, why=self.missing)
-        if self._out is not None and now < self._out_until:
-            return self._out
-        return None
-
-
-class Group:
-    """The limits of models that share them at a key, or at all keys of one account: `given` by the lockfile, and
-    `learned`. A model by itself is a group without a name, and is given none."""
-
-    def __init__(self, name: str | None, limits: tuple[Limit, ...], now: float, counted: Counted) -> None:
-        self.name = name
-        self.given = Budget(limits, now, counted)
-        self.learned = Budget((), now, counted)
-
-    def inherit(self, previous: "Group", now: float) -> None:
-        """Take over what was learned while limits were shared otherwise."""
-        self.given.inherit(previous.given, now)
-        self.learned.adopt(previous.learned, now)
-
-
 class Route:
     """A model of a provider, live. Made by its worker, shared by every alias that names it."""
 
@@ -188,7 +93,7 @@ class Route:
         capabilities: Capabilities = Capabilities(),  # noqa: B008 - immutable
         counting: Counting = Counting(),  # noqa: B008 - immutable
         counted: Counted = "continuously",
-        group: "Group | None" = None,
+        group: Group | None = None,
     ) -> None:
         self.ref = ref
         self.group = group.name if group is not None else None
@@ -213,7 +118,7 @@ class Route:
         """How many requests it has refused or was too busy for."""
         self.uses = 0
         """Grows with every request that is taken on and with every one that is settled."""
-        self._regime = regime
+        self.regime = regime
         self._output = OutputEstimate()
         self._speed = Speed()
         self._ramp = Ramp()
@@ -278,7 +183,7 @@ class Route:
         """What `request`, whose input counts so many tokens here, is expected to take out of this route's limits."""
         expected = estimate(request, self._output, counted_tokens)
         certain = msgspec.structs.replace(expected, output_tokens=0.0, max_output_tokens=float(request.max_tokens or 0))
-        return self._fit(charge(self._regime, expected), charge(self._regime, certain))
+        return self._fit(charge(self.regime, expected), charge(self.regime, certain))
 
     def expected(self, request: ChatRequest, counted_tokens: float) -> Usage:
         """What `request`, whose input counts so many tokens here, is expected to use."""
@@ -305,7 +210,7 @@ class Route:
 
     def charge_texts(self, tokens: float) -> Charge:
         """What vectors for texts of so many tokens are expected to take out of this route's limits."""
-        needed = charge(self._regime, Estimate(input_tokens=tokens, output_tokens=0.0, max_output_tokens=0.0))
+        needed = charge(self.regime, Estimate(input_tokens=tokens, output_tokens=0.0, max_output_tokens=0.0))
         return self._fit(needed, needed)
 
     def _fit(self, needed: Charge, least: Charge) -> Charge:
@@ -596,19 +501,6 @@ class Route:
             if limit is not None:
                 _LOG.info("%s: %s limit is %g per %g s", self.ref, limit.dimension, limit.amount, limit.period)
 
-    def actual(self, outcome: Outcome, reserved: Charge, usage: Usage) -> Charge:
-        match outcome:
-            case "exact":
-                return settled(self._regime, reserved, usage)
-            case "lower_bound":
-                return at_least(self._regime, reserved, usage)
-            case "unknown":
-                return reserved
-            case "refused":
-                return {dimension: reserved[dimension] if dimension in _COUNTS else 0.0 for dimension in reserved}
-            case "not_sent":
-                return dict.fromkeys(reserved, 0.0)
-
 
 def _too_large(dimension: Dimension, needed: Charge, budget: Budget) -> str:
     need, limit = math.ceil(needed[dimension]), budget.buckets[dimension].limit.amount
@@ -678,7 +570,7 @@ class Permit:
         assert not self._settled, "a permit is settled once"
         self._settled = True
         self.outcome = outcome
-        actual = self.route.actual(outcome, self.charge, usage or Usage())
+        actual = charged(self.route.regime, outcome, self.charge, usage or Usage())
         for budget, reservation in self.reservations:
             budget.settle(reservation, actual, now, taken=outcome not in ("refused", "not_sent"))
         if self.cost:

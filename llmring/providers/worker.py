@@ -22,14 +22,16 @@ from llmring.live import LiveModel
 from llmring.parts import ProviderFile
 from llmring.providers.budget import Budget
 from llmring.providers.concurrency import Concurrency
+from llmring.providers.credential import Credential
 from llmring.providers.desk import BatchDesk
 from llmring.providers.endpoint import Endpoint
 from llmring.providers.exchange import Exchange, LiveStream, read_body, time_limit
 from llmring.providers.files import Files, Place, needs_files
+from llmring.providers.group import Group
 from llmring.providers.line import Head, wait_until
 from llmring.providers.memory import Memory
 from llmring.providers.readiness import Ready
-from llmring.providers.route import Credential, Group, Permit, Route
+from llmring.providers.route import Permit, Route
 from llmring.providers.transport import Connect, Connection, Reply
 from llmring.refs import ModelRef
 from llmring.status import RouteStatus

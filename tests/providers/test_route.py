@@ -24,12 +24,13 @@ from llmring.lockfile import Kind
 from llmring.providers.breaker import State
 from llmring.providers.bucket import Limit
 from llmring.providers.budget import Budget
+from llmring.providers.credential import Credential
 from llmring.providers.estimate import input_tokens
 from llmring.providers.known import regime
 from llmring.providers.line import Waiter
 from llmring.providers.readiness import READY, Busy, Shut
-from llmring.providers.regime import Charge
-from llmring.providers.route import Credential, Outcome, Permit, Route
+from llmring.providers.regime import Charge, Outcome
+from llmring.providers.route import Permit, Route
 from llmring.refs import ModelRef
 from llmring.usage import Usage
 

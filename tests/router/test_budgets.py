@@ -38,6 +38,7 @@ Clock = trio.testing.MockClock
 EACH = worst(4, 1000)
 """What a prompt of four letters with 1,000 tokens of answer may cost at the cheap model."""
 EACH_DEAR = (8 * Decimal(1) + 1000 * Decimal(5)) / 10**6
+NONE = Decimal(0)
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
@@ -87,9 +88,9 @@ async def test_what_was_answered_is_spent_and_what_would_pass_the_cap_is_refused
         with pytest.raises(BudgetExceeded) as caught:
             await ask(router)
         assert len(provider.calls) == 3
-        assert (only(router).spent_usd, only(router).reserved_usd) == (3 * EACH, 0)
+        assert (only(router).spent_usd, only(router).reserved_usd) == (3 * EACH, NONE)
     error = caught.value
-    assert (error.budget, error.spent, error.reserved, error.needed) == ("daily", 3 * EACH, 0, EACH)
+    assert (error.budget, error.spent, error.reserved, error.needed) == ("daily", 3 * EACH, NONE, EACH)
     assert error.resets_at == datetime(2026, 11, 22, tzinfo=UTC)
     assert str(error) == (
         "budget 'daily' of $0.0021042 a day: $0.0018036 spent, $0 reserved, and this request may cost $0.0006012; it "
@@ -247,7 +248,7 @@ async def test_what_was_refused_is_not_billed(autojump_clock: Clock, code: int) 
     async with world({CHEAP: [status(code)]}, daily(EACH)) as (router, _):
         with pytest.raises(LLMRingError):
             await ask(router, timeout=3)
-        assert (only(router).spent_usd, only(router).reserved_usd) == (0, 0)
+        assert (only(router).spent_usd, only(router).reserved_usd) == (NONE, NONE)
 
 
 @pytest.mark.parametrize("step", [cut("half"), status(504), status(408), hang()])
@@ -257,7 +258,7 @@ async def test_what_may_have_been_billed_stays_spent_with_all_that_it_may_cost(
     async with world({CHEAP: [step]}, daily(EACH)) as (router, provider):
         with pytest.raises(LLMRingError):
             await ask(router, timeout=3)
-        assert (only(router).spent_usd, only(router).reserved_usd) == (EACH, 0)
+        assert (only(router).spent_usd, only(router).reserved_usd) == (EACH, NONE)
         assert len(provider.calls) == 1
 
 
@@ -265,7 +266,7 @@ async def test_what_was_never_sent_costs_nothing(autojump_clock: Clock) -> None:
     async with world({CHEAP: [no_connection()]}, daily(EACH)) as (router, _):
         with pytest.raises(LLMRingError):
             await ask(router, timeout=3)
-        assert (only(router).spent_usd, only(router).reserved_usd) == (0, 0)
+        assert (only(router).spent_usd, only(router).reserved_usd) == (NONE, NONE)
 
 
 async def test_cancelled_at_any_moment_nothing_stays_reserved(autojump_clock: Clock) -> None:
@@ -277,7 +278,7 @@ async def test_cancelled_at_any_moment_nothing_stays_reserved(autojump_clock: Cl
                     for _ in range(4):
                         nursery.start_soon(ask, router)
             for one in router.status().budgets:
-                assert (one.reserved_usd, one.waiting) == (0, 0)
+                assert (one.reserved_usd, one.waiting) == (NONE, 0)
                 assert one.spent_usd <= EACH * 12
 
 
@@ -292,11 +293,11 @@ async def test_a_stream_settles_at_its_end_and_at_the_most_when_it_is_left_or_br
         assert whole == stream.response.cost.usd == Decimal("0.0000072")
         async with router.stream("alone", "abcd", max_tokens=1000) as stream:
             await anext(stream)
-        assert (only(router).spent_usd, only(router).reserved_usd) == (whole + EACH, 0)
+        assert (only(router).spent_usd, only(router).reserved_usd) == (whole + EACH, NONE)
         with pytest.raises(StreamBroken):
             async with router.stream("alone", "abcd", max_tokens=1000) as stream:
                 _ = [chunk async for chunk in stream]
-        assert (only(router).spent_usd, only(router).reserved_usd) == (whole + 2 * EACH, 0)
+        assert (only(router).spent_usd, only(router).reserved_usd) == (whole + 2 * EACH, NONE)
         with pytest.raises(BudgetExceeded):
             async with router.stream("alone", "abcd", max_tokens=1000):
                 pass
@@ -313,7 +314,7 @@ async def test_vectors_are_paid_for_in_all_their_parts_by_the_alias_that_was_ask
         with pytest.raises(BudgetExceeded, match=r"'daily' \(alias 'vectors', tenant 'acme'\)"):
             await router.embed("vectors", ["x" * 1_000_000], tenant="acme")
         await router.embed("vectors", ["x" * 1_000_000])
-        assert (only(router).reserved_usd, only(router).spent_usd) == (0, response.cost.usd)
+        assert (only(router).reserved_usd, only(router).spent_usd) == (NONE, response.cost.usd)
 
 
 # What cannot be bounded.
@@ -446,7 +447,7 @@ def test_no_budget_is_passed_at_any_moment(
                         callers.start_soon(one, router, *each)
                 nursery.cancel_scope.cancel()
             last = router.status().budgets
-        assert all((one.reserved_usd, one.waiting) == (0, 0) for one in last)
+        assert all(one.reserved_usd == 0 and one.waiting == 0 for one in last)
 
     trio.run(run, clock=trio.testing.MockClock(autojump_threshold=0))
     assert all(one.spent_usd + one.reserved_usd <= one.limit_usd for one in seen)
