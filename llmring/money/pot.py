@@ -5,6 +5,7 @@ Of a budget that is kept in the ledger a process is allowed a slice at a time, a
     a request needs more than is free      ask for what all that wait need, and a slice
     less than half a slice is free         ask for a slice, before anybody has to wait
     two slices are free, or none is used   give back
+    there was not enough for who waits     give back, and ask again, for another may need less
 
 What others may still give back is worth waiting for; `is_hopeless` says when nothing they do would be enough.
 """
@@ -187,8 +188,10 @@ class Pot(Spend):
         """What to tell the ledger. What is given back is not used from now on, whatever comes of the telling."""
         spent = self.used if is_last else self.spent
         wanted = spent if is_last else min(self._wanted(now), max(self.cap, self.used))
+        # Two that each hold a part of the last money, and wait for the rest, would wait for ever: both give way.
+        kept = self.used if self.waiting and not self._has_room else min(self.allowed, wanted)
         # More than was set aside may have been billed.
-        self.allowed = held = max(min(self.allowed, wanted), self.used)
+        self.allowed = held = max(kept, self.used)
         first = next(iter(self.waiting), None)
         least = self.used + (first.nanos if first is not None else max(1, self._demand))
         self._told = (spent, -1)

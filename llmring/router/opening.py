@@ -123,7 +123,7 @@ async def open_router(
     lists, directory = _lists(settings, refresh) if catalog is None else None, _shown_in(settings, status)
     calls, files, first = Calls(), Files(), catalog if catalog is not None else read_bundled()
     keeper = _keeper(settings, state, is_real=connect is None)
-    counted = Budgets(budgets, lockfile.budgets, _budget_store(settings, receipts, is_real=connect is None), clock)
+    counted = Budgets(budgets, lockfile.budgets, budget_store(settings, receipts, is_real=connect is None), clock)
     connects, told = connect if connect is not None else HttpxConnect(), telemetry or Telemetry()
     raised: BaseException | None = None
     try:
@@ -244,7 +244,7 @@ def _ledger(
     return open_ledger(writer_for(path, read_signing_key()), required=asked is not None)
 
 
-def _budget_store(
+def budget_store(
     settings: Settings, receipts: bool | Path | str | None, *, is_real: bool
 ) -> Callable[[], Store] | None:
     """What opens the file that budgets are kept in; None where they are in memory alone."""
