@@ -27,11 +27,17 @@ class Most(msgspec.Struct, frozen=True, kw_only=True):
         """What it may cost; None where a price or the bound is unknown."""
         if prices is None or self.output_tokens is None:
             return None
-        # Each token at the dearest rate that it may have: only one of these comes, but which is told afterwards.
+        # Each token at the dearest rate that it may have: only one of these comes, but which is told afterwards. A rate
+        # that the list does not have is another's, and need not be worked out.
         inputs = [Usage(input_tokens=self.input_tokens)]
         if self.caches or _writes_unasked(prices):
-            inputs += [Usage(cache_write_5m_tokens=self.input_tokens), Usage(cache_write_1h_tokens=self.input_tokens)]
-        outputs = [Usage(output_tokens=self.output_tokens), Usage(reasoning_tokens=self.output_tokens)]
+            if prices.cache_write_5m is not None:
+                inputs.append(Usage(cache_write_5m_tokens=self.input_tokens))
+            if prices.cache_write_1h is not None:
+                inputs.append(Usage(cache_write_1h_tokens=self.input_tokens))
+        outputs = [Usage(output_tokens=self.output_tokens)]
+        if prices.output_thinking is not None:
+            outputs.append(Usage(reasoning_tokens=self.output_tokens))
         costs = [price(one + other, prices) for one in inputs for other in outputs]
         return max((cost.total for cost in costs if cost is not None), default=None)
 

@@ -13,6 +13,7 @@ import trio
 from llmring.chat import ChatRequest
 from llmring.errors import BudgetExceeded, ConfigError, InvalidRequest, ProviderError
 from llmring.money.amounts import to_nanos, to_usd
+from llmring.money.payment import MAY_BE_BILLED
 from llmring.money.spend import Spend
 from llmring.money.worst import most
 from llmring.pricing import Prices, is_dearer, price
@@ -120,7 +121,8 @@ class Account:
     def failed(self, error: BaseException, route: Route) -> None:
         """The attempt failed, or was cut off. What a provider refuses it does not bill, and then the reservation stands
         for the next one; an answer that was begun it may bill whole."""
-        if isinstance(error, ProviderError) and (not error.sent or (error.status or 0) >= 400):
+        status = error.status or 0 if isinstance(error, ProviderError) else 0
+        if isinstance(error, ProviderError) and (not error.sent or (status >= 400 and status not in MAY_BE_BILLED)):
             return
         self._settle(self._most_usd[route.ref])
 
