@@ -98,7 +98,7 @@ class Bucket:
         if keep > 0.0:
             kept = max(keep * self.capacity, kept)
         level = amount + kept
-        return min(level, self.capacity)
+        return min(self.capacity, level)
 
     def correct(self, step: float) -> None:
         """Move the level on the provider's word. Replies to requests sent before are read in the light of it."""

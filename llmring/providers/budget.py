@@ -8,6 +8,7 @@ may go below zero, and that debt is paid by waiting.
 import math
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
+from types import MappingProxyType
 
 import msgspec
 
@@ -35,7 +36,10 @@ _SLACK_SECONDS = 1e-6
 that a sleeper would wake in the same moment for ever. A clock that shows days counts in steps of 1e-11 s."""
 
 
-class Reservation(msgspec.Struct, frozen=True, kw_only=True):
+_NONE: Charge = MappingProxyType({})
+
+
+class Reservation(msgspec.Struct, frozen=True):
     """What was taken for one request.
 
     For `observe`, of every limit that was known: `levels` are the levels right after, net of corrections; `in_flight`
@@ -187,15 +191,6 @@ class Budget:
             least = min(least, bucket.level / bucket.capacity)
         return min(least, 0.0) if any(until > now for until in self.holds.values()) else least
 
-    def share(self, charge: Charge) -> float:
-        """The largest part that `charge` is of any limit; 0 where none is known."""
-        largest = 0.0
-        for dimension, bucket in self.buckets.items():
-            part = charge.get(dimension, 0.0) / bucket.limit.amount
-            if part > largest:
-                largest = part
-        return largest
-
     def impossible(self, charge: Charge) -> Dimension | None:
         """The dimension whose whole limit is smaller than `charge`: no waiting makes it fit. None if it fits."""
         for dimension, bucket in self.buckets.items():
@@ -217,6 +212,8 @@ class Budget:
             self._grow(charge, now)
         self._next_number = number = self._next_number + 1
         self._open[number] = charge
+        if not self.buckets:
+            return Reservation(number, now, charge, _NONE, _NONE)
         levels: dict[Dimension, float] = {}
         in_flight: dict[Dimension, float] = {}
         for dimension, bucket in self.buckets.items():
@@ -226,7 +223,7 @@ class Budget:
                 bucket.outstanding += amount
                 bucket.take(number, amount, now)
                 levels[dimension] = bucket.level - bucket.corrected
-        return Reservation(number=number, at=now, charge=charge, levels=levels, in_flight=in_flight)
+        return Reservation(number, now, charge, levels, in_flight)
 
     def settle(self, reservation: Reservation, actual: Charge, now: float, *, taken: bool = True) -> None:
         """Correct a reservation to what was used: once for each reservation; the worker's permit sees to that. `taken`:

@@ -9,7 +9,7 @@ an await between, so no room is given away twice.
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import msgspec
 
@@ -18,7 +18,7 @@ from llmring.codecs.capabilities import Capabilities, Model
 from llmring.codecs.codec import LimitUpdate
 from llmring.errors import Dimension, Overloaded, ProviderError, RateLimited
 from llmring.lockfile.providers import Counted
-from llmring.providers.breaker import TRIAL_SECONDS, Breaker, State
+from llmring.providers.breaker import TRIAL_SECONDS, Breaker
 from llmring.providers.bucket import Bucket
 from llmring.providers.budget import Budget, Reservation
 from llmring.providers.credential import Credential
@@ -72,14 +72,6 @@ JITTER_MOST_SECONDS = 60.0
 all at once."""
 
 
-_BREAKER: Mapping[State, BreakerState] = {
-    State.CLOSED: "closed",
-    State.OPEN: "open",
-    State.PROBATION: "probation",
-    State.RECOVERING: "recovering",
-}
-
-
 class Route:
     """A model of a provider, live. Made by its worker, shared by every alias that names it."""
 
@@ -110,6 +102,8 @@ class Route:
             (credential.budget,) if group is None or group.name is None else (group.given, credential.budget)
         )
         """The limits that the lockfile gives, the narrowest first."""
+        self.budgets: tuple[Budget, ...] = (self.budget, *self.kept)
+        """All of its limits."""
         self.in_flight = 0
         self.means = Means()
         self.answered_at = -math.inf
@@ -221,7 +215,7 @@ class Route:
 
     def readiness(self, needed: Charge, now: float, flow: Flow = INTERACTIVE) -> Readiness:
         """May a newcomer go now? Those in line go first, and what could never fit is told at once."""
-        for budget in (self.budget, *self.kept):
+        for budget in self.budgets:
             dimension = budget.impossible(needed)
             if dimension is not None:
                 return Shut(wait_seconds=None, why=_too_large(dimension, needed, budget))
@@ -258,25 +252,27 @@ class Route:
     def keep(self, flow: Flow, now: float) -> float:
         """The share of every limit that work of `flow` leaves free: batches, for the calls that may come; not for those
         that wait already, for these have their turns."""
-        is_expected = now - self.credential.called_at < RESERVE_SECONDS
-        if flow.priority == "batch" and is_expected and not self.line.waits("interactive"):
-            return RESERVE_SHARE
-        return 0.0
+        if flow.priority == "interactive" or self.line.waits("interactive"):
+            return 0.0
+        return RESERVE_SHARE if now - self.credential.called_at < RESERVE_SECONDS else 0.0
 
     def cost(self, charge: Charge) -> float:
         """What part of its limits a request takes: of the one that it takes most of."""
-        share = self.budget.share(charge)
-        for budget in self.kept:
-            share = max(share, budget.share(charge))
-        return share or UNLIMITED_COST
+        largest = 0.0
+        for budget in self.budgets:
+            for dimension, bucket in budget.buckets.items():
+                share = charge.get(dimension, 0.0) / bucket.limit.amount
+                if share > largest:
+                    largest = share
+        return largest or UNLIMITED_COST
 
     def emptiness(self, now: float) -> float:
         """The part that is left of its scarcest limit, for choosing among a model's keys; below any other where nothing
         can go with this key."""
         shut = self.credential.readiness(now) or self._gone
-        if shut is not None or self.breaker.state(now) is State.OPEN:
+        if shut is not None or self.breaker.state(now) == "open":
             return OUT_OF_USE
-        return min(self.budget.room(now), *(budget.room(now) for budget in self.kept))
+        return min(budget.room(now) for budget in self.budgets)
 
     def status(self, now: float) -> RouteStatus:
         """What a request that takes nothing out of the limits but its own place would meet now."""
@@ -289,7 +285,7 @@ class Route:
             readiness=readiness,
             why=why,
             wait_seconds=wait,
-            breaker=_BREAKER[self.breaker.state(now)],
+            breaker=self.breaker.state(now),
             limits=(
                 *self.budget.status(now, shared=bool(self.credential.shared_with), group=self.group),
                 *(limit for budget in given for limit in budget.status(now, shared=False, group=self.group)),
@@ -309,7 +305,7 @@ class Route:
         if shut is not None:
             return shut
         state = self.breaker.state(now)
-        if state is State.OPEN:
+        if state == "open":
             return self._open(needed, now, keep)
         if self.breaker.probing:
             return Busy(wait_seconds=0.0, why="waiting for the probe", failing=True)
@@ -317,15 +313,15 @@ class Route:
 
     def _open(self, needed: Charge, now: float, keep: float) -> Shut:
         """A trial, too, goes within the limits."""
-        busy = self._limits(needed, now, keep) or self._connections(State.OPEN, now, keep)
+        busy = self._limits(needed, now, keep) or self._connections("open", now, keep)
         trial = self.breaker.trial_seconds(now)
         if busy is not None:
             trial = max(trial, busy.wait_seconds or TRIAL_SECONDS)
         return Shut(wait_seconds=self.breaker.until - now, why="breaker open", trial_seconds=trial)
 
     def _limits(self, needed: Charge, now: float, keep: float) -> Busy | None:
-        wait, dimension = self.budget.wait(needed, now, keep)
-        for budget in self.kept:
+        wait, dimension = 0.0, None
+        for budget in self.budgets:
             longer, binding = budget.wait(needed, now, keep)
             if longer > wait:
                 wait, dimension = longer, binding
@@ -334,11 +330,12 @@ class Route:
             return Busy(wait_seconds=ramp, why="growing slowly")
         return Busy(wait_seconds=wait, why=f"{dimension} limit") if wait > 0.0 else None
 
-    def _connections(self, state: State, now: float, keep: float) -> Busy | None:
+    def _connections(self, state: BreakerState, now: float, keep: float) -> Busy | None:
         most = self.credential.most_in_flight
-        if self.credential.in_flight >= max(1, most - math.ceil(keep * most)):
+        usable = most if keep == 0.0 else max(1, most - math.ceil(keep * most))
+        if self.credential.in_flight >= usable:
             return Busy(wait_seconds=0.0, why=f"all {most} connections in use")
-        if state is State.RECOVERING and self.in_flight > 0:
+        if state == "recovering" and self.in_flight > 0:
             # The times are compared, not the shares: what is waited for is then exactly what is asked here.
             at = self.breaker.share_at((self.in_flight + 1) / most)
             if at > now:
@@ -363,10 +360,11 @@ class Route:
         self.uses += 1
         probe = self.breaker.begin(now)
         return Permit(
-            self,
-            [(budget, budget.reserve(needed, now)) for budget in (self.budget, *self.kept)],
-            needed,
+            route=self,
+            reservations=[(budget, budget.reserve(needed, now)) for budget in self.budgets],
+            charge=needed,
             probe=probe,
+            generation=self.breaker.generation,
             taken_at=now,
             flow=flow,
             cost=cost,
@@ -487,7 +485,7 @@ class Route:
         return pace(buckets, self.means, self.credential.most_in_flight)
 
     def _buckets(self) -> list[Bucket]:
-        return [bucket for budget in (self.budget, *self.kept) for bucket in budget.buckets.values()]
+        return [bucket for budget in self.budgets for bucket in budget.buckets.values()]
 
     def ceilings(self) -> tuple[Pace, ...]:
         """How fast each of its limits would let requests like the last ones go, beginning full."""
@@ -517,67 +515,44 @@ def _told(answer: Readiness) -> tuple[ReadinessName, str, float | None]:
             return "shut", why, shut
 
 
-class Permit:
+class Permit(msgspec.Struct, kw_only=True, eq=False):
     """The right to send one request on a route: a connection and room in every limit. Settled exactly once."""
 
-    __slots__ = (
-        "_settled",
-        "charge",
-        "cost",
-        "first_at",
-        "flow",
-        "generation",
-        "outcome",
-        "probe",
-        "reservations",
-        "route",
-        "status",
-        "taken_at",
-        "ticket",
-    )
-
-    def __init__(
-        self,
-        route: Route,
-        reservations: list[tuple[Budget, Reservation]],
-        charge: Charge,
-        *,
-        probe: bool,
-        taken_at: float,
-        flow: Flow,
-        cost: float,
-        ticket: int,
-    ) -> None:
-        self.route = route
-        self.ticket = ticket
-        self.flow = flow
-        self.cost = cost
-        self.reservations = reservations
-        self.charge = charge
-        self.probe = probe
-        self.taken_at = taken_at
-        self.first_at: float | None = None
-        """When the first text of a stream came."""
-        self.status: int | None = None
-        """The HTTP status of the reply, once that has begun."""
-        self.generation = route.breaker.generation
-        self.outcome: Outcome | None = None
-        """How it ended, once it has."""
-        self._settled = False
+    route: Route
+    reservations: list[tuple[Budget, Reservation]]
+    charge: Charge
+    probe: bool
+    taken_at: float
+    flow: Flow
+    cost: float
+    ticket: int
+    generation: int
+    """Of the breaker when it was taken."""
+    first_at: float | None = None
+    """When the first text of a stream came."""
+    status: int | None = None
+    """The HTTP status of the reply, once that has begun."""
+    outcome: Outcome | None = None
+    """How it ended, once it has."""
+    is_settled: bool = False
 
     def settle(self, outcome: Outcome, now: float, usage: Usage | None = None) -> None:
         """Give the connection back and correct the limits. A second call is a bug in the caller."""
-        assert not self._settled, "a permit is settled once"
-        self._settled = True
+        assert not self.is_settled, "a permit is settled once"
+        self.is_settled = True
         self.outcome = outcome
-        actual = charged(self.route.regime, outcome, self.charge, usage or Usage())
+        route = self.route
+        actual = charged(route.regime, outcome, self.charge, usage or Usage())
+        taken = outcome not in ("refused", "not_sent")
         for budget, reservation in self.reservations:
-            budget.settle(reservation, actual, now, taken=outcome not in ("refused", "not_sent"))
+            budget.settle(reservation, actual, now, taken=taken)
         if self.cost:
-            self.route.credential.fairness.ended(self.flow, self.cost, self.route.cost(actual))
-        self.route.uses += 1
-        self.route.in_flight -= 1
-        self.route.credential.in_flight -= 1
-        if self.probe and self.route.breaker.probing and self.generation == self.route.breaker.generation:
-            self.route.breaker.abandon_probe()
-        self.route.changed()
+            route.credential.fairness.ended(self.flow, self.cost, route.cost(actual))
+        route.uses += 1
+        route.in_flight -= 1
+        route.credential.in_flight -= 1
+        if self.probe and route.breaker.probing and self.generation == route.breaker.generation:
+            route.breaker.abandon_probe()
+        if route.credential.fairness.in_line:
+            # Else nobody waits for what this gives back.
+            route.changed()
