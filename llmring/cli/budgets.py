@@ -12,7 +12,7 @@ from llmring.cli.ledgers import chosen_ledger, failures, ledger_option, reading
 from llmring.cli.lockfiles import failing, file_option, json_option, open_own, print_json
 from llmring.cli.tables import print_table, printable
 from llmring.lockfile import Budget
-from llmring.lockfile.budgets import EACH, describe
+from llmring.lockfile.budgets import EACH, Per, describe
 from llmring.money.amounts import to_usd
 from llmring.money.budgets import account_of, named
 from llmring.money.periods import Period, period_of
@@ -67,7 +67,7 @@ def command(file: str | None, ledger: str | None, *, as_json: bool) -> None:
         print_table("", HEADS, [_row(line) for line in lines], numbers=NUMBERS)
 
 
-def _spent(path: Path, periods: Mapping[str, Period]) -> list[Spent]:
+def _spent(path: Path, periods: Mapping[Per, Period]) -> list[Spent]:
     with reading(path) as store:
         return store.spending([period.key for period in periods.values()])
 

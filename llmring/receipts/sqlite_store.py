@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from llmring.errors import ReceiptError
+from llmring.receipts import lending
 from llmring.receipts.checking import Held
 from llmring.receipts.signing import Signed
-from llmring.receipts.spending import BASE, FOLD_SECONDS, HEARD_SECONDS, Move, Spent, Standing, granted
+from llmring.receipts.spending import Move, Spent, Standing
 from llmring.receipts.store import Addition, Head, Key, Row, held_of
 
 LOCKED_SECONDS = 1.0
@@ -36,32 +37,13 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """INSERT INTO ledger VALUES (1, lower(hex(randomblob(16))), 0, NULL, x'', NULL, 0,
            strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'))""",
     ),
-    (
-        """CREATE TABLE budgets (account TEXT NOT NULL, period TEXT NOT NULL, holder TEXT NOT NULL,
-           spent BIGINT NOT NULL, allowed BIGINT NOT NULL, heard_at BIGINT NOT NULL, ended BIGINT NOT NULL,
-           PRIMARY KEY (account, period, holder))""",
-    ),
+    (lending.CREATE,),
 )
 """By number, from 1: what makes a ledger of one version out of the version before. Never changed, only added to."""
 
 VERSION = len(_MIGRATIONS)
 _HEAD = "SELECT id, size, last, frontier, key_id, checkpoint_size, checkpoint_at FROM ledger"
 _ROW = "SELECT sequence, kind, payload, signature, key_id, receipt_id, timestamp, hash, salt FROM entries"
-
-_OTHERS = """SELECT COALESCE(SUM(allowed), 0), COALESCE(SUM(spent), 0),
-    COALESCE(SUM(CASE WHEN ended = 1 OR heard_at < ? THEN allowed ELSE spent END), 0)
-    FROM budgets WHERE account = ? AND period = ? AND holder <> ?"""
-_TELL = """INSERT INTO budgets (account, period, holder, spent, allowed, heard_at, ended) VALUES (?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (account, period, holder) DO UPDATE
-    SET spent = excluded.spent, allowed = excluded.allowed, heard_at = excluded.heard_at, ended = excluded.ended"""
-_FOLD = """INSERT INTO budgets (account, period, holder, spent, allowed, heard_at, ended)
-    SELECT account, period, '', SUM(spent), SUM(allowed), MAX(heard_at), 1 FROM budgets
-    WHERE account = ? AND period = ? AND (holder = ? OR (ended = 1 AND heard_at < ?)) GROUP BY account, period
-    ON CONFLICT (account, period, holder) DO UPDATE
-    SET spent = excluded.spent, allowed = excluded.allowed, heard_at = excluded.heard_at"""
-_FOLDED = "DELETE FROM budgets WHERE account = ? AND period = ? AND holder <> ? AND ended = 1 AND heard_at < ?"
-_SPENT = """SELECT account, period, SUM(spent), SUM(allowed) - SUM(spent) FROM budgets WHERE period IN ({})
-    GROUP BY account, period ORDER BY account, period"""
 
 
 class SqliteStore:
@@ -166,23 +148,13 @@ class SqliteStore:
         return [Signed(_TYPE.format("checkpoint"), *row) for row in rows]
 
     def exchange(self, moves: Sequence[Move]) -> list[Standing]:
-        return self._alone(lambda: [self._exchange(move) for move in moves])
-
-    def _exchange(self, move: Move) -> Standing:
-        run, about = self._connection.execute, (move.account, move.period)
-        others = run(_OTHERS, (move.at - HEARD_SECONDS, *about, move.holder)).fetchone()
-        allowed = granted(move, others[0])
-        run(_TELL, (*about, move.holder, move.spent, allowed, move.at, int(move.is_last)))
-        if move.is_last:
-            before = move.at - FOLD_SECONDS
-            run(_FOLD, (*about, BASE, before))
-            run(_FOLDED, (*about, BASE, before))
-        return Standing(allowed=allowed, others_allowed=others[0], others_spent=others[1], others_gone=others[2])
+        return self._alone(lambda: [lending.exchange(self._ask, move) for move in moves])
 
     def spending(self, periods: Sequence[str]) -> list[Spent]:
-        marks = ", ".join("?" * len(periods))
-        rows = self._all(_SPENT.format(marks), tuple(periods))
-        return [Spent(account=account, period=period, spent=spent, held=held) for account, period, spent, held in rows]
+        return self._asked(lambda: lending.spending(self._ask, periods))
+
+    def _ask(self, statement: str, given: Sequence[Any]) -> list[Any]:
+        return self._connection.execute(statement, given).fetchall()
 
     def close(self) -> None:
         try:

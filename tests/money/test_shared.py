@@ -82,7 +82,7 @@ async def test_what_was_spent_is_kept_for_the_next_router(path: Path) -> None:
         await ask(router)
         with pytest.raises(BudgetExceeded) as caught:
             await ask(router)
-    assert (caught.value.spent, caught.value.reserved) == (3 * WORST, 0)
+    assert (caught.value.spent, caught.value.reserved) == (3 * WORST, Decimal(0))
     # Another limit is another limit for what was spent already.
     async with opened(path, WORST * 4) as router:
         await ask(router)
