@@ -54,7 +54,7 @@ def command(file: str | None, ledger: str | None, *, as_json: bool) -> None:
     lockfile, _ = failing(open_own, file)
     path = failing(chosen_ledger, ledger)
     now = datetime.now(UTC)
-    periods = {budget.per: period_of(budget.per, now) for budget in lockfile.budgets}
+    periods: dict[Per, Period] = {budget.per: period_of(budget.per, now) for budget in lockfile.budgets}
     with failures():
         found = _spent(path, periods) if path.is_file() else []
     lines = [line for budget in lockfile.budgets for line in _lines(budget, periods[budget.per], found)]

@@ -201,7 +201,8 @@ class Budgets:
     async def aclose(self) -> None:
         """Tell the ledger what was spent, and give back the rest; what is under way counts as spent. Bounded: after
         some seconds what was allowed stays taken, which is logged. Shield it."""
-        pots = [*(pot for pot in self._pots.values() if pot.is_shared), *self._leaving]
+        known = [pot for pot in self._pots.values() if pot.is_shared and not pot.is_untouched]
+        pots = [*known, *self._leaving]
         if not pots:
             return
         now, at = trio.current_time(), int(self.clock().timestamp())

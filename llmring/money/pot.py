@@ -74,12 +74,18 @@ class Pot(Spend):
         self.is_known = not is_shared
         self.waiting: dict[Waiting, None] = {}
         self._others = Standing()
-        self._lasting: dict[int, int] = {}
+        self._lasting: set[int] = set()
+        self._reserved_long = 0
         self._used_at = now
         self._told_at = now
         self._told = (0, 0)
         self._demand = 0
         self._has_room = True
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether the ledger need not know of it."""
+        return self.used == 0 and self.allowed == 0 and self._told == (0, 0)
 
     @property
     def title(self) -> str:
@@ -115,19 +121,22 @@ class Pot(Spend):
         self._used_at = now
         number = self.reserve(nanos)
         if number is not None and lasting:
-            self._lasting[number] = nanos
+            self._lasting.add(number)
+            self._reserved_long += nanos
         return number
 
     def end(self, number: int, nanos: int, now: float) -> None:
         """As `settle`, and whoever has waited for it looks again."""
         self._used_at = now
-        self._lasting.pop(number, None)
+        if number in self._lasting:
+            self._lasting.discard(number)
+            self._reserved_long -= self.held(number)
         self.settle(number, nanos)
         self.wake()
 
     def is_hopeless(self, nanos: int, *, patient: bool = False) -> bool:
         """Whether it would not fit if everybody else gave back all they can soon; `patient`: or ever."""
-        lasting = 0 if patient else sum(self._lasting.values())
+        lasting = 0 if patient else self._reserved_long
         return self.spent + lasting + self._others.others_gone + nanos > self.cap
 
     def wake(self) -> None:

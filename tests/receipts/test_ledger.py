@@ -292,7 +292,7 @@ def test_whoever_edits_the_database_is_found_out(tmp_path: Path) -> None:
         (copy / DATABASE).unlink(missing_ok=True)
         with closing(sqlite3.connect(copy / DATABASE)) as other:
             other.executescript("\n".join(saved))
-            other.executescript("PRAGMA application_id = 1280070215; PRAGMA user_version = 1")
+            other.executescript("PRAGMA application_id = 1280070215; PRAGMA user_version = 2")
         assert [(one.deed, one.sequence) for one in judged(copy).findings] == [expected], edit
 
 

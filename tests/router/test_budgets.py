@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -205,6 +206,31 @@ async def test_what_a_wrong_answer_makes_necessary_is_paid_by_its_alias(autojump
         response = await router.chat("alone", "abcd", max_tokens=100, response_format=schema)
         assert len(provider.calls) == 2
         assert only(router).spent_usd == response.cost.usd
+
+
+async def test_an_edited_lockfile_counts_at_once_and_what_was_spent_stays_spent(
+    autojump_clock: Clock, tmp_path: Path
+) -> None:
+    path = tmp_path / "llmring.lock"
+    budget = '[budgets.daily]\nlimit = "{:f}"\nper = "day"\n'
+    path.write_text(PRICED + budget.format(EACH))
+    provider = ScriptedProvider({CHEAP: [full()]})
+    async with open_router(path, connect=provider, clock=lambda: NOON) as router:
+        await ask(router)
+        for times in (2, 3):
+            with pytest.raises(BudgetExceeded):
+                await ask(router)
+            path.write_text(PRICED + budget.format(EACH * times))
+            router.dispatcher.reload()
+            await ask(router)
+        path.write_text(PRICED + budget.format(EACH))
+        router.dispatcher.reload()
+        with pytest.raises(BudgetExceeded) as caught:
+            await ask(router)
+        assert (caught.value.cap, caught.value.spent) == (EACH, 3 * EACH)
+        path.write_text(PRICED)
+        router.dispatcher.reload()
+        await ask(router)
 
 
 # Chains.
