@@ -20,7 +20,7 @@ from llmring.lockfile.budgets import EACH, Budget
 from llmring.money.amounts import to_usd
 from llmring.money.periods import Period, period_of
 from llmring.money.pot import Names, Pot
-from llmring.receipts.spending import Move, Standing
+from llmring.receipts.spending import Grant, Move
 from llmring.receipts.store import Store
 from llmring.status import BudgetStatus
 
@@ -186,7 +186,7 @@ class Budgets:
         for pot in due:
             pot.failed(error)
 
-    def _exchange(self, moves: Sequence[Move]) -> list[Standing]:
+    def _exchange(self, moves: Sequence[Move]) -> list[Grant]:
         """In a thread. A store that has refused is opened anew the next time."""
         assert self._open_store is not None, "what is shared is in a ledger"
         if self._store is None:

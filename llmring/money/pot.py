@@ -16,7 +16,7 @@ from llmring.lockfile.budgets import Budget, describe
 from llmring.money.amounts import to_nanos
 from llmring.money.periods import Period
 from llmring.money.spend import Spend
-from llmring.receipts.spending import HEARD_SECONDS, Move, Standing
+from llmring.receipts.spending import HEARD_SECONDS, Grant, Move
 
 SLICES = 50
 """A process is allowed this part of the cap at a time, where it does not need more."""
@@ -73,7 +73,7 @@ class Pot(Spend):
         self.was_wrong = False
         self.is_known = not is_shared
         self.waiting: dict[Waiting, None] = {}
-        self._others = Standing()
+        self._others = Grant()
         self._lasting: set[int] = set()
         self._reserved_long = 0
         self._used_at = now
@@ -217,7 +217,7 @@ class Pot(Spend):
             is_last=is_last,
         )
 
-    def stands(self, move: Move, standing: Standing, now: float) -> None:
+    def stands(self, move: Move, standing: Grant, now: float) -> None:
         """The ledger has answered."""
         self.is_known, self.problem, self._others = True, None, standing
         self._told, self._told_at = (move.spent, standing.allowed), now

@@ -6,7 +6,7 @@ A store gives `ask`, which runs a statement in the transaction that it has opene
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from llmring.receipts.spending import BASE, FOLD_SECONDS, HEARD_SECONDS, Move, Spent, Standing, granted
+from llmring.receipts.spending import BASE, FOLD_SECONDS, HEARD_SECONDS, Grant, Move, Spent, granted
 
 Ask = Callable[[str, Sequence[Any]], Sequence[Sequence[Any]]]
 """Runs a statement, with `?` for what is given, on the table `budgets`; its rows, none where it has none."""
@@ -31,7 +31,7 @@ _SPENT = """SELECT account, period, SUM(spent), SUM(allowed) - SUM(spent) FROM b
     GROUP BY account, period ORDER BY account, period"""
 
 
-def exchange(ask: Ask, move: Move) -> Standing:
+def exchange(ask: Ask, move: Move) -> Grant:
     """Write what a process tells, and what it is allowed for that."""
     about = (move.account, move.period)
     ((allowed, spent, gone),) = ask(_OTHERS, (move.at - HEARD_SECONDS, *about, move.holder))
@@ -43,7 +43,7 @@ def exchange(ask: Ask, move: Move) -> Standing:
         before = move.at - FOLD_SECONDS
         ask(_FOLD, (*about, BASE, before))
         ask(_FOLDED, (*about, BASE, before))
-    return Standing(allowed=mine, others_allowed=others_allowed, others_spent=others_spent, others_gone=others_gone)
+    return Grant(allowed=mine, others_allowed=others_allowed, others_spent=others_spent, others_gone=others_gone)
 
 
 def spending(ask: Ask, periods: Sequence[str]) -> list[Spent]:

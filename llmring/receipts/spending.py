@@ -37,7 +37,7 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     is_last: bool = False
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """How an account stands: what the process is allowed now, and of all others what they are allowed, what they have
     spent, and of that what is gone for good, with all that ended processes were allowed."""
 
