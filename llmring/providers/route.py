@@ -552,12 +552,15 @@ class Permit(msgspec.Struct, kw_only=True, eq=False):
     """When the first text of a stream came."""
     status: int | None = None
     """The HTTP status of the reply, once that has begun."""
+    outcome: Outcome | None = None
+    """How it ended, once it has."""
     is_settled: bool = False
 
     def settle(self, outcome: Outcome, now: float, usage: Usage | None = None) -> None:
         """Give the connection back and correct the limits. A second call is a bug in the caller."""
         assert not self.is_settled, "a permit is settled once"
         self.is_settled = True
+        self.outcome = outcome
         route = self.route
         actual = charged(route.regime, outcome, self.charge, usage or Usage())
         taken = outcome not in ("refused", "not_sent")

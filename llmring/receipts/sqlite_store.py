@@ -5,14 +5,16 @@ The only file that imports sqlite3. What it refuses becomes a ReceiptError that 
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from llmring.errors import ReceiptError
+from llmring.receipts import lending
 from llmring.receipts.checking import Held
 from llmring.receipts.signing import Signed
+from llmring.receipts.spending import Grant, Move, Spent
 from llmring.receipts.store import Addition, Head, Key, Row, Standing, Store, held_of
 
 LOCKED_SECONDS = 1.0
@@ -36,6 +38,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """INSERT INTO ledger VALUES (1, lower(hex(randomblob(16))), 0, NULL, x'', NULL, 0,
            strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'))""",
     ),
+    (lending.CREATE,),
 )
 """By number, from 1: what makes a ledger of one version out of the version before. Never changed, only added to."""
 
@@ -52,11 +55,15 @@ class SqliteStore:
         self._connection = connection
 
     def append(self, make: Callable[[Head], Addition]) -> None:
+        self._alone(lambda: self._write(make(self._head())))
+
+    def _alone(self, work: Callable[[], Found]) -> Found:
+        """Do `work` in a transaction of its own."""
         try:
-            # Immediately: from the head that is read to the end, nobody else writes.
+            # Immediately: from what is read first to the end, nobody else writes.
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                self._write(make(self._head()))
+                found = work()
                 self._connection.execute("COMMIT")
             except BaseException:
                 # SQLite itself has rolled back for some errors, such as a full disk.
@@ -65,6 +72,7 @@ class SqliteStore:
                 raise
         except sqlite3.Error as error:
             raise _failed(self.path, error) from error
+        return found
 
     def _write(self, new: Addition) -> None:
         run = self._connection.execute
@@ -174,6 +182,15 @@ class SqliteStore:
     def checkpoints(self) -> list[Signed]:
         rows = self._all("SELECT payload, signature, key_id FROM checkpoints ORDER BY size")
         return [Signed(_TYPE.format("checkpoint"), *row) for row in rows]
+
+    def exchange(self, moves: Sequence[Move]) -> list[Grant]:
+        return self._alone(lambda: [lending.exchange(self._ask, move) for move in moves])
+
+    def spending(self, periods: Sequence[str]) -> list[Spent]:
+        return self._asked(lambda: lending.spending(self._ask, periods))
+
+    def _ask(self, statement: str, given: Sequence[Any]) -> list[Any]:
+        return self._connection.execute(statement, given).fetchall()
 
     def close(self) -> None:
         try:

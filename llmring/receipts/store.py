@@ -11,6 +11,7 @@ import msgspec
 
 from llmring.receipts.checking import Held
 from llmring.receipts.signing import Signed
+from llmring.receipts.spending import Grant, Move, Spent
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +120,15 @@ class Store(Protocol):
 
     def checkpoints(self) -> list[Signed]:
         """By size."""
+        ...
+
+    def exchange(self, moves: Sequence[Move]) -> list[Grant]:
+        """Write what was spent, and allow what there is room for, in one transaction that no other process writes
+        during. On disk when it returns; may be done again where nobody knows whether it was."""
+        ...
+
+    def spending(self, periods: Sequence[str]) -> list[Spent]:
+        """What was spent in these periods, by account."""
         ...
 
     def close(self) -> None: ...

@@ -11,6 +11,7 @@ import trio
 from llmring.codecs.codec import EmbeddingsCodec
 from llmring.embeddings import Embeddings
 from llmring.errors import Attempt, InvalidRequest, LLMRingError, Unsupported
+from llmring.providers.fairness import Flow
 from llmring.providers.route import Permit
 from llmring.providers.worker import ProviderWorker
 from llmring.refs import ModelRef
@@ -78,6 +79,7 @@ async def embed(
     deadline: float,
     call: Call,
     record: Record,
+    flow: Flow,
 ) -> Embedded:
     """Embed `texts` at the first model of `alias` that answers. Raises what `Dispatcher.go` raises."""
 
@@ -101,7 +103,7 @@ async def embed(
         except Unsupported:
             return ()
 
-    journey = dispatcher.embedding(alias, profile, deadline, first_part, call)
+    journey = dispatcher.embedding(alias, profile, deadline, first_part, call, Terms(flow=flow))
     first = await _go(dispatcher, journey, send_first, record)
     parts = parts_at(journey.workers[journey.index])
     ref = journey.route.ref
@@ -109,7 +111,7 @@ async def embed(
     attempts: list[Attempt] = list(journey.plan.attempts)
 
     async def embed_part(index: int) -> None:
-        patient = Terms(patient=True)
+        patient = Terms(flow=flow, patient=True, payer=alias)
         rest = dispatcher.embedding(str(ref), profile, deadline, lambda _: parts[index], call, patient)
         rest.origin, rest.part = journey, index + 1
 
