@@ -5,7 +5,7 @@ none is tried twice here: whether a batch that got no reply may be handed in aga
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import trio
 
@@ -13,6 +13,7 @@ from llmring.chat import ChatRequest, Completion
 from llmring.codecs.batch import Batch, BatchCodec, BatchResult, BatchStatus
 from llmring.codecs.codec import Codec, HttpCall, HttpReply, NextCall
 from llmring.errors import BadReply, InvalidRequest, ProviderError, Unsupported
+from llmring.providers.errands import Errand
 from llmring.providers.exchange import time_limit
 from llmring.providers.route import Route
 from llmring.providers.spelling import Spelled, spell
@@ -23,12 +24,16 @@ SUBMIT_SECONDS = 600.0
 CALL_SECONDS = 60.0
 """For a step on the way in, which holds all rows; for any other call, and between two pieces of results."""
 
+MOST_TAKEN = 256
+"""Results that are handed out together: who takes them may wait for a disk in between."""
+
 MOST_STEPS = 200
 MOST_PAGES = 100
 """Bounds of what a provider may make us ask."""
 
-Ask = Callable[[HttpCall], Awaitable[HttpReply]]
-Open = Callable[[HttpCall], AbstractAsyncContextManager[Reply]]
+Take = Callable[[Sequence[BatchResult]], Awaitable[None]]
+Ask = Callable[[HttpCall, Errand], Awaitable[HttpReply]]
+Open = Callable[[HttpCall, Errand], AbstractAsyncContextManager[Reply]]
 """A whole reply, or one that is read piece by piece. Both raise the provider's error for one that is not 2xx."""
 
 
@@ -74,18 +79,20 @@ class BatchDesk:
         Raises InvalidRequest, too, for what the API cannot take.
         """
         step: BatchStatus | NextCall = NextCall(call=self.batches.submit(batch))
+        errand = Errand(kind="batch_submit", rows=len(batch.rows))
         for _ in range(MOST_STEPS):
             if isinstance(step, BatchStatus):
                 return step
             await trio.sleep(step.after)
             with time_limit(SUBMIT_SECONDS, "answer"):
-                reply = await self._ask(step.call)
+                reply = await self._ask(step.call, errand)
             step = self.batches.read(reply, batch)
         raise BadReply(f"handing in a batch did not end within {MOST_STEPS} calls")
 
     async def look(self, batch_id: str) -> BatchStatus:
         """How far it is."""
-        return self.batches.read_status(await self._called(self.batches.poll(batch_id)))
+        errand = Errand(kind="batch_look", batch=batch_id)
+        return self.batches.read_status(await self._called(self.batches.poll(batch_id), errand))
 
     async def find(self, tag: str) -> BatchStatus | None:
         """The batch of this tag; None where there is none, or the provider keeps no tags."""
@@ -94,7 +101,7 @@ class BatchDesk:
             call = self.batches.find(page)
             if call is None:
                 return None
-            read = self.batches.read_found(await self._called(call), tag)
+            read = self.batches.read_found(await self._called(call, Errand(kind="batch_find")), tag)
             if read.batches:
                 return read.batches[0]
             page = read.next
@@ -102,19 +109,19 @@ class BatchDesk:
                 return None
         return None
 
-    async def fetch(self, status: BatchStatus, keys: Sequence[str], take: Callable[[BatchResult], None]) -> int:
-        """Give every result to `take` as it comes; how many could not be read. After an error some have been given."""
+    async def fetch(self, status: BatchStatus, keys: Sequence[str], take: Take) -> int:
+        """Give all results to `take` as they come, some at a time; how many could not be read. After an error some have
+        been given. How long `take` takes is nobody's time limit here."""
         unread = 0
         for call in self.batches.results(status):
             reader = self.batches.open_results(status, keys)
-            with time_limit(CALL_SECONDS, "answer") as limit:
-                async with self._open(call) as reply:
-                    while data := await reply.receive():
-                        limit.deadline = trio.current_time() + CALL_SECONDS
-                        for result in reader.feed(data):
-                            take(result)
-            for result in reader.close():
-                take(result)
+            async with AsyncExitStack() as opened:
+                with time_limit(CALL_SECONDS, "answer"):
+                    errand = Errand(kind="batch_fetch", batch=status.id)
+                    reply = await opened.enter_async_context(self._open(call, errand))
+                while data := await _piece(reply):
+                    await _given(reader.feed(data), take)
+            await _given(reader.close(), take)
             unread += reader.unread
         return unread
 
@@ -123,10 +130,20 @@ class BatchDesk:
         stays goes with its time."""
         for call in self.batches.discard(status):
             try:
-                await self._called(call)
+                await self._called(call, Errand(kind="batch_discard", batch=status.id))
             except ProviderError:
                 continue
 
-    async def _called(self, call: HttpCall) -> HttpReply:
+    async def _called(self, call: HttpCall, errand: Errand) -> HttpReply:
         with time_limit(CALL_SECONDS, "answer"):
-            return await self._ask(call)
+            return await self._ask(call, errand)
+
+
+async def _piece(reply: Reply) -> bytes:
+    with time_limit(CALL_SECONDS, "answer"):
+        return await reply.receive()
+
+
+async def _given(results: Sequence[BatchResult], take: Take) -> None:
+    for first in range(0, len(results), MOST_TAKEN):
+        await take(results[first : first + MOST_TAKEN])

@@ -25,6 +25,7 @@ from llmring.providers.concurrency import Concurrency
 from llmring.providers.credential import Credential
 from llmring.providers.desk import BatchDesk
 from llmring.providers.endpoint import Endpoint
+from llmring.providers.errands import Errand, Watch, Watched, unwatched
 from llmring.providers.exchange import Exchange, LiveStream, read_body, time_limit
 from llmring.providers.files import Files, Place, needs_files
 from llmring.providers.group import Group
@@ -81,8 +82,10 @@ class ProviderWorker:
         files: Files | None = None,
         variable: str | None = None,
         recall: Recall = lambda ref, account: None,
+        watch: Watch = unwatched,
     ) -> None:
         self.endpoint = endpoint
+        self._watch = watch
         self._recall = recall
         self._files = files if files is not None else Files()
         self._capabilities = capabilities
@@ -227,7 +230,7 @@ class ProviderWorker:
         page: str | None = None
         with time_limit(seconds, "list of models"):
             for _ in range(MOST_PAGES):
-                read = codec.decode(await self._call(codec.encode(page)))
+                read = codec.decode(await self._call(codec.encode(page), Errand(kind="list_models")))
                 found += read.models
                 page = read.next
                 if page is None:
@@ -237,9 +240,9 @@ class ProviderWorker:
     async def _upload(self, file: LocalFile) -> StoredFile:
         codec = self.endpoint.wire.files
         assert codec is not None, "asked for only where there are files"
-        call = codec.upload(file)
+        call, errand = codec.upload(file), Errand(kind="file_upload", size=file.size)
         for _ in range(MOST_UPLOAD_STEPS):
-            step = codec.read(await self._call(call), file)
+            step = codec.read(await self._call(call, errand), file)
             if isinstance(step, StoredFile):
                 return step
             await trio.sleep(step.after)
@@ -251,7 +254,7 @@ class ProviderWorker:
         assert codec is not None, "asked for only where there are files"
         try:
             with time_limit(DELETE_SECONDS, "answer"):
-                await self._call(codec.delete(file))
+                await self._call(codec.delete(file), Errand(kind="file_delete"))
         except ProviderError as error:
             # Gone already, by its time or by other hands: that is what was asked for.
             if error.status != 404:
@@ -276,18 +279,26 @@ class ProviderWorker:
         if isinstance(error, ProviderError) and needs_files(request):
             self._files.lost(self._account, error.message)
 
-    async def _call(self, call: HttpCall) -> HttpReply:
+    async def _call(self, call: HttpCall, errand: Errand) -> HttpReply:
         """A call beside the chat: it takes nothing out of the limits. Raises a ProviderError."""
-        async with self._open(call) as reply:
+        async with self._open(call, errand) as reply:
             return HttpReply(status=reply.status, headers=reply.headers, body=await read_body(reply))
 
     @asynccontextmanager
-    async def _open(self, call: HttpCall) -> AsyncGenerator[Reply]:
+    async def _open(self, call: HttpCall, errand: Errand) -> AsyncGenerator[Reply]:
         """The 2xx reply to such a call, to be read by the block. Raises a ProviderError."""
+        with self._watch(self.endpoint, errand) as told:
+            async with self._opened(call, told) as reply:
+                yield reply
+
+    @asynccontextmanager
+    async def _opened(self, call: HttpCall, told: Watched) -> AsyncGenerator[Reply]:
         connection = self._connection()
         clean = False
         try:
-            reply = _Counted(await connection.open(call))
+            with told.sending():
+                reply = _Counted(await connection.open(call))
+            told.replied(reply.status)
             try:
                 if not 200 <= reply.status < 300:
                     body = await read_body(reply)

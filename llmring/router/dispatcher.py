@@ -32,7 +32,7 @@ from llmring.refs import ModelRef
 from llmring.router.account import Account
 from llmring.router.failover import Decision, Fail, Go, Plan, Wait
 from llmring.router.ordering import ARRANGE, Candidate, Room, arrange_keys
-from llmring.router.records import Kind
+from llmring.router.records import JourneyKind
 from llmring.router.retry_budget import RetryBudget
 from llmring.router.tracing import Outlook, Start, cost_usd, trace_of
 from llmring.telemetry.spans import AttemptSpan, Call
@@ -123,7 +123,7 @@ class Journey(msgspec.Struct, kw_only=True):
     sent_at: float = 0.0
     left_out: frozenset[str] = frozenset()
     notes: list[Note] = []
-    kind: Kind = "chat"
+    kind: JourneyKind = "chat"
     tried: int = 0
     origin: "Journey | None" = None
     texts: Sequence[str] = ()
@@ -180,6 +180,10 @@ class Dispatcher:
         if missing is not None:
             raise copy(missing)
         return bound.way.first_model().routes
+
+    def profile_name(self, profile: str | None) -> str:
+        """The profile that a request goes by which names this one, or none."""
+        return profile or self._profile or self.lockfile.default_profile
 
     def completed(self, request: ChatRequest, profile: str | None) -> ChatRequest:
         """The request with what its binding sets for those that leave it open. Raises ConfigError."""
@@ -346,7 +350,7 @@ class Dispatcher:
             spill=terms.spill,
         )
         start = Start(
-            profile=profile or self._profile or self.lockfile.default_profile,
+            profile=self.profile_name(profile),
             binding=bound.binding,
             charges=charges,
             outlooks=outlooks,
