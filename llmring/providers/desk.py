@@ -15,6 +15,7 @@ from llmring.codecs.codec import Codec, HttpCall, HttpReply, NextCall
 from llmring.errors import BadReply, InvalidRequest, ProviderError, Unsupported
 from llmring.providers.errands import Errand
 from llmring.providers.exchange import time_limit
+from llmring.providers.quoting import conceal, concealing, said
 from llmring.providers.route import Route
 from llmring.providers.spelling import Spelled, spell
 from llmring.providers.transport import Reply
@@ -40,11 +41,14 @@ Open = Callable[[HttpCall, Errand], AbstractAsyncContextManager[Reply]]
 class BatchDesk:
     """Made by its worker. What its methods raise is a ProviderError, unless they say otherwise."""
 
-    def __init__(self, wire: Wire, batches: BatchCodec, ask: Ask, open_reply: Open) -> None:
+    def __init__(
+        self, wire: Wire, batches: BatchCodec, ask: Ask, open_reply: Open, secrets: Sequence[str] = ()
+    ) -> None:
         self.batches = batches
         self._wire = wire
         self._ask = ask
         self._open = open_reply
+        self._secrets = secrets
 
     @property
     def can_find(self) -> bool:
@@ -57,6 +61,17 @@ class BatchDesk:
 
     def read(self, reply: HttpReply, request: ChatRequest, route: Route, form: str) -> Completion:
         """The answer to a row that was spelled in the format `form`. Raises the row's own error."""
+        try:
+            return self._read(reply, request, route, form)
+        except ProviderError as error:
+            self.conceal(error, [request])
+            raise
+
+    def conceal(self, error: ProviderError, requests: Sequence[ChatRequest]) -> None:
+        """Take out of an error what it quotes of what was sent for these rows."""
+        conceal(error, said(self._secrets, requests))
+
+    def _read(self, reply: HttpReply, request: ChatRequest, route: Route, form: str) -> Completion:
         codec = self._codec(form)
         if not 200 <= reply.status < 300:
             raise codec.classify(reply)
@@ -78,21 +93,25 @@ class BatchDesk:
 
         Raises InvalidRequest, too, for what the API cannot take.
         """
-        step: BatchStatus | NextCall = NextCall(call=self.batches.submit(batch))
+        first = self.batches.submit(batch)
+        step: BatchStatus | NextCall = NextCall(call=first)
         errand = Errand(kind="batch_submit", rows=len(batch.rows))
         for _ in range(MOST_STEPS):
             if isinstance(step, BatchStatus):
                 return step
             await trio.sleep(step.after)
-            with time_limit(SUBMIT_SECONDS, "answer"):
-                reply = await self._ask(step.call, errand)
-            step = self.batches.read(reply, batch)
+            with concealing(self._secrets, first.body):
+                with time_limit(SUBMIT_SECONDS, "answer"):
+                    reply = await self._ask(step.call, errand)
+                step = self.batches.read(reply, batch)
         raise BadReply(f"handing in a batch did not end within {MOST_STEPS} calls")
 
     async def look(self, batch_id: str) -> BatchStatus:
         """How far it is."""
         errand = Errand(kind="batch_look", batch=batch_id)
-        return self.batches.read_status(await self._called(self.batches.poll(batch_id), errand))
+        reply = await self._called(self.batches.poll(batch_id), errand)
+        with concealing(self._secrets):
+            return self.batches.read_status(reply)
 
     async def find(self, tag: str) -> BatchStatus | None:
         """The batch of this tag; None where there is none, or the provider keeps no tags."""
@@ -101,7 +120,9 @@ class BatchDesk:
             call = self.batches.find(page)
             if call is None:
                 return None
-            read = self.batches.read_found(await self._called(call, Errand(kind="batch_find")), tag)
+            reply = await self._called(call, Errand(kind="batch_find"))
+            with concealing(self._secrets):
+                read = self.batches.read_found(reply, tag)
             if read.batches:
                 return read.batches[0]
             page = read.next

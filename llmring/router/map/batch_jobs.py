@@ -405,6 +405,7 @@ class BatchJobs:
         """Refused as a whole. For a full queue it waits, where it may not go online."""
         error = status.error or ServerFault(f"{job.name} failed, and the provider does not say why")
         error.model = job.batch.ref
+        job.way.desk.conceal(error, [asked.request for asked in job.asked.values()])
         await self._refused(job, error)
         await self._close(job, "failed")
         await job.way.desk.discard(status)
