@@ -9,7 +9,7 @@ an await between, so no room is given away twice.
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -18,12 +18,12 @@ from llmring.codecs.capabilities import Capabilities, Model
 from llmring.codecs.codec import LimitUpdate
 from llmring.errors import Dimension, Overloaded, ProviderError, RateLimited
 from llmring.lockfile.providers import Counted
-from llmring.providers.breaker import TRIAL_SECONDS, Breaker, State
+from llmring.providers.breaker import TRIAL_SECONDS, Breaker
 from llmring.providers.bucket import Bucket
 from llmring.providers.budget import Budget, Reservation
 from llmring.providers.credential import Credential
 from llmring.providers.estimate import Counting, OutputEstimate, estimate
-from llmring.providers.fairness import INTERACTIVE, RESERVE_SECONDS, RESERVE_SHARE, Flow, Priority
+from llmring.providers.fairness import INTERACTIVE, RESERVE_SECONDS, RESERVE_SHARE, Flow
 from llmring.providers.fit import most_output_tokens
 from llmring.providers.group import Group
 from llmring.providers.line import Line
@@ -54,10 +54,12 @@ REFUSED_MOST_SECONDS = 8.0
 DAILY_SECONDS = 300.0
 """Holds after a refusal that names no delay: doubling from the first to the most; a daily limit, flat."""
 
+KNOWN_AFTER = 20
+"""How long answers take is known after so many of them."""
+
 LONGEST_LEAST_SECONDS = 60.0
 LONGEST_TIMES = 3.0
-KNOWN_AFTER = 20
-"""An answer may take three times what so many tokens take here, at least a minute; once so many answers are known."""
+"""An answer may take three times what so many tokens take here, where that is known; at least a minute."""
 
 OUT_OF_USE = -1e6
 """The room of a key with which nothing can go: less than any debt leaves."""
@@ -70,14 +72,6 @@ JITTER_SECONDS = 0.25
 JITTER_MOST_SECONDS = 60.0
 """A hold is lengthened by a random part of the larger of 10 % and 250 ms, a minute at most: never asked early, never
 all at once."""
-
-
-_BREAKER: Mapping[State, BreakerState] = {
-    State.CLOSED: "closed",
-    State.OPEN: "open",
-    State.PROBATION: "probation",
-    State.RECOVERING: "recovering",
-}
 
 
 class Route:
@@ -110,6 +104,8 @@ class Route:
             (credential.budget,) if group is None or group.name is None else (group.given, credential.budget)
         )
         """The limits that the lockfile gives, the narrowest first."""
+        self.budgets: tuple[Budget, ...] = (self.budget, *self.kept)
+        """All of its limits."""
         self.in_flight = 0
         self.means = Means()
         self.answered_at = -math.inf
@@ -219,64 +215,73 @@ class Route:
             fitted = budget.fit(fitted, least)
         return fitted
 
-    def readiness(self, needed: Charge, now: float, flow: Flow = INTERACTIVE) -> Readiness:
+    def readiness(self, needed: Charge, now: float, flow: Flow = INTERACTIVE, deadline: float = math.inf) -> Readiness:
         """May a newcomer go now? Those in line go first, and what could never fit is told at once."""
-        for budget in (self.budget, *self.kept):
+        for budget in self.budgets:
             dimension = budget.impossible(needed)
             if dimension is not None:
                 return Shut(wait_seconds=None, why=_too_large(dimension, needed, budget))
         answer = self.room(needed, now, self.keep(flow, now))
         if isinstance(answer, Shut) or self.line.may_pass(flow):
             return answer
-        return self._behind(answer, needed, now, flow)
+        return self._behind(answer, needed, now, flow, deadline)
 
-    def _behind(self, answer: Ready | Busy, needed: Charge, now: float, flow: Flow) -> Busy:
+    def _behind(self, answer: Ready | Busy, needed: Charge, now: float, flow: Flow, deadline: float) -> Busy:
         """How long a newcomer will stand in line. An estimate: others may find a place elsewhere, or leave. `answer` is
         what it would meet without them."""
-        ahead = self._ahead(flow.priority)
-        wait, dimension = self.budget.wait_behind(ahead, needed, now)
-        for budget in self.kept:
+        wait, why = self._after(_sum(line.ahead(flow.priority) for line in self._lines()), needed, now)
+        if now + wait >= deadline:
+            # Too late, if all of them went first: but it may be due before them, or its tenant's turn.
+            before = _sum(line.before(flow, deadline, needed) for line in self._lines())
+            wait, why = self._after(before, needed, now)
+        if wait > 0.0:
+            failing = isinstance(answer, Busy) and answer.failing
+            return Busy(wait_seconds=wait, why=f"{why}, {len(self.line)} in line", failing=failing)
+        return answer if isinstance(answer, Busy) else Busy(wait_seconds=0.0, why=f"{len(self.line)} in line")
+
+    def _lines(self) -> "tuple[Line[Permit], ...]":
+        """Where the keys are of one account, nobody gets elsewhere with another what it waits for here."""
+        if not self.credential.shared_with:
+            return (self.line,)
+        return (self.line, *(sibling.line for sibling in self.siblings))
+
+    def _after(self, ahead: Charge, needed: Charge, now: float) -> tuple[float, str]:
+        """Seconds until `needed` can go when all of `ahead` is first, and what binds."""
+        wait, dimension = 0.0, None
+        for budget in self.budgets:
             longer, binding = budget.wait_behind(ahead, needed, now)
             if longer > wait:
                 wait, dimension = longer, binding
-        if dimension is not None and wait > 0.0:
-            failing = isinstance(answer, Busy) and answer.failing
-            return Busy(wait_seconds=wait, why=f"{dimension} limit, {len(self.line)} in line", failing=failing)
-        return answer if isinstance(answer, Busy) else Busy(wait_seconds=0.0, why=f"{len(self.line)} in line")
-
-    def _ahead(self, priority: Priority) -> Charge:
-        """What those ask for who go first. Where the keys are of one account, nobody gets it elsewhere with another."""
-        ahead = self.line.ahead(priority)
-        if not self.credential.shared_with:
-            return ahead
-        total = dict(ahead)
-        for sibling in self.siblings:
-            for dimension, amount in sibling.line.ahead(priority).items():
-                total[dimension] = total.get(dimension, 0.0) + amount
-        return total
+        most = self.credential.most_in_flight
+        queued = ahead.get("requests", 0.0) - max(0, most - self.credential.in_flight)
+        if self.means.count >= KNOWN_AFTER and queued * self.means.took_seconds > wait * most:
+            return queued * self.means.took_seconds / most, f"all {most} connections in use"
+        return wait, f"{dimension} limit"
 
     def keep(self, flow: Flow, now: float) -> float:
         """The share of every limit that work of `flow` leaves free: batches, for the calls that may come; not for those
         that wait already, for these have their turns."""
-        is_expected = now - self.credential.called_at < RESERVE_SECONDS
-        if flow.priority == "batch" and is_expected and not self.line.waits("interactive"):
-            return RESERVE_SHARE
-        return 0.0
+        if flow.priority == "interactive" or self.line.waits("interactive"):
+            return 0.0
+        return RESERVE_SHARE if now - self.credential.called_at < RESERVE_SECONDS else 0.0
 
     def cost(self, charge: Charge) -> float:
         """What part of its limits a request takes: of the one that it takes most of."""
-        share = self.budget.share(charge)
-        for budget in self.kept:
-            share = max(share, budget.share(charge))
-        return share or UNLIMITED_COST
+        largest = 0.0
+        for budget in self.budgets:
+            for dimension, bucket in budget.buckets.items():
+                share = charge.get(dimension, 0.0) / bucket.limit.amount
+                if share > largest:
+                    largest = share
+        return largest or UNLIMITED_COST
 
     def emptiness(self, now: float) -> float:
         """The part that is left of its scarcest limit, for choosing among a model's keys; below any other where nothing
         can go with this key."""
         shut = self.credential.readiness(now) or self._gone
-        if shut is not None or self.breaker.state(now) is State.OPEN:
+        if shut is not None or self.breaker.state(now) == "open":
             return OUT_OF_USE
-        return min(self.budget.room(now), *(budget.room(now) for budget in self.kept))
+        return min(budget.room(now) for budget in self.budgets)
 
     def status(self, now: float) -> RouteStatus:
         """What a request that takes nothing out of the limits but its own place would meet now."""
@@ -289,7 +294,7 @@ class Route:
             readiness=readiness,
             why=why,
             wait_seconds=wait,
-            breaker=_BREAKER[self.breaker.state(now)],
+            breaker=self.breaker.state(now),
             limits=(
                 *self.budget.status(now, shared=bool(self.credential.shared_with), group=self.group),
                 *(limit for budget in given for limit in budget.status(now, shared=False, group=self.group)),
@@ -309,7 +314,7 @@ class Route:
         if shut is not None:
             return shut
         state = self.breaker.state(now)
-        if state is State.OPEN:
+        if state == "open":
             return self._open(needed, now, keep)
         if self.breaker.probing:
             return Busy(wait_seconds=0.0, why="waiting for the probe", failing=True)
@@ -317,15 +322,15 @@ class Route:
 
     def _open(self, needed: Charge, now: float, keep: float) -> Shut:
         """A trial, too, goes within the limits."""
-        busy = self._limits(needed, now, keep) or self._connections(State.OPEN, now, keep)
+        busy = self._limits(needed, now, keep) or self._connections("open", now, keep)
         trial = self.breaker.trial_seconds(now)
         if busy is not None:
             trial = max(trial, busy.wait_seconds or TRIAL_SECONDS)
         return Shut(wait_seconds=self.breaker.until - now, why="breaker open", trial_seconds=trial)
 
     def _limits(self, needed: Charge, now: float, keep: float) -> Busy | None:
-        wait, dimension = self.budget.wait(needed, now, keep)
-        for budget in self.kept:
+        wait, dimension = 0.0, None
+        for budget in self.budgets:
             longer, binding = budget.wait(needed, now, keep)
             if longer > wait:
                 wait, dimension = longer, binding
@@ -334,11 +339,12 @@ class Route:
             return Busy(wait_seconds=ramp, why="growing slowly")
         return Busy(wait_seconds=wait, why=f"{dimension} limit") if wait > 0.0 else None
 
-    def _connections(self, state: State, now: float, keep: float) -> Busy | None:
+    def _connections(self, state: BreakerState, now: float, keep: float) -> Busy | None:
         most = self.credential.most_in_flight
-        if self.credential.in_flight >= max(1, most - math.ceil(keep * most)):
+        usable = most if keep == 0.0 else max(1, most - math.ceil(keep * most))
+        if self.credential.in_flight >= usable:
             return Busy(wait_seconds=0.0, why=f"all {most} connections in use")
-        if state is State.RECOVERING and self.in_flight > 0:
+        if state == "recovering" and self.in_flight > 0:
             # The times are compared, not the shares: what is waited for is then exactly what is asked here.
             at = self.breaker.share_at((self.in_flight + 1) / most)
             if at > now:
@@ -363,10 +369,11 @@ class Route:
         self.uses += 1
         probe = self.breaker.begin(now)
         return Permit(
-            self,
-            [(budget, budget.reserve(needed, now)) for budget in (self.budget, *self.kept)],
-            needed,
+            route=self,
+            reservations=[(budget, budget.reserve(needed, now)) for budget in self.budgets],
+            charge=needed,
             probe=probe,
+            generation=self.breaker.generation,
             taken_at=now,
             flow=flow,
             cost=cost,
@@ -439,6 +446,9 @@ class Route:
     def _refused(self, permit: "Permit", error: ProviderError, now: float) -> None:
         assert isinstance(error, RateLimited), "only a refusal holds a dimension"
         dimension: Dimension = error.dimension or ("day" if error.kind == "daily" else "requests")
+        if dimension not in permit.charge:
+            # Requests take nothing out of it here, so that a hold on it would hold nobody.
+            dimension = "tokens" if "tokens" in permit.charge else "requests"
         # Of many refused at once only the first is a step: the others had left before its hold began.
         if now >= self._home(dimension).holds.get(dimension, -math.inf):
             self._refusals += 1
@@ -487,7 +497,7 @@ class Route:
         return pace(buckets, self.means, self.credential.most_in_flight)
 
     def _buckets(self) -> list[Bucket]:
-        return [bucket for budget in (self.budget, *self.kept) for bucket in budget.buckets.values()]
+        return [bucket for budget in self.budgets for bucket in budget.buckets.values()]
 
     def ceilings(self) -> tuple[Pace, ...]:
         """How fast each of its limits would let requests like the last ones go, beginning full."""
@@ -500,6 +510,14 @@ class Route:
             limit = self.budget.observe(update, reservation, now)
             if limit is not None:
                 _LOG.info("%s: %s limit is %g per %g s", self.ref, limit.dimension, limit.amount, limit.period)
+
+
+def _sum(charges: Iterable[Charge]) -> Charge:
+    total: dict[Dimension, float] = {}
+    for one in charges:
+        for dimension, amount in one.items():
+            total[dimension] = total.get(dimension, 0.0) + amount
+    return total
 
 
 def _too_large(dimension: Dimension, needed: Charge, budget: Budget) -> str:
@@ -517,63 +535,41 @@ def _told(answer: Readiness) -> tuple[ReadinessName, str, float | None]:
             return "shut", why, shut
 
 
-class Permit:
+class Permit(msgspec.Struct, kw_only=True, eq=False):
     """The right to send one request on a route: a connection and room in every limit. Settled exactly once."""
 
-    __slots__ = (
-        "_settled",
-        "charge",
-        "cost",
-        "first_at",
-        "flow",
-        "generation",
-        "probe",
-        "reservations",
-        "route",
-        "status",
-        "taken_at",
-        "ticket",
-    )
-
-    def __init__(
-        self,
-        route: Route,
-        reservations: list[tuple[Budget, Reservation]],
-        charge: Charge,
-        *,
-        probe: bool,
-        taken_at: float,
-        flow: Flow,
-        cost: float,
-        ticket: int,
-    ) -> None:
-        self.route = route
-        self.ticket = ticket
-        self.flow = flow
-        self.cost = cost
-        self.reservations = reservations
-        self.charge = charge
-        self.probe = probe
-        self.taken_at = taken_at
-        self.first_at: float | None = None
-        """When the first text of a stream came."""
-        self.status: int | None = None
-        """The HTTP status of the reply, once that has begun."""
-        self.generation = route.breaker.generation
-        self._settled = False
+    route: Route
+    reservations: list[tuple[Budget, Reservation]]
+    charge: Charge
+    probe: bool
+    taken_at: float
+    flow: Flow
+    cost: float
+    ticket: int
+    generation: int
+    """Of the breaker when it was taken."""
+    first_at: float | None = None
+    """When the first text of a stream came."""
+    status: int | None = None
+    """The HTTP status of the reply, once that has begun."""
+    is_settled: bool = False
 
     def settle(self, outcome: Outcome, now: float, usage: Usage | None = None) -> None:
         """Give the connection back and correct the limits. A second call is a bug in the caller."""
-        assert not self._settled, "a permit is settled once"
-        self._settled = True
-        actual = charged(self.route.regime, outcome, self.charge, usage or Usage())
+        assert not self.is_settled, "a permit is settled once"
+        self.is_settled = True
+        route = self.route
+        actual = charged(route.regime, outcome, self.charge, usage or Usage())
+        taken = outcome not in ("refused", "not_sent")
         for budget, reservation in self.reservations:
-            budget.settle(reservation, actual, now, taken=outcome not in ("refused", "not_sent"))
+            budget.settle(reservation, actual, now, taken=taken)
         if self.cost:
-            self.route.credential.fairness.ended(self.flow, self.cost, self.route.cost(actual))
-        self.route.uses += 1
-        self.route.in_flight -= 1
-        self.route.credential.in_flight -= 1
-        if self.probe and self.route.breaker.probing and self.generation == self.route.breaker.generation:
-            self.route.breaker.abandon_probe()
-        self.route.changed()
+            route.credential.fairness.ended(self.flow, self.cost, route.cost(actual))
+        route.uses += 1
+        route.in_flight -= 1
+        route.credential.in_flight -= 1
+        if self.probe and route.breaker.probing and self.generation == route.breaker.generation:
+            route.breaker.abandon_probe()
+        if route.credential.fairness.in_line:
+            # Else nobody waits for what this gives back.
+            route.changed()

@@ -386,8 +386,9 @@ class ProviderWorker:
 
     def _serve(self, now: float) -> float:
         """Give permits to all who can go, in their turns. Returns when to look again, on the trio clock."""
+        fairness = self.credential.fairness
         wake_at = 0.0
-        while wake_at == 0.0:
+        while wake_at == 0.0 and fairness.in_line:
             wake_at = math.inf
             waiting = [(route, heads) for route in self._routes.values() if (heads := route.line.heads())]
             if len(waiting) > 1:
@@ -398,7 +399,7 @@ class ProviderWorker:
                 if wake_at == 0.0:
                     # What was taken there may be missing here, and it may be another one's turn.
                     break
-        return wake_at
+        return wake_at or math.inf
 
     def _serve_route(self, route: Route, heads: list[Head[Permit]], now: float, wake_at: float) -> float:
         """Serve the next in line. Returns when to look again, `wake_at` at the latest; 0 at once, for something was

@@ -36,16 +36,18 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 class Attempted(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt that has ended, as its request leaves it. `asked` is what was sent on, texts for vectors; `answered`
-    the whole answer, None where there is none; `usage` what is known to have been used. `lock` and `facts` are asked in
-    the ledger's thread. `identity`, 16 bytes, is of one that may be left twice, by two processes even: it gets one
-    receipt. Other fields are those of the receipt."""
+    the whole answer, None where there is none; `usage` what is known to have been used; `tenant` is empty where nobody
+    is named. `lock` and `facts` are asked in the ledger's thread. `identity`, 16 bytes, is of one that may be left
+    twice, by two processes even: it gets one receipt. Other fields are those of the receipt."""
 
     kind: Kind
     ended_at: datetime
     call: str
     attempt: int
+    part: int | None = None
     alias: str
     profile: str
+    tenant: str = ""
     model: ModelRef
     outcome: str
     asked: ChatRequest | tuple[str, ...]
@@ -102,7 +104,9 @@ def draft(ended: Attempted, random: bytes) -> Draft:
         registry_version=facts.version,
         price_digest=facts.digest,
         kind=ended.kind,
+        tenant=ended.tenant or None,
         call=ended.call,
+        part=ended.part,
         attempt=ended.attempt,
         outcome=ended.outcome,
         status=ended.status,

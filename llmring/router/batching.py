@@ -43,7 +43,7 @@ Flags = Callable[[ModelRef, ProviderKind, Mapping[ModelRef, str], Completion], t
 
 class BatchedRow(msgspec.Struct, frozen=True, kw_only=True):
     """A row that its batch has answered or failed, as its receipt tells of it. `key` names it in its journal, and `tag`
-    the batch; `took_seconds` are from handing in to reading."""
+    the batch; `tenant` is empty where nobody is named; `took_seconds` are from handing in to reading."""
 
     request: ChatRequest
     profile: str
@@ -54,6 +54,7 @@ class BatchedRow(msgspec.Struct, frozen=True, kw_only=True):
     took_seconds: float
     lockfile: Lockfile
     batch: str | None = None
+    tenant: str = ""
 
 
 class Books(Protocol):
@@ -81,7 +82,9 @@ class Batches:
         books: Books | None,
         profile: str | None,
         spill: Spill,
+        tenant: str = "",
     ) -> None:
+        self._tenant = tenant
         self._dispatcher = dispatcher
         self._catalog = catalog
         self._flags = flags
@@ -151,6 +154,7 @@ class Batches:
                         took_seconds=_took_seconds(job),
                         lockfile=self._dispatcher.lockfile,
                         batch=job.batch.id,
+                        tenant=self._tenant,
                     )
                 )
         await self._books.settled()

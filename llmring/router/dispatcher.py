@@ -101,7 +101,7 @@ class Journey(msgspec.Struct, kw_only=True):
     `attempt` and `sent_at` are those of the newest attempt; `number` keeps its place among the waiting. `start` is kept
     for the trace, and `lockfile` is the one that the routes are of. `call` is told of what happens. `tried` counts its
     attempts; `origin` is the journey whose answer made this one necessary; `texts` are those of the newest attempt, of
-    one for vectors.
+    one for vectors, and `part` its number, from 1, where one request does not hold all texts.
     """
 
     request: ChatRequest
@@ -127,6 +127,7 @@ class Journey(msgspec.Struct, kw_only=True):
     tried: int = 0
     origin: "Journey | None" = None
     texts: Sequence[str] = ()
+    part: int | None = None
 
     @property
     def route(self) -> Route:
@@ -495,7 +496,8 @@ class Dispatcher:
     def _decide(self, journey: Journey, now: float) -> Decision:
         plan, flow = journey.plan, journey.terms.flow
         readiness = [
-            route.readiness(charge, now, flow) for route, charge in zip(journey.routes, journey.charges, strict=True)
+            route.readiness(charge, now, flow, plan.deadline)
+            for route, charge in zip(journey.routes, journey.charges, strict=True)
         ]
         used_up = plan.has_sent and not plan.patient and not journey.retries.allows(now)
         answered_at = max(route.answered_at for route in journey.routes)

@@ -91,7 +91,9 @@ async def embed(
         return divided[bounds]
 
     async def send_first(worker: ProviderWorker, permit: Permit, journey: Journey) -> Embeddings:
-        return await _send(worker, permit, journey, parts_at(worker)[0], dimensions)
+        parts = parts_at(worker)
+        journey.part = 1 if len(parts) > 1 else None
+        return await _send(worker, permit, journey, parts[0], dimensions)
 
     def first_part(worker: ProviderWorker) -> tuple[str, ...]:
         try:
@@ -109,6 +111,7 @@ async def embed(
     async def embed_part(index: int) -> None:
         patient = Terms(patient=True)
         rest = dispatcher.embedding(str(ref), profile, deadline, lambda _: parts[index], call, patient)
+        rest.origin, rest.part = journey, index + 1
 
         async def send(worker: ProviderWorker, permit: Permit, journey: Journey) -> Embeddings:
             return await _send(worker, permit, journey, parts[index], dimensions)

@@ -236,7 +236,15 @@ class Router:
                 return await self._chat(request, profile, call, paid)
 
         batched = Batches(
-            self.dispatcher, lambda: self.catalog, self._flags, told, self._recorder, self._books, profile, spill
+            self.dispatcher,
+            lambda: self.catalog,
+            self._flags,
+            told,
+            self._recorder,
+            self._books,
+            profile,
+            spill,
+            tenant,
         )
         batches = BatchCalls(
             way=batched.way,

@@ -21,7 +21,6 @@ from llmring.errors import (
     ServerFault,
 )
 from llmring.lockfile import Kind
-from llmring.providers.breaker import State
 from llmring.providers.bucket import Limit
 from llmring.providers.budget import Budget
 from llmring.providers.credential import Credential
@@ -168,7 +167,7 @@ def test_an_open_breaker_shuts_it_then_one_probe_goes_and_the_others_wait() -> N
     assert tested.readiness(ONE, 2.5) == Busy(wait_seconds=0.0, why="waiting for the probe", failing=True)
     tested.succeeded(permit, None, 3.0)
     assert tested.readiness(ONE, 3.0) != READY
-    assert tested.breaker.state(3.0) is State.RECOVERING
+    assert tested.breaker.state(3.0) == "recovering"
 
 
 @pytest.mark.parametrize(("connections", "shares"), [(10, [0.1, 0.2, 0.3, 1.0]), (3, [0.1, 2 / 3, 1.0]), (1, [0.1])])
@@ -195,7 +194,7 @@ def test_a_recovering_route_takes_a_growing_share_and_knows_to_the_moment_when(
     [
         (RateLimited("slow", retry_after=20.0), 20.0),
         (RateLimited("slow", dimension="tokens", retry_after=20.0), 20.0),
-        (RateLimited("slow", dimension="input", retry_after=20.0), 0.0),
+        (RateLimited("slow", dimension="input", retry_after=20.0), 20.0),
         (RateLimited("slow"), 0.5),
         (RateLimited("slow", kind="daily"), 300.0),
         (RateLimited("slow", kind="daily", retry_after=7200.0), 7200.0),
@@ -258,6 +257,20 @@ def test_a_refusal_holds_the_limit_where_it_lives() -> None:
     assert (learned.budget.holds, learned.credential.budget.holds) == ({"requests": 9.0}, {})
 
 
+@pytest.mark.parametrize(("needed", "held"), [({"requests": 1.0, "day": 1.0}, "requests"), (ONE, "tokens")])
+def test_a_refusal_in_a_dimension_that_requests_are_not_charged_to_holds_one_that_they_are(
+    needed: Charge, held: Dimension
+) -> None:
+    tested = route()
+    permits = [tested.take(needed, 0.0) for _ in range(2)]
+    for permit in permits:
+        tested.failed(permit, RateLimited("slow", dimension="output", retry_after=9.0), 0.0)
+        permit.settle("refused", 0.0)
+    assert tested.room(needed, 0.0) == Busy(wait_seconds=9.0, why=f"{held} limit")
+    tested.take(needed, 9.0).settle("exact", 9.0, Usage(input_tokens=5, output_tokens=5))
+    assert tested.in_flight == 0
+
+
 def test_a_refusal_that_names_no_delay_waits_for_what_the_bucket_lacks() -> None:
     tested = route()
     learn(tested, "tokens", 6000.0, remaining=175.0)
@@ -308,7 +321,7 @@ def test_refusals_and_wrong_requests_never_open_the_breaker(error: ProviderError
     tested = route(connections=100)
     for _ in range(50):
         fail(tested, error)
-    assert tested.breaker.state(0.0) is State.CLOSED
+    assert tested.breaker.state(0.0) == "closed"
 
 
 # What requests take.
@@ -383,14 +396,17 @@ def test_a_permit_is_settled_once(outcome: Outcome) -> None:
     assert (tested.in_flight, tested.credential.in_flight) == (0, 0)
 
 
-def test_settling_tells_that_something_has_changed() -> None:
+@pytest.mark.parametrize("waits", [True, False])
+def test_settling_tells_those_who_wait_that_something_has_changed(waits: bool) -> None:
     changes: list[Callable[[], None]] = []
     credential = Credential(Budget((), 0.0), 1, lambda: 0.0)
     tested = Route(REF, credential, {}, lambda: changes.append(_nobody), 0.0)
     permit = tested.take(ONE, 0.0)
-    assert not changes
+    if waits:
+        tested.line.enter(Waiter(1, math.inf), ONE)
+    changes.clear()
     permit.settle("unknown", 0.0)
-    assert len(changes) == 1
+    assert len(changes) == waits
 
 
 async def test_a_probe_that_is_given_back_lets_the_next_one_probe(autojump_clock: trio.testing.MockClock) -> None:
