@@ -46,6 +46,7 @@ COLUMNS: Mapping[str, Kind] = {
     "waited_milliseconds": "integer",
     "took_milliseconds": "integer",
     "provider_request_id": "text",
+    "batch": "text",
     "lock_digest": "text",
     "registry_version": "integer",
     "price_digest": "text",

@@ -158,8 +158,10 @@ async def test_a_row_of_a_batch_has_its_receipt_at_its_price(mock_clock: MockClo
     mock_clock.rate = QUICK
     provider = BatchProvider(looks=2)
     async with routed(provider, CHAINED, ledger=path) as router:
-        (row,) = await router.map("chain", ["the-prompt-canary"], mode="batch", checkpoint=run).to_list()
+        rows = router.map("chain", ["the-prompt-canary"], mode="batch", checkpoint=run, tenant="acme")
+        (row,) = await rows.to_list()
     (receipt,) = receipts(path)
+    assert receipt.tenant == "acme"
     assert row.response is not None and row.response.cost.usd is not None and row.response.cost.breakdown is not None
     assert receipt.total_cost is not None and receipt.cost_breakdown is not None
     assert Decimal(receipt.total_cost) == row.response.cost.usd > 0
