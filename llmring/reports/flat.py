@@ -23,6 +23,7 @@ COLUMNS: Mapping[str, Kind] = {
     "receipt_id": "text",
     "timestamp": "time",
     "call": "text",
+    "part": "integer",
     "attempt": "integer",
     "kind": "text",
     "outcome": "text",
