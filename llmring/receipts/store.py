@@ -70,7 +70,10 @@ class Store(Protocol):
     """Every method raises ReceiptError for what the disk or the database refuses; then nothing was written."""
 
     def append(self, make: Callable[[Head], Addition]) -> None:
-        """Write what `make` gives for the head as it is, in one transaction. On disk when it returns."""
+        """Write what `make` gives for the head as it is, in one transaction. On disk when it returns.
+
+        `make` may ask `find`, which sees what nobody else writes any more until the transaction ends.
+        """
         ...
 
     def head(self) -> Head: ...

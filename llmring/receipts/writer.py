@@ -55,6 +55,7 @@ class Writer:
         self._ended_at: datetime | None = None
         self._why = ""
         self._failing = False
+        self._adding = 0
 
     @property
     def waiting(self) -> int:
@@ -103,7 +104,7 @@ class Writer:
             return False
         if self._failing or self.missing:
             _LOG.warning("receipts are written again: %d were kept, %d are missing", len(self._kept), self.missing)
-        self.written += len(self._kept)
+        self.written += self._adding
         self._kept.clear()
         self.missing, self._failing, self._why = 0, False, ""
         return True
@@ -190,13 +191,28 @@ class Writer:
     def _add(self, head: Head) -> Addition:
         now = self._now()
         chain = _Chain(head, self._key_of(head), timestamp(now))
-        for one in self._kept:
+        new = self._unwritten()
+        self._adding = len(new)
+        for one in new:
             chain.add(one.receipt, one.salt)
         if self.missing:
             chain.add(self._gap(chain))
         is_due = chain.tree.size - head.checkpoint_size >= CHECKPOINT_ENTRIES
         is_old = now - datetime.fromisoformat(head.checkpoint_at) >= CHECKPOINT_AGE
         return chain.addition(checkpoint=is_due or is_old)
+
+    def _unwritten(self) -> list[Draft]:
+        """What is kept, without what the ledger has: a row of a batch is read again where its reader was killed before
+        it could say so, and still has one receipt."""
+        new: list[Draft] = []
+        seen: set[str] = set()
+        for one in self._kept:
+            name = one.receipt.receipt_id
+            if one.once and (name in seen or self._opened().find(name) is not None):
+                continue
+            seen.add(name)
+            new.append(one)
+        return new
 
     def _gap(self, chain: "_Chain") -> Gap:
         return Gap(

@@ -44,7 +44,7 @@ from llmring.router.account import Account
 from llmring.router.failover import Decision, Fail, Go, Plan, Wait
 from llmring.router.ordering import ARRANGE, Candidate, Room, arrange_keys
 from llmring.router.paying import chat_payment, texts_payment
-from llmring.router.records import Kind
+from llmring.router.records import JourneyKind
 from llmring.router.retry_budget import RetryBudget
 from llmring.router.tracing import Outlook, Start, cost_usd, trace_of
 from llmring.telemetry.spans import AttemptSpan, Call
@@ -139,7 +139,7 @@ class Journey(msgspec.Struct, kw_only=True):
     sent_at: float = 0.0
     left_out: frozenset[str] = frozenset()
     notes: list[Note] = []
-    kind: Kind = "chat"
+    kind: JourneyKind = "chat"
     tried: int = 0
     origin: "Journey | None" = None
     texts: Sequence[str] = ()
@@ -199,6 +199,10 @@ class Dispatcher:
         if missing is not None:
             raise copy(missing)
         return bound.way.first_model().routes
+
+    def profile_name(self, profile: str | None) -> str:
+        """The profile that a request goes by which names this one, or none."""
+        return profile or self._profile or self.lockfile.default_profile
 
     def completed(self, request: ChatRequest, profile: str | None) -> ChatRequest:
         """The request with what its binding sets for those that leave it open. Raises ConfigError."""
@@ -285,10 +289,6 @@ class Dispatcher:
                 self._budgets, scope, way.routes, way.workers, self._prices, lambda: journey.request
             )
         return journey
-
-    def profile(self, asked: str | None) -> str:
-        """The profile that a request is of."""
-        return asked or self._profile or self.lockfile.default_profile
 
     @staticmethod
     def scope(profile: str, alias: str, terms: Terms) -> Scope:
@@ -383,7 +383,7 @@ class Dispatcher:
             spill=terms.spill,
         )
         start = Start(
-            profile=self.profile(profile),
+            profile=self.profile_name(profile),
             binding=bound.binding,
             charges=charges,
             outlooks=outlooks,

@@ -267,7 +267,7 @@ class MapRun:
         """Raises ConfigError: for batches that are on their way, and this run cannot take up."""
         try:
             if self._batching is not None:
-                host = Host(send=self._row, finish=self._finish_batched, stop=self._stop)
+                host = Host(send=self._row, finish=self._finish_batched, stop=self._stop, current=self._told.current)
                 online = self._window or self._default_window()
                 asks = self._batching.calls_of
                 jobs = BatchJobs(self._batching.mode, asks, host, journal, self._calls, online=online)
