@@ -60,11 +60,11 @@ def columns_read(template: Template | None, key: str | None = None) -> Columns:
     """Which columns of a table make rows: with a template its own, else a prompt or messages and the options; and the
     one that names them."""
     keys = (key,) if key is not None else ()
+    named = tuple((name,) for name in keys)
     if template is None:
-        read, needed = frozenset(_RowIn.__struct_fields__), (("prompt", "messages"),)
-    else:
-        read, needed = frozenset((*template.names, "id")), tuple((name,) for name in template.names)
-    return Columns(read=read.union(keys), needed=(*needed, *((name,) for name in keys)))
+        return Columns(read=frozenset((*_RowIn.__struct_fields__, *keys)), needed=(("prompt", "messages"), *named))
+    needed = tuple((name,) for name in template.names)
+    return Columns(read=frozenset((*template.names, "id", *keys)), needed=(*needed, *named))
 
 
 class Mark(msgspec.Struct, frozen=True):

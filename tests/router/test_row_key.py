@@ -107,8 +107,9 @@ async def test_a_journal_of_version_1_is_gone_on_with(
             written = written.replace(now, before)
         path.write_text(written)
         # And a run that was begun with it goes on with it, time and again.
-        for _ in range(2):
-            rows = await router.map("alone", ["a", "b", "a new one"], checkpoint=path, dedupe=dedupe).to_list()
+        again = ["a", "b", "a new one"]
+        await router.map("alone", again, checkpoint=path, dedupe=dedupe).to_list()
+        rows = await router.map("alone", again, checkpoint=path, dedupe=dedupe).to_list()
         assert [row.resumed for row in rows] == [True] * 3
         assert len(provider.calls) == 3
     assert path.read_text().startswith('{"llmring_journal":1}\n')
