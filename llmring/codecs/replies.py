@@ -28,7 +28,10 @@ _REQUEST_ID_HEADERS = (
     "x-generation-id",
     "x-ds-trace-id",
 )
-_MAX_DELAY_SECONDS = 86_400.0
+MAX_DELAY_SECONDS = 86_400.0
+"""The longest delay that is kept to. Quotas by the week or the month name longer ones; but they are raised by a payment
+as well, and a moment in place of a delay is a mistake that servers make. So a day is waited, and one request asks again."""
+
 _NUMBER = re.compile(r"\d{1,15}(?:\.\d{1,15})?")
 _DELAY_IN_TEXT = re.compile(
     r"(?:try again in|retry in|retry after|wait)\s{1,3}((?:\d{1,9}(?:\.\d{1,12})?\s?[a-z]{1,12}\s?){1,8})",
@@ -125,8 +128,8 @@ def used_up(headers: Mapping[str, str], table: LimitHeaders) -> tuple[Dimension,
 def retry_after(headers: Mapping[str, str], message: str = "") -> float | None:
     """How many seconds the provider asks to wait: `retry-after-ms`, then `retry-after`, then its message.
 
-    Azure sends `retry-after-ms: 0` beside `retry-after: 1`: what is not positive counts as absent, and so does more
-    than a day. An HTTP date is read against the reply's own `date`, for there is no clock here.
+    Azure sends `retry-after-ms: 0` beside `retry-after: 1`: what is not positive counts as absent. More than a day is
+    a day. An HTTP date is read against the reply's own `date`, for there is no clock here.
     """
     milliseconds = header_number(headers, "retry-after-ms")
     candidates = (
@@ -135,7 +138,7 @@ def retry_after(headers: Mapping[str, str], message: str = "") -> float | None:
         _until_date(headers),
         delay_in_text(message),
     )
-    return next((delay for delay in candidates if delay is not None and 0 < delay <= _MAX_DELAY_SECONDS), None)
+    return next((min(delay, MAX_DELAY_SECONDS) for delay in candidates if delay is not None and delay > 0), None)
 
 
 def delay_in_text(message: str) -> float | None:
