@@ -55,11 +55,10 @@ CHARGES: Mapping[Charges, Rule] = {
 
 def regime(kind: Kind, charges: Charges | None = None, cached_tokens_count: bool | None = None) -> Regime:
     """How a provider of `kind` charges, under what the lockfile says of it: a rule for every dimension of tokens."""
-    known = REGIMES.get(kind, _TOTAL)
+    known: Regime = REGIMES.get(kind, _TOTAL)
     if charges is not None:
         # Whatever the kind's rules for input and output alone are: they belong to the one that is replaced.
-        rule = msgspec.structs.replace(CHARGES[charges], cache_reads=known["tokens"].cache_reads)
-        known = {"tokens": rule}
+        known = {"tokens": msgspec.structs.replace(CHARGES[charges], cache_reads=known["tokens"].cache_reads)}
     whole = complete(known)
     return whole if cached_tokens_count is None else counting_cached(whole, cached_tokens_count)
 

@@ -61,3 +61,16 @@ async def test_cached_input_may_be_free(autojump_clock: Clock) -> None:
     counted = await seconds("openai-compatible", "input_tokens_per_minute = 300", step)
     free = await seconds("openai-compatible", "input_tokens_per_minute = 300\ncached_tokens_count = false", step)
     assert free < 0.1 * counted
+
+
+async def test_a_key_whose_project_is_out_of_tokens_is_paced_by_the_project(autojump_clock: Clock) -> None:
+    """The organization has plenty."""
+    told = {
+        "x-ratelimit-limit-tokens": "150000",
+        "x-ratelimit-remaining-tokens": "149000",
+        "x-ratelimit-limit-project-tokens": "1000",
+        "x-ratelimit-remaining-project-tokens": "0",
+    }
+    # Nineteen calls of 88 tokens after the first, a thousand a minute.
+    took = await seconds("openai", "", answer(headers=told), answer())
+    assert took == pytest.approx(19 * 88 * 0.06, rel=0.1)

@@ -279,6 +279,23 @@ DAILY = [
         back=1200.0,
     ),
     Case(
+        name="daily, openrouter: until the reset, which is a moment",
+        provider="openrouter",
+        status=429,
+        headers=NOON
+        | {
+            "x-ratelimit-limit": "50",
+            "x-ratelimit-remaining": "0",
+            "x-ratelimit-reset": "1782950400000",
+        },
+        body={"error": {"message": "Rate limit exceeded: free-models-per-day-high-balance.", "code": 429}},
+        kind="daily",
+        dimension="day",
+        delay=12 * 3600.0,
+        waits=12 * 3600.0,
+        back=12 * 3600.0,
+    ),
+    Case(
         name="daily, google: until midnight in California, whatever RetryInfo says",
         provider="google",
         status=429,
