@@ -9,12 +9,15 @@ import click
 import msgspec
 
 from llmring.cli.running import Failed
-from llmring.config import RECEIPTS_VARIABLE, ledger_path, read_settings
-from llmring.errors import ConfigError, LLMRingError
+from llmring.config import RECEIPTS_VARIABLE, ledger_path, read_settings, read_signing_key
+from llmring.errors import ConfigError, LLMRingError, ReceiptError
+from llmring.receipts.batch_receipt import BatchReceipt
 from llmring.receipts.keys import KeySet
+from llmring.receipts.opening import writer_for
 from llmring.receipts.receipt import Entry, Receipt, read
 from llmring.receipts.signing import PublicKey, Signed, spelled
-from llmring.receipts.store import Store
+from llmring.receipts.store import Row, Store
+from llmring.receipts.writer import Writer
 
 Work = TypeVar("Work", bound=Callable[..., Any])
 
@@ -55,6 +58,34 @@ def reading(path: Path) -> Iterator[Store]:
         yield store
 
 
+@contextmanager
+def ledger_writer(path: Path) -> Iterator[Writer]:
+    """A writer of a ledger that is there, with its key. Raises ReceiptError."""
+    with closing(writer_for(path, read_signing_key())) as writer:
+        yield writer
+
+
+def read_bytes(path: Path) -> bytes:
+    """A whole file. Raises ConfigError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+
+
+def found_row(store: Store, receipt_id: str) -> Row:
+    """The entry of a receipt. Raises ReceiptError where there is none."""
+    row = store.find(receipt_id)
+    if row is None:
+        raise ReceiptError(f"there is no receipt {receipt_id!r} in the ledger")
+    return row
+
+
+def reading_keys(store: Store) -> dict[str, PublicKey]:
+    """The public keys of a ledger, by their ids."""
+    return {key.key_id: key for key in key_set(store).keys}
+
+
 def key_set(store: Store) -> KeySet:
     """The public keys of a ledger."""
     keys = tuple(PublicKey(key.raw) for key in store.public_keys())
@@ -64,6 +95,6 @@ def key_set(store: Store) -> KeySet:
 def entry_of(signed: Signed) -> Entry:
     """An entry with its signature, where it has a place for one. Raises ReceiptError."""
     entry = read(signed.payload_type, signed.payload)
-    if isinstance(entry, Receipt):
+    if isinstance(entry, Receipt | BatchReceipt):
         return msgspec.structs.replace(entry, signature=spelled(signed.signature))
     return entry

@@ -35,6 +35,8 @@ class _Item(msgspec.Struct, frozen=True):
 
 def read_fields(headers: Mapping[str, str]) -> tuple[LimitUpdate, ...]:
     """The limits of requests that the fields tell together with their windows; of other units nothing is read."""
+    if "ratelimit-policy" not in headers:
+        return ()
     policies = {item.name: item for item in _items(headers, "ratelimit-policy")}
     services = [(item.name, None, item.number("r")) for item in _items(headers, "ratelimit")]
     updates = []

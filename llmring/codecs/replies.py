@@ -19,13 +19,14 @@ from llmring.errors import BadReply, InvalidRequest
 
 T = TypeVar("T")
 
-# OpenAI, Groq, xAI, Azure; Anthropic; Azure; Mistral; OpenRouter; DeepSeek.
+# OpenRouter, before what a proxy in front of it may add: its bill names generations; OpenAI, Groq, xAI, Azure;
+# Anthropic; Azure; Mistral; DeepSeek.
 _REQUEST_ID_HEADERS = (
+    "x-generation-id",
     "x-request-id",
     "request-id",
     "apim-request-id",
     "mistral-correlation-id",
-    "x-generation-id",
     "x-ds-trace-id",
 )
 MAX_DELAY_SECONDS = 86_400.0
@@ -100,8 +101,8 @@ def request_id(headers: Mapping[str, str]) -> str | None:
 
 def header_number(headers: Mapping[str, str], name: str) -> float | None:
     """A header that holds a plain number; None for an absent one, -1 (Azure: unknown) and nonsense."""
-    text = headers.get(name, "").strip()
-    return float(text) if _NUMBER.fullmatch(text) else None
+    text = headers.get(name)
+    return float(text) if text is not None and _NUMBER.fullmatch(text := text.strip()) else None
 
 
 def retry_after(headers: Mapping[str, str], message: str = "") -> float | None:

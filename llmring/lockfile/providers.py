@@ -70,6 +70,14 @@ class LimitGroup(msgspec.Struct, frozen=True, kw_only=True):
         return any(_matches(pattern, model) for pattern in self.models)
 
 
+class Headers(dict[str, str]):
+    """Headers by name. Their values are shown to nobody: they hold no credentials, unless somebody has put one there
+    under a name that we do not know."""
+
+    def __repr__(self) -> str:
+        return f"{{{', '.join(f'{name!r}: ...' for name in self)}}}"
+
+
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a lockfile says of one provider. None: not given.
 
@@ -360,7 +368,7 @@ def _headers(table: Mapping[str, object], at: Address) -> dict[str, str]:
     value = table.get("headers")
     if value is None:
         return {}
-    headers: dict[str, str] = {}
+    headers = Headers()
     table_of_headers = as_table(value, (*at, "headers"), "a table of names and strings", secret=True)
     for name, text in table_of_headers.items():
         address = (*at, "headers", name)

@@ -6,6 +6,7 @@ Loads the libraries of databases and signatures with the first receipt, and not 
 from functools import partial
 from pathlib import Path
 
+from llmring.errors import ReceiptError
 from llmring.receipts.keys import key_for
 from llmring.receipts.signing import PrivateKey, ReceiptSigner
 from llmring.receipts.store import Store
@@ -24,10 +25,13 @@ def writer_for(ledger: Path, given_key: str | None) -> Writer:
 
     Reads and makes nothing yet.
     """
-    return Writer(partial(_open_store, ledger), partial(_open_key, ledger, given_key))
+    return Writer(partial(open_ledger_store, ledger), partial(_open_key, ledger, given_key))
 
 
-def _open_store(path: Path) -> Store:
+def open_ledger_store(path: Path | None) -> Store:
+    """The store of the ledger at this path, to write to. Raises ReceiptError, also where no path is known."""
+    if path is None:
+        raise ReceiptError("there is no home directory for the ledger: name a file in `receipts`, or in its variable")
     from llmring.receipts.sqlite_store import open_store
 
     return open_store(path)

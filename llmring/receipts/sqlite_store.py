@@ -5,14 +5,17 @@ The only file that imports sqlite3. What it refuses becomes a ReceiptError that 
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from llmring.errors import ReceiptError
+from llmring.receipts import lending
 from llmring.receipts.checking import Held
 from llmring.receipts.signing import Signed
-from llmring.receipts.store import Addition, Head, Key, Row, held_of
+from llmring.receipts.spending import Grant, Move, Spent
+from llmring.receipts.store import Addition, Head, Key, Row, Standing, Store, held_of
 
 LOCKED_SECONDS = 1.0
 """How long a write waits for another process's."""
@@ -35,6 +38,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """INSERT INTO ledger VALUES (1, lower(hex(randomblob(16))), 0, NULL, x'', NULL, 0,
            strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'))""",
     ),
+    (lending.CREATE,),
 )
 """By number, from 1: what makes a ledger of one version out of the version before. Never changed, only added to."""
 
@@ -51,11 +55,15 @@ class SqliteStore:
         self._connection = connection
 
     def append(self, make: Callable[[Head], Addition]) -> None:
+        self._alone(lambda: self._write(make(self._head())))
+
+    def _alone(self, work: Callable[[], Found]) -> Found:
+        """Do `work` in a transaction of its own."""
         try:
-            # Immediately: from the head that is read to the end, nobody else writes.
+            # Immediately: from what is read first to the end, nobody else writes.
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                self._write(make(self._head()))
+                found = work()
                 self._connection.execute("COMMIT")
             except BaseException:
                 # SQLite itself has rolled back for some errors, such as a full disk.
@@ -64,6 +72,7 @@ class SqliteStore:
                 raise
         except sqlite3.Error as error:
             raise _failed(self.path, error) from error
+        return found
 
     def _write(self, new: Addition) -> None:
         run = self._connection.execute
@@ -116,17 +125,52 @@ class SqliteStore:
         rows = self._all("SELECT key_id, public_key, since FROM keys ORDER BY since")
         return [Key(key_id, raw, since) for key_id, raw, since in rows]
 
-    def held(self, low: int, high: int) -> list[Held]:
-        rows = self._all(f"{_ROW} WHERE sequence >= ? AND sequence < ? ORDER BY sequence", (low, high))
+    def standing(self) -> Standing:
+        self._all("BEGIN")
+        try:
+            ((entries, last),) = self._all("SELECT count(*), max(sequence) FROM entries")
+            return Standing(
+                head=self.head(), keys=self.public_keys(), checkpoints=self.checkpoints(), entries=entries, last=last
+            )
+        finally:
+            self._all("COMMIT")
+
+    def again(self) -> Callable[[], Store]:
+        return partial(open_store, self.path.absolute(), must_exist=True)
+
+    def next_number(self, after: int | None) -> int | None:
+        above, given = ("", ()) if after is None else (" WHERE sequence > ?", (after,))
+        ((number,),) = self._all(f"SELECT min(sequence) FROM entries{above}", given)
+        return int(number) if number is not None else None
+
+    def held(self, first: int, last: int) -> list[Held]:
+        rows = self._all(f"{_ROW} WHERE sequence BETWEEN ? AND ? ORDER BY sequence", (first, last))
         return [held_of(_row(row)) for row in rows]
 
-    def rows(self, *, newest: int | None = None) -> Iterator[Row]:
-        order = "ORDER BY sequence" if newest is None else "ORDER BY sequence DESC LIMIT ?"
+    def rows(
+        self,
+        *,
+        newest: int | None = None,
+        first: int | None = None,
+        since: str | None = None,
+        until: str | None = None,
+    ) -> Iterator[Row]:
+        bounds: dict[str, Any] = {"sequence >= ?": first, "timestamp >= ?": since, "timestamp < ?": until}
+        given: list[Any] = [bound for bound in bounds.values() if bound is not None]
+        tests = " AND ".join(test for test, bound in bounds.items() if bound is not None)
+        query = f"{_ROW} WHERE {tests or 'TRUE'} ORDER BY sequence"
+        if newest is not None:
+            query += " DESC LIMIT ?"
+            given.append(newest)
         try:
-            for row in self._connection.execute(f"{_ROW} {order}", () if newest is None else (newest,)):
+            for row in self._connection.execute(query, given):
                 yield _row(row)
         except sqlite3.Error as error:
             raise _failed(self.path, error) from error
+
+    def of_type(self, payload_type: str) -> list[Row]:
+        rows = self._all(f"{_ROW} WHERE kind = ? ORDER BY sequence", (_kind(payload_type),))
+        return [_row(row) for row in rows]
 
     def find(self, receipt_id: str) -> Row | None:
         rows = self._all(f"{_ROW} WHERE receipt_id = ?", (receipt_id,))
@@ -138,6 +182,15 @@ class SqliteStore:
     def checkpoints(self) -> list[Signed]:
         rows = self._all("SELECT payload, signature, key_id FROM checkpoints ORDER BY size")
         return [Signed(_TYPE.format("checkpoint"), *row) for row in rows]
+
+    def exchange(self, moves: Sequence[Move]) -> list[Grant]:
+        return self._alone(lambda: [lending.exchange(self._ask, move) for move in moves])
+
+    def spending(self, periods: Sequence[str]) -> list[Spent]:
+        return self._asked(lambda: lending.spending(self._ask, periods))
+
+    def _ask(self, statement: str, given: Sequence[Any]) -> list[Any]:
+        return self._connection.execute(statement, given).fetchall()
 
     def close(self) -> None:
         try:

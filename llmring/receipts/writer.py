@@ -12,10 +12,11 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from llmring.errors import ReceiptError
+from llmring.receipts.batch_receipt import BatchReceipt
 from llmring.receipts.building import RANDOM_BYTES, Attempted, Draft, draft
 from llmring.receipts.checkpoint import sign_checkpoint
 from llmring.receipts.merkle import Frontier, leaf_hash
-from llmring.receipts.receipt import VERSION, Entry, Gap, Handover, Receipt, payload, payload_type, timestamp
+from llmring.receipts.receipt import VERSION, Entry, Gap, Handover, payload, payload_type, receipt_id_of, timestamp
 from llmring.receipts.signing import PrivateKey, Signed, base64url, sign
 from llmring.receipts.store import Addition, Head, Key, Row, Store
 
@@ -54,6 +55,7 @@ class Writer:
         self._ended_at: datetime | None = None
         self._why = ""
         self._failing = False
+        self._adding = 0
 
     @property
     def waiting(self) -> int:
@@ -102,7 +104,7 @@ class Writer:
             return False
         if self._failing or self.missing:
             _LOG.warning("receipts are written again: %d were kept, %d are missing", len(self._kept), self.missing)
-        self.written += len(self._kept)
+        self.written += self._adding
         self._kept.clear()
         self.missing, self._failing, self._why = 0, False, ""
         return True
@@ -127,6 +129,21 @@ class Writer:
 
         self._opened().append(add)
         self._key = to
+
+    def certify(self, batch: BatchReceipt) -> Signed:
+        """Sign a batch receipt of this ledger's receipts into the ledger. Raises ReceiptError: it is of another ledger,
+        or cannot be written."""
+        made: list[Signed] = []
+
+        def add(head: Head) -> Addition:
+            if batch.ledger != head.ledger:
+                raise ReceiptError(f"the batch receipt is of the ledger {batch.ledger}, and this is {head.ledger}")
+            chain = _Chain(head, self._key_of(head), timestamp(self._now()))
+            made.append(chain.add(batch))
+            return chain.addition()
+
+        self._opened().append(add)
+        return made[-1]
 
     def checkpoint(self) -> Signed:
         """Sign how the ledger stands now. Raises ReceiptError: there is nothing in it, or it cannot be written."""
@@ -174,13 +191,28 @@ class Writer:
     def _add(self, head: Head) -> Addition:
         now = self._now()
         chain = _Chain(head, self._key_of(head), timestamp(now))
-        for one in self._kept:
+        new = self._unwritten()
+        self._adding = len(new)
+        for one in new:
             chain.add(one.receipt, one.salt)
         if self.missing:
             chain.add(self._gap(chain))
         is_due = chain.tree.size - head.checkpoint_size >= CHECKPOINT_ENTRIES
         is_old = now - datetime.fromisoformat(head.checkpoint_at) >= CHECKPOINT_AGE
         return chain.addition(checkpoint=is_due or is_old)
+
+    def _unwritten(self) -> list[Draft]:
+        """What is kept, without what the ledger has: a row of a batch is read again where its reader was killed before
+        it could say so, and still has one receipt."""
+        new: list[Draft] = []
+        seen: set[str] = set()
+        for one in self._kept:
+            name = one.receipt.receipt_id
+            if one.once and (name in seen or self._opened().find(name) is not None):
+                continue
+            seen.add(name)
+            new.append(one)
+        return new
 
     def _gap(self, chain: "_Chain") -> Gap:
         return Gap(
@@ -207,7 +239,7 @@ class _Chain:
         self._last = head.last
         self._rows: list[Row] = []
 
-    def add(self, entry: Entry, salt: bytes | None = None) -> None:
+    def add(self, entry: Entry, salt: bytes | None = None) -> Signed:
         placed = msgspec.structs.replace(
             entry,
             ledger=self._head.ledger,
@@ -217,9 +249,9 @@ class _Chain:
         )
         signed = sign(self.key, payload_type(placed), payload(placed))
         self._last = leaf_hash(signed.payload)
-        name = placed.receipt_id if isinstance(placed, Receipt) else None
-        self._rows.append(Row(self.tree.size, signed, name, placed.timestamp, self._last, salt))
+        self._rows.append(Row(self.tree.size, signed, receipt_id_of(placed), placed.timestamp, self._last, salt))
         self.tree.append(self._last)
+        return signed
 
     def addition(self, *, checkpoint: bool = False, handed_to: PrivateKey | None = None) -> Addition:
         """All of it, ready to be written. With a hand-over the ledger goes on under the other key."""

@@ -7,7 +7,7 @@ for it. Its background tasks live in one nursery; a bug in one of them ends the 
 import math
 import os
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
@@ -30,7 +30,8 @@ from llmring.config import (
 )
 from llmring.errors import ConfigError
 from llmring.keys import keys_in_use
-from llmring.lockfile import Lockfile, ProviderSettings, read_lockfile
+from llmring.lockfile import Budget, Lockfile, ProviderSettings, read_lockfile
+from llmring.money.budgets import Budgets
 from llmring.pricing import Prices
 from llmring.providers.crew import Crew
 from llmring.providers.endpoint import Endpoint, endpoint
@@ -39,7 +40,9 @@ from llmring.providers.overlay import Published, capabilities
 from llmring.providers.tokens import is_loaded, load
 from llmring.providers.transport import Connect, HttpxConnect
 from llmring.receipts.ledger import Ledger, open_ledger
-from llmring.receipts.opening import writer_for
+from llmring.receipts.opening import open_ledger_store, writer_for
+from llmring.receipts.store import Store
+from llmring.receipts.writer import utc_now
 from llmring.refs import ModelRef
 from llmring.registry.cache import Cache
 from llmring.registry.catalog import Catalog
@@ -47,6 +50,7 @@ from llmring.registry.fetch import fetch_from
 from llmring.registry.lists import Lists
 from llmring.registry.refresher import Refresher
 from llmring.registry.store import read_bundled
+from llmring.router.batching import Books
 from llmring.router.calls import Calls
 from llmring.router.dispatcher import Dispatcher
 from llmring.router.keeper import Keeper
@@ -55,7 +59,11 @@ from llmring.router.recorder import Recorder, open_recorder
 from llmring.router.router import Router
 from llmring.router.state_file import StateFile
 from llmring.router.status_server import document, open_server
+from llmring.telemetry.errands import watching
 from llmring.telemetry.telemetry import Telemetry
+
+Told = Callable[..., None]
+"""Is told of attempts: the dispatcher's `Ended`, and a stream's, which says of more."""
 
 TIMEOUT_SECONDS = 600.0
 GRACE_SECONDS = 10.0
@@ -76,8 +84,10 @@ async def open_router(
     decisions: Path | str | Literal[False] | None = None,
     state: Path | str | Literal[False] | None = None,
     receipts: bool | Path | str | None = None,
+    budgets: Sequence[Budget] = (),
     telemetry: Telemetry | None = None,
     jitter: Callable[[], float] = random.random,
+    clock: Callable[[], datetime] = utc_now,
 ) -> AsyncGenerator[Router]:
     """Open a router for the length of the `async with`. Reads files; nothing waits for the network.
 
@@ -85,7 +95,7 @@ async def open_router(
     `profile`: by default LLMRING_PROFILE, then the lockfile's. `timeout` bounds a call in seconds. Leaving the block
     refuses new calls, waits up to `grace` seconds for those under way, then cuts them off with RouterClosed. `keys`, by
     the names of variables, stand in for the environment. `connect` makes connections (llmring.testing has a scripted
-    provider); `jitter()` gives a number in [0, 1).
+    provider); `jitter()` gives a number in [0, 1), and `clock()` the time of day, by which days and months begin.
 
     Without a `catalog` the newest one of this machine is used, and renewed behind the calls' backs when it is a day
     old: see LLMRING_REGISTRY_URL. `refresh` false keeps off the network; by default LLMRING_REGISTRY_REFRESH says.
@@ -104,6 +114,9 @@ async def open_router(
     with the key beside it or in LLMRING_SIGNING_KEY; false keeps none. By default LLMRING_RECEIPTS says; else they are
     kept as well as can be, but where `connect` is given: what is scripted never happened.
 
+    `budgets` cap what may be spent, beside those of the lockfile. They are kept in the ledger's file, also where no
+    receipts are; in memory alone for this router with a `connect` of the caller's, unless receipts are asked for.
+
     `telemetry` says where spans and metrics go, and whether with prompts and answers; by default to the providers that
     the program sets for all of its libraries, without.
 
@@ -112,10 +125,10 @@ async def open_router(
     settings = read_settings()
     if not isinstance(lockfile, Lockfile):
         lockfile = read_lockfile(find_lockfile(lockfile, settings, Path.cwd()))
-    lists = _lists(settings, refresh) if catalog is None else None
-    directory = _shown_in(settings, status)
-    first = catalog if catalog is not None else read_bundled()
-    calls, files, keeper = Calls(), Files(), _keeper(settings, state, is_real=connect is None)
+    lists, directory = _lists(settings, refresh) if catalog is None else None, _shown_in(settings, status)
+    calls, files, first = Calls(), Files(), catalog if catalog is not None else read_bundled()
+    keeper = _keeper(settings, state, is_real=connect is None)
+    counted = Budgets(budgets, lockfile.budgets, budget_store(settings, receipts, is_real=connect is None), clock)
     connects, told = connect if connect is not None else HttpxConnect(), telemetry or Telemetry()
     raised: BaseException | None = None
     try:
@@ -124,6 +137,7 @@ async def open_router(
             _recording(settings, decisions) as recorder,
             _ledger(settings, receipts, is_real=connect is None) as ledger,
             _keeping(keeper),
+            _kept(counted),
             trio.open_nursery() as nursery,
         ):
 
@@ -136,13 +150,20 @@ async def open_router(
             def hire(name: str, provider: ProviderSettings | None) -> Crew:
                 about = endpoint(name, provider, read_base_url(name))
                 crew = Crew(
-                    about, keys_in_use(about, keys), connects, jitter, partial(takes, about), files, keeper.recall
+                    about,
+                    keys_in_use(about, keys),
+                    connects,
+                    jitter,
+                    partial(takes, about),
+                    files,
+                    keeper.recall,
+                    watching(told),
                 )
                 for worker in crew.workers:
                     nursery.start_soon(worker.run)
                 return crew
 
-            ended = _nothing if ledger is None else Receipts(ledger, lambda: router.catalog).ended
+            ended, books = _receipting(ledger, lambda: router.catalog)
             dispatcher = Dispatcher(
                 lockfile,
                 profile if profile is not None else settings.profile,
@@ -150,11 +171,12 @@ async def open_router(
                 jitter,
                 prices,
                 ended,
+                counted,
             )
             keeper.memories = dispatcher.memories
-            router = Router(dispatcher, first, files, calls, nursery, timeout, told, recorder, ended)
+            router = Router(dispatcher, first, files, calls, nursery, timeout, told, recorder, ended, books, counted)
             refresher = Refresher(lists, first, router.adopt) if lists is not None else None
-            for task in (dispatcher.watch, _load_vocabularies, *_tasks(keeper, recorder, refresher)):
+            for task in (dispatcher.watch, counted.run, _load_vocabularies, *_tasks(keeper, recorder, refresher)):
                 nursery.start_soon(task)
             _show(router, lockfile.path, directory, nursery)
             try:
@@ -232,6 +254,35 @@ def _ledger(
     if path is None:
         raise ConfigError(f"receipts: there is no home directory: name a file in `receipts`, or in {RECEIPTS_VARIABLE}")
     return open_ledger(writer_for(path, read_signing_key()), required=asked is not None)
+
+
+def budget_store(
+    settings: Settings, receipts: bool | Path | str | None, *, is_real: bool
+) -> Callable[[], Store] | None:
+    """What opens the file that budgets are kept in; None where they are in memory alone."""
+    asked = settings.receipts if receipts is None else receipts
+    path = ledger_path(receipts, settings)
+    if not is_real and (asked is None or asked is False):
+        return None
+    return partial(open_ledger_store, path)
+
+
+@asynccontextmanager
+async def _kept(budgets: Budgets) -> AsyncGenerator[None]:
+    """Around the nursery: when its last task has ended, all is spent."""
+    try:
+        yield
+    finally:
+        with trio.CancelScope(shield=True):
+            await budgets.aclose()
+
+
+def _receipting(ledger: Ledger | None, catalog: Callable[[], Catalog]) -> tuple[Told, Books | None]:
+    """Who is told of attempts, and of rows of batches."""
+    if ledger is None:
+        return _nothing, None
+    receipts = Receipts(ledger, catalog)
+    return receipts.ended, receipts
 
 
 def _nothing(*_: object) -> None:

@@ -2,22 +2,21 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from decimal import Decimal, InvalidOperation
-from functools import partial
 from pathlib import Path
 from typing import Unpack, get_args
 
 import msgspec
 import trio
 
-from llmring.billing import rule_of
 from llmring.chat import ChatRequest, ChatResponse, Completion, JSONSchema, Note
 from llmring.embeddings import Embeddings, EmbedResponse
-from llmring.errors import AllModelsFailed, Attempt, ConfigError, InvalidRequest, ProviderError
+from llmring.errors import AllModelsFailed, InvalidRequest, ProviderError
 from llmring.live import LiveModel
 from llmring.lockfile.providers import Kind as ProviderKind
-from llmring.pricing import Prices, in_a_batch, price
+from llmring.money.budgets import Budgets
+from llmring.money.payment import Payment
+from llmring.pricing import Prices, price
 from llmring.prompts import ChatOptions, Prompt, check_request, to_request
 from llmring.providers.estimate import context_problem, input_tokens
 from llmring.providers.fairness import SHARES, Flow, Priority
@@ -31,14 +30,15 @@ from llmring.registry.digest import facts_digest
 from llmring.router.account import Account, Purse
 from llmring.router.answer import answer, calculated, embedding_cost, least_cost, priced, usages
 from llmring.router.asking import ask
+from llmring.router.batching import Batches, Books
 from llmring.router.calls import Calls
 from llmring.router.dispatcher import Dispatcher, Journey, Terms
 from llmring.router.embedding import check_texts, embed
-from llmring.router.map.batch_lines import OpenBatch
-from llmring.router.map.batch_plan import BatchCalls, Mode, Way
+from llmring.router.map.batch_plan import BatchCalls, Mode
 from llmring.router.map.rows import Input, Inputs, Row
 from llmring.router.map.run import Batching, Caps, MapRun, OnError, RowCalls
 from llmring.router.map.span import MapSpan
+from llmring.router.paying import batch_payment
 from llmring.router.recorder import Recorder
 from llmring.router.records import Kind
 from llmring.router.served import NAMES_ITS_OWN, is_other
@@ -50,8 +50,6 @@ from llmring.trace import Spill, attach
 from llmring.usage import CostEstimate, Usage, total
 
 LIST_SECONDS = 60.0
-
-_HALF = Note(parameter="cost", action="changed", why="half of the online price: answered in a batch")
 
 
 class Router:
@@ -68,6 +66,8 @@ class Router:
         telemetry: Telemetry,
         recorder: Recorder | None = None,
         streamed: Ended = lambda *_: None,
+        books: Books | None = None,
+        budgets: Budgets | None = None,
     ) -> None:
         self.dispatcher = dispatcher
         self.catalog = catalog
@@ -78,6 +78,8 @@ class Router:
         self._telemetry = telemetry
         self._recorder = recorder
         self._streamed = streamed
+        self._books = books
+        self._budgets = budgets
         self._digests: dict[ModelRef, str | None] = {}
 
     def status(self) -> RouterStatus:
@@ -89,6 +91,7 @@ class Router:
             routes=tuple(sorted(routes, key=lambda one: one.model)),
             lockfile_error=str(error) if error is not None else None,
             registry={source.provider: source.version for source in self.catalog.sources},
+            budgets=self._budgets.status() if self._budgets is not None else (),
         )
 
     def adopt(self, catalog: Catalog) -> None:
@@ -238,14 +241,39 @@ class Router:
                 paid = terms if account is None else msgspec.structs.replace(terms, account=account)
                 return await self._chat(request, profile, call, paid)
 
+        batched = Batches(
+            self.dispatcher,
+            lambda: self.catalog,
+            self._flags,
+            told,
+            self._recorder,
+            self._books,
+            profile,
+            spill,
+            tenant,
+        )
+
+        async def prepay(request: ChatRequest) -> Payment | None:
+            if self._budgets is None or not self._budgets.are_set:
+                return None
+            way = batched.way(request)
+            if way is None:
+                return None
+            scope = self.dispatcher.scope(self.dispatcher.profile_name(profile), request.model, terms)
+            payment = batch_payment(self._budgets, scope, way.route, prices, request)
+            await payment.prepay()
+            return payment
+
         batches = BatchCalls(
-            way=partial(self._way, profile=profile, spill=spill),
-            way_of=self._way_of,
-            answer=partial(self._batch_answer, profile=profile, told=told),
+            way=batched.way,
+            way_of=batched.way_of,
+            keep=batched.keep,
+            answer=batched.answer,
+            failed=batched.failed,
         )
         return MapRun(
             prompts,
-            RowCalls(prepare=prepare, models=models, routes=routes, send=send),
+            RowCalls(prepare=prepare, models=models, routes=routes, send=send, prepay=prepay),
             lambda: self.dispatcher.routes(alias, profile, spill),
             self._nursery,
             self._calls,
@@ -260,44 +288,6 @@ class Router:
             batching=Batching(mode=mode, calls_of=batches, adopt=adopt or {}) if mode != "online" else None,
         )
 
-    def _way(self, request: ChatRequest, profile: str | None, spill: Spill) -> Way | None:
-        """Where a request can be handed in: at the first of its models with a batch API and a key. Raises
-        ConfigError."""
-        for ref in dict.fromkeys(route.ref for route in self.dispatcher.routes(request.model, profile, spill)):
-            worker = self.dispatcher.crew(ref.provider).first
-            if worker.desk is not None and worker.missing_key is None:
-                return Way(route=worker.route(ref.model), desk=worker.desk)
-        return None
-
-    def _way_of(self, batch: OpenBatch) -> Way:
-        """Where a batch is, with the key that it was handed in with. Raises ConfigError."""
-        worker = self.dispatcher.crew(batch.ref.provider).with_key(batch.variable)
-        if worker.missing_key is not None:
-            raise copy(worker.missing_key)
-        if worker.desk is None:
-            raise ConfigError(f"{batch.ref.provider}, which has a batch of {batch.ref}, has no batch API any more")
-        return Way(route=worker.route(batch.ref.model), desk=worker.desk)
-
-    def _batch_answer(
-        self, request: ChatRequest, way: Way, completion: Completion, profile: str | None, told: MapSpan
-    ) -> ChatResponse:
-        """What came in a batch as it would have come online, but for its price. Raises ConfigError."""
-        with told.row("batch_row", request.model) as call:
-            ref = way.route.ref
-            about = self.dispatcher.crew(ref.provider).endpoint
-            call.batched(about, ref, request, completion)
-            kind = about.kind
-            flags = self._flags(ref, kind, self.dispatcher.pins(request.model, profile), completion)
-            key = way.route.credential.key
-            attempt = Attempt(model=ref, outcome="answered in a batch", sent=True, key=key)
-            response = answer(completion, ref, request.model, (attempt,), self.catalog)
-            paid = in_a_batch(response.cost, rule_of(ref.provider))
-            notes = (*response.notes, *flags, *([_HALF] if paid.usd is not None else []))
-            attempts = (msgspec.structs.replace(attempt, cost=paid),)
-            response = msgspec.structs.replace(response, cost=paid, notes=notes, attempts=attempts)
-            call.answered(response)
-            return response
-
     async def embed(
         self,
         model: str,
@@ -305,6 +295,7 @@ class Router:
         *,
         dimensions: int | None = None,
         profile: str | None = None,
+        tenant: str = "",
         timeout: float | None = None,  # noqa: ASYNC109 - of the call, as everywhere here
     ) -> EmbedResponse:
         """One vector for each of `texts`, in order, from the first model of `model` that answers.
@@ -314,6 +305,7 @@ class Router:
         a call that fails half-way are lost.
         """
         given = check_texts(texts)
+        flow = _flow("interactive", tenant, 1.0)
         if timeout is not None and not timeout > 0:
             raise InvalidRequest(f"timeout must be a positive number of seconds, not {timeout}")
         seconds = timeout if timeout is not None else self._timeout
@@ -321,7 +313,7 @@ class Router:
         with Call(self._telemetry, "embed", model) as call:
             with self._calls.call():
                 found = await embed(
-                    self.dispatcher, model, given, dimensions, profile, deadline, call, self._record_part
+                    self.dispatcher, model, given, dimensions, profile, deadline, call, self._record_part, flow
                 )
             response = EmbedResponse(
                 vectors=found.vectors,

@@ -246,7 +246,7 @@ def test_another_key_does_not_sign_a_ledger(tmp_path: Path) -> None:
     ("statements", "why"),
     [
         (("CREATE TABLE notes (a)",), "a database of something else: it was not touched"),
-        (("PRAGMA application_id = 1280070215", "PRAGMA user_version = 99"), "of version 99, and this llmring knows 1"),
+        (("PRAGMA application_id = 1280070215", "PRAGMA user_version = 99"), "of version 99, and this llmring knows 2"),
     ],
 )
 def test_another_database_is_not_touched(tmp_path: Path, statements: tuple[str, ...], why: str) -> None:
@@ -292,7 +292,7 @@ def test_whoever_edits_the_database_is_found_out(tmp_path: Path) -> None:
         (copy / DATABASE).unlink(missing_ok=True)
         with closing(sqlite3.connect(copy / DATABASE)) as other:
             other.executescript("\n".join(saved))
-            other.executescript("PRAGMA application_id = 1280070215; PRAGMA user_version = 1")
+            other.executescript("PRAGMA application_id = 1280070215; PRAGMA user_version = 2")
         assert [(one.deed, one.sequence) for one in judged(copy).findings] == [expected], edit
 
 
@@ -316,6 +316,75 @@ async def test_a_ledger_writes_while_it_is_open_and_when_it_is_closed(
         ledger.post(attempted(2))
     assert [receipt.attempt for receipt in receipts(tmp_path)] == [1, 2]
     assert not [thread for thread in threading.enumerate() if thread.name == "llmring receipts"]
+
+
+def test_an_attempt_that_is_left_twice_has_one_receipt(tmp_path: Path) -> None:
+    row, other = attempted(kind="batch", identity=b"1" * 16), attempted(kind="batch", identity=b"2" * 16)
+    first = written(tmp_path, row, row)
+    second = written(tmp_path, row, other, attempted(2))
+    assert (first.written, second.written) == (1, 2)
+    second.take([row])
+    assert second.flush() and second.written == 2
+    first.close()
+    second.close()
+    assert [one.receipt_id for one in receipts(tmp_path)][:2] == [
+        f"rcpt_{name.hex()}" for name in (b"1" * 16, b"2" * 16)
+    ]
+    assert len(receipts(tmp_path)) == 3
+    assert judged(tmp_path).findings == ()
+
+
+async def test_whoever_waits_for_receipts_finds_them_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Longer than the test may take: whoever waits is not kept for the group.
+    monkeypatch.setattr(ledger_module, "GROUP_SECONDS", 1000.0)
+    async with open_ledger(writer_at(tmp_path), required=True) as ledger:
+        for number in range(1, 4):
+            ledger.post(attempted(number))
+            await ledger.settled()
+            assert len(receipts(tmp_path)) == number
+
+
+async def test_a_ledger_that_cannot_be_written_is_waited_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[bool] = []
+
+    def refuse(self: Writer) -> bool:
+        flushed.append(False)
+        return False
+
+    async with open_ledger(writer_at(tmp_path), required=True) as ledger:
+        with monkeypatch.context() as patched:
+            patched.setattr(Writer, "flush", refuse)
+            patched.setattr(ledger_module, "RETRY_SECONDS", 1000.0)
+            ledger.post(attempted())
+            await ledger.settled()
+            assert flushed
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await ledger.settled()
+            assert not scope.cancelled_caught
+    assert len(receipts(tmp_path)) == 1
+
+
+async def test_a_disk_that_hangs_is_not_waited_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = threading.Event()
+
+    def hang(self: Writer) -> bool:
+        free.wait()
+        return True
+
+    monkeypatch.setattr(ledger_module, "SETTLE_SECONDS", 0.01)
+    async with open_ledger(writer_at(tmp_path), required=True) as ledger:
+        with monkeypatch.context() as patched:
+            patched.setattr(Writer, "flush", hang)
+            ledger.post(attempted())
+            await ledger.settled()
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await ledger.settled()
+            assert not scope.cancelled_caught
+            free.set()
 
 
 async def test_a_ledger_that_is_asked_for_must_open(tmp_path: Path) -> None:
