@@ -102,7 +102,8 @@ def request_id(headers: Mapping[str, str]) -> str | None:
 def header_number(headers: Mapping[str, str], name: str) -> float | None:
     """A header that holds a plain number; None for an absent one, -1 (Azure: unknown) and nonsense."""
     text = headers.get(name)
-    return float(text) if text is not None and _NUMBER.fullmatch(text := text.strip()) else None
+    found = _NUMBER.fullmatch(text.strip()) if text is not None else None
+    return float(found[0]) if found is not None else None
 
 
 def retry_after(headers: Mapping[str, str], message: str = "") -> float | None:
