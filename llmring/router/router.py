@@ -28,6 +28,7 @@ from llmring.refs import ModelRef
 from llmring.registry.catalog import Catalog
 from llmring.registry.digest import facts_digest
 from llmring.router.account import Account, Purse
+from llmring.router.admission import Admission, CalledBack
 from llmring.router.answer import answer, calculated, embedding_cost, least_cost, priced, usages
 from llmring.router.asking import ask
 from llmring.router.batching import Batches, Books
@@ -188,8 +189,8 @@ class Router:
         wait for the limits of the whole chain as long as it takes; a refusal or an overload does not fail a row, unless
         waiting cannot help it (RowStalled: failed 4 times while others are answered, or nobody is for 600 s). `window`
         bounds the rows in flight and finished but unread. A failed row is yielded with its `error`, raised, or skipped;
-        a function decides for each. After more than `max_failures` of them no more rows are sent: those under way come
-        first, then TooManyFailures.
+        a function decides for each. After more than `max_failures` of them nothing more is sent: what is on the wire
+        comes first, then TooManyFailures. `run.stop()` does the same without an error.
 
         `checkpoint` names a journal: every finished row is written there before it is handed out, and a later run with
         the same journal takes from it what was answered already, whatever became of the earlier one. Rows are known by
@@ -214,7 +215,8 @@ class Router:
             raise InvalidRequest(f"spill must be one of {', '.join(get_args(Spill))}, not {spill!r}")
         if mode not in get_args(Mode):
             raise InvalidRequest(f"mode must be one of {', '.join(get_args(Mode))}, not {mode!r}")
-        terms = Terms(flow=flow, patient=True, spill=spill)
+        admission = Admission()
+        terms = Terms(flow=flow, patient=True, spill=spill, admission=admission)
 
         def prices(ref: ModelRef) -> Prices | None:
             # Of the catalog as it is by then.
@@ -273,8 +275,11 @@ class Router:
         )
         return MapRun(
             prompts,
-            RowCalls(prepare=prepare, models=models, routes=routes, send=send, prepay=prepay),
-            lambda: self.dispatcher.routes(alias, profile, spill),
+            RowCalls(prepare=prepare, models=models, routes=routes, send=send, prepay=prepay, admission=admission),
+            lambda: (
+                self.dispatcher.routes(alias, profile, spill),
+                self.dispatcher.in_turn(alias, profile, spill),
+            ),
             self._nursery,
             self._calls,
             told,
@@ -455,7 +460,7 @@ class Router:
 
     def _price(self, error: BaseException) -> None:
         """Say what a failure has cost, where that is known."""
-        if isinstance(error, AllModelsFailed):
+        if isinstance(error, AllModelsFailed | CalledBack):
             error.attempts = priced(error.attempts, self.catalog)
         elif isinstance(error, ProviderError) and error.model is not None and error.usage is not None:
             error.cost = least_cost(self.catalog, error.model, error.usage)
