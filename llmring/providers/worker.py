@@ -255,7 +255,8 @@ class ProviderWorker:
             try:
                 step = codec.read(reply, file)
             except ProviderError as error:
-                conceal(error, sent(self._secrets, await _said_in(call)))
+                # A cancel meanwhile goes on in place of the error.
+                conceal(error, sent(self._secrets, await _said_in(call)))  # noqa: ASYNC120
                 raise
             if isinstance(step, StoredFile):
                 return step
@@ -306,7 +307,8 @@ class ProviderWorker:
                 async with self._opened(call, told) as reply:
                     yield reply
             except ProviderError as error:
-                conceal(error, sent(self._secrets, await _said_in(call)))
+                # A cancel meanwhile goes on in place of the error.
+                conceal(error, sent(self._secrets, await _said_in(call)))  # noqa: ASYNC120
                 raise
 
     @asynccontextmanager
