@@ -13,6 +13,7 @@ from llmring.cli.ledgers import (
     entry_of,
     failures,
     force_option,
+    key_file,
     key_set,
     ledger_option,
     output_option,
@@ -22,14 +23,15 @@ from llmring.cli.lockfiles import json_option, print_json
 from llmring.cli.output import open_output
 from llmring.cli.receipts_verify import command as verify_command
 from llmring.cli.tables import print_table, printable
-from llmring.config import SIGNING_KEY_VARIABLE, read_signing_key
+from llmring.config import LEDGER_NAME, SIGNING_KEY_VARIABLE, LedgerPlace, read_signing_key
 from llmring.errors import ConfigError, ReceiptError
+from llmring.ledger_url import LedgerUrl
 from llmring.receipts.checkpoint import encode_proof, read_checkpoint
 from llmring.receipts.contents import opening
 from llmring.receipts.exchange import export_lines
 from llmring.receipts.keys import KeySet, encode_key_set, make_key, prepare_next, read_key, take_next
 from llmring.receipts.merkle import inclusion_proof
-from llmring.receipts.opening import key_path, writer_for
+from llmring.receipts.opening import writer_for
 from llmring.receipts.receipt import Entry, Gap, Handover, Receipt
 from llmring.receipts.signing import Signed, encode_envelope
 from llmring.receipts.store import Row, Store
@@ -51,7 +53,8 @@ command.add_command(verify_command)
 @click.option("--rotate", is_flag=True, help="Have the key that is there hand over to a new one.")
 @json_option
 def keygen(ledger: str | None, *, rotate: bool, as_json: bool) -> None:
-    """Make the key that signs a ledger, beside it. Without this, it is made with the first receipt.
+    """Make the key that signs a ledger, beside it; that of a database is in ~/.local/share/llmring/signing.key. Without
+    this, it is made with the first receipt.
 
     --rotate writes a hand-over into the ledger, signed by the old key, which is then deleted. Running routers go on
     with the new one.
@@ -59,12 +62,12 @@ def keygen(ledger: str | None, *, rotate: bool, as_json: bool) -> None:
     with failures():
         if read_signing_key() is not None:
             raise ConfigError(f"{SIGNING_KEY_VARIABLE} holds the key: it is looked after where it comes from")
-        path = chosen_ledger(ledger)
-        file = key_path(path)
+        place = chosen_ledger(ledger)
+        file = key_file(place)
         old = read_key(file).key_id if rotate else None
         made = rotate or make_key(file)
-        if rotate:
-            _rotate(path, file)
+        if old is not None:
+            _rotate(place, file, old)
         key_id = read_key(file).key_id
     if as_json:
         print_json({"key_id": key_id, "path": str(file), "made": made, "replaced": old})
@@ -74,8 +77,14 @@ def keygen(ledger: str | None, *, rotate: bool, as_json: bool) -> None:
         click.echo(f"✅ Made the key {key_id} in {file}" if made else f"The key {key_id} is in {file} already")
 
 
-def _rotate(path: Path, file: Path) -> None:
-    writer = writer_for(path, None)
+def _rotate(place: LedgerPlace, file: Path, old: str) -> None:
+    beside = LedgerPlace(where=file.parent / LEDGER_NAME, key=file)
+    if isinstance(place.where, LedgerUrl) and _is_signed_by(beside, old):
+        raise ConfigError(
+            f"the key {old} signs the ledger {beside.where}, too, which could not be written to without it: name that "
+            f"one another ledger first, or sign the database's with a key in {SIGNING_KEY_VARIABLE}"
+        )
+    writer = writer_for(place, None)
     try:
         writer.open()
         writer.hand_over(prepare_next(file))
@@ -84,17 +93,25 @@ def _rotate(path: Path, file: Path) -> None:
         writer.close()
 
 
+def _is_signed_by(place: LedgerPlace, key_id: str) -> bool:
+    try:
+        with reading(place) as store:
+            return store.head().key_id == key_id
+    except ReceiptError:
+        return False
+
+
 @command.command("keys")
 @ledger_option
 def keys(ledger: str | None) -> None:
     """Print the public keys of a ledger, for others to verify it with: a JWK set."""
     with failures():
-        path = chosen_ledger(ledger)
-        if path.exists():
-            with reading(path) as store:
+        place = chosen_ledger(ledger)
+        if isinstance(place.where, LedgerUrl) or place.where.exists():
+            with reading(place) as store:
                 found = key_set(store)
         else:
-            public = read_key(key_path(path)).public
+            public = read_key(key_file(place)).public
             found = KeySet(keys=(public,), current_key_id=public.key_id)
     print_json(encode_key_set(found))
 
@@ -165,12 +182,12 @@ def prove(receipt_id: str, ledger: str | None, output: Path | None, *, force: bo
     Signs a checkpoint where the newest one is older than the receipt.
     """
     with failures():
-        path = chosen_ledger(ledger)
-        with reading(path) as store:
+        place = chosen_ledger(ledger)
+        with reading(place) as store:
             row = _find(store, receipt_id)
             covering = [one for one in store.checkpoints() if read_checkpoint(one).size > row.sequence]
-        signed = covering[-1] if covering else _checkpoint(path)
-        with reading(path) as store:
+        signed = covering[-1] if covering else _checkpoint(place)
+        with reading(place) as store:
             hashes = store.hashes(read_checkpoint(signed).size)
         proof = encode_proof(row.signed, row.sequence, inclusion_proof(hashes, row.sequence), signed)
         _write([proof + b"\n"], output, force=force)
@@ -183,10 +200,10 @@ def prove(receipt_id: str, ledger: str | None, output: Path | None, *, force: bo
 def checkpoint(ledger: str | None, output: Path | None, *, force: bool) -> None:
     """Sign how the ledger stands now. Given to somebody else, it shows whatever is done to the ledger later."""
     with failures():
-        path = chosen_ledger(ledger)
-        with reading(path):
+        place = chosen_ledger(ledger)
+        with reading(place):
             pass
-        _write([encode_envelope(_checkpoint(path)) + b"\n"], output, force=force)
+        _write([encode_envelope(_checkpoint(place)) + b"\n"], output, force=force)
 
 
 @command.command("export")
@@ -211,8 +228,8 @@ def _find(store: Store, receipt_id: str) -> Row:
     return row
 
 
-def _checkpoint(path: Path) -> Signed:
-    with closing(writer_for(path, read_signing_key())) as writer:
+def _checkpoint(place: LedgerPlace) -> Signed:
+    with closing(writer_for(place, read_signing_key())) as writer:
         return writer.checkpoint()
 
 

@@ -11,7 +11,9 @@ from llmring.cli.ledgers import chosen_ledger, failures, key_set, ledger_option,
 from llmring.cli.lockfiles import json_option, print_json
 from llmring.cli.running import note
 from llmring.cli.tables import printable
+from llmring.config import LedgerPlace
 from llmring.errors import ConfigError, ReceiptError, SignatureInvalid
+from llmring.ledger_url import LedgerUrl
 from llmring.receipts.auditing import audit_export, audit_ledger
 from llmring.receipts.chain import Audit
 from llmring.receipts.checkpoint import verify_proof
@@ -36,7 +38,7 @@ _SQLITE = b"SQLite format 3\x00"
       llmring receipts verify theirs.jsonl --key their-keys.json --checkpoint kept-in-june.json
     """,
 )
-@click.argument("file", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
+@click.argument("file", metavar="[FILE]", required=False)
 @ledger_option
 @click.option(
     "--key",
@@ -56,16 +58,17 @@ _SQLITE = b"SQLite format 3\x00"
 )
 @json_option
 def command(
-    file: Path | None, ledger: str | None, key_files: Sequence[Path], checkpoint_files: Sequence[Path], *, as_json: bool
+    file: str | None, ledger: str | None, key_files: Sequence[Path], checkpoint_files: Sequence[Path], *, as_json: bool
 ) -> int:
     """Find out what was altered, removed, moved, put in, signed again or cut off. Ends with 1 when anything was."""
     with failures():
         trusted = [key for one in key_files for key in read_public_keys(_bytes(one)).keys]
         checkpoints = [decode_envelope(_bytes(one).strip()) for one in checkpoint_files]
-        path = file if file is not None else chosen_ledger(ledger)
-        judged = _judged(path, trusted, checkpoints)
+        place = chosen_ledger(file if file is not None else ledger)
+        judged = _judged(place, trusted, checkpoints)
         if judged is None:
-            return _one(path, trusted or _own_keys(ledger), as_json=as_json)
+            assert isinstance(place.where, Path), "a database is a ledger"
+            return _one(place.where, trusted or _own_keys(ledger), as_json=as_json)
     if as_json:
         print_json(msgspec.to_builtins(judged))
     else:
@@ -73,14 +76,18 @@ def command(
     return FOUND if judged.findings else 0
 
 
-def _judged(path: Path, trusted: Sequence[PublicKey], checkpoints: Sequence[Signed]) -> Audit | None:
+def _judged(place: LedgerPlace, trusted: Sequence[PublicKey], checkpoints: Sequence[Signed]) -> Audit | None:
     """Of a ledger or an export; None for what is neither."""
+    path = place.where
+    if isinstance(path, LedgerUrl):
+        with reading(place) as store:
+            return audit_ledger(store, trusted, checkpoints)
     try:
         with path.open("rb") as source:
             start = source.read(len(_SQLITE))
             source.seek(0)
             if start == _SQLITE:
-                with reading(path) as store:
+                with reading(place) as store:
                     return audit_ledger(store, trusted, checkpoints)
             if b'"llmring_export"' in source.readline():
                 source.seek(0)

@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import msgspec
 
@@ -17,12 +18,15 @@ from llmring.receipts.checkpoint import sign_checkpoint
 from llmring.receipts.merkle import Frontier, leaf_hash
 from llmring.receipts.receipt import VERSION, Entry, Gap, Handover, Receipt, payload, payload_type, timestamp
 from llmring.receipts.signing import PrivateKey, Signed, base64url, sign
-from llmring.receipts.store import Addition, Head, Key, Row, Store
+from llmring.receipts.store import Addition, CommitUnknown, Head, Key, Row, Store
 
 _LOG = logging.getLogger("llmring")
 
 MOST_KEPT = 16_384
 """Receipts that wait for a disk that does not take them: some 30 MB."""
+
+MOST_TOGETHER = 1024
+"""Receipts in one transaction, 2 MB, so that a slow line to a database takes them within its time limit."""
 
 CHECKPOINT_ENTRIES = 10_000
 CHECKPOINT_AGE = timedelta(days=1)
@@ -33,6 +37,16 @@ OpenKey = Callable[[str | None], PrivateKey]
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+class _Unsettled(msgspec.Struct, frozen=True, kw_only=True):
+    """Entries of which only the ledger knows whether they were written: of the first `kept` receipts that are kept, and
+    of `missing` attempts without one, the last of them at `ended_at`."""
+
+    new: Addition
+    kept: int
+    missing: int
+    ended_at: datetime | None
 
 
 class Writer:
@@ -54,11 +68,17 @@ class Writer:
         self._ended_at: datetime | None = None
         self._why = ""
         self._failing = False
+        self._unsettled: _Unsettled | None = None
 
     @property
     def waiting(self) -> int:
         """Receipts that are kept, as they cannot be written."""
         return len(self._kept)
+
+    @property
+    def why(self) -> str:
+        """What is in the way of those that wait or are missing; "" while nothing is."""
+        return self._why
 
     def open(self) -> None:
         """Open the ledger and its key now. Raises ReceiptError."""
@@ -92,20 +112,50 @@ class Writer:
         a disk or a database refuses: that is logged when it begins and when it ends."""
         if not self._kept and not self.missing:
             return True
+        kept, missing = len(self._kept), self.missing
         try:
-            self._opened().append(self._add)
+            try:
+                self._write()
+            except CommitUnknown:
+                # Most often another connection is to be had at once, which tells.
+                self._write()
         except ReceiptError as error:
             self._why = str(error)
             if not self._failing:
                 _LOG.error("receipts cannot be written, and are kept until they can: %s", error)
             self._failing = True
             return False
-        if self._failing or self.missing:
-            _LOG.warning("receipts are written again: %d were kept, %d are missing", len(self._kept), self.missing)
-        self.written += len(self._kept)
-        self._kept.clear()
-        self.missing, self._failing, self._why = 0, False, ""
+        if self._failing or missing:
+            _LOG.warning("receipts are written again: %d were kept, %d are missing", kept, missing)
+        self._failing, self._why = False, ""
         return True
+
+    def _write(self) -> None:
+        """All that is kept, and the gap with the last of it. Raises ReceiptError."""
+        store = self._opened()
+        if self._unsettled is not None:
+            self._settle(store, self._unsettled)
+        while self._kept or self.missing:
+            kept = self._kept[:MOST_TOGETHER]
+            missing = self.missing if len(kept) == len(self._kept) else 0
+            try:
+                store.append(partial(self._add, kept, missing))
+            except CommitUnknown as error:
+                self._unsettled = _Unsettled(new=error.new, kept=len(kept), missing=missing, ended_at=self._ended_at)
+                raise
+            self._wrote(len(kept), missing)
+
+    def _settle(self, store: Store, one: _Unsettled) -> None:
+        if store.holds(one.new):
+            self._wrote(one.kept, one.missing)
+            # Of attempts that were lost since then another gap tells.
+            self._began_at = one.ended_at
+        self._unsettled = None
+
+    def _wrote(self, kept: int, missing: int) -> None:
+        self.written += kept
+        del self._kept[:kept]
+        self.missing -= missing
 
     def hand_over(self, to: PrivateKey) -> None:
         """Have the ledger's key say that `to` signs from now on. Raises ReceiptError; then nothing has changed."""
@@ -151,7 +201,10 @@ class Writer:
                 store.close()
             except ReceiptError as error:
                 _LOG.warning("%s", error)
-        lost = len(self._kept) + self.missing
+        unsettled = self._unsettled.kept + self._unsettled.missing if self._unsettled is not None else 0
+        if unsettled:
+            _LOG.error("it is not known whether %d receipts were written: %s", unsettled, self._why)
+        lost = len(self._kept) + self.missing - unsettled
         if lost:
             _LOG.error("%d receipts are lost: %s", lost, self._why or "the ledger was closed")
 
@@ -171,21 +224,21 @@ class Writer:
             )
         return self._key
 
-    def _add(self, head: Head) -> Addition:
+    def _add(self, kept: Sequence[Draft], missing: int, head: Head) -> Addition:
         now = self._now()
         chain = _Chain(head, self._key_of(head), timestamp(now))
-        for one in self._kept:
+        for one in kept:
             chain.add(one.receipt, one.salt)
-        if self.missing:
-            chain.add(self._gap(chain))
+        if missing:
+            chain.add(self._gap(missing, chain))
         is_due = chain.tree.size - head.checkpoint_size >= CHECKPOINT_ENTRIES
         is_old = now - datetime.fromisoformat(head.checkpoint_at) >= CHECKPOINT_AGE
         return chain.addition(checkpoint=is_due or is_old)
 
-    def _gap(self, chain: "_Chain") -> Gap:
+    def _gap(self, missing: int, chain: "_Chain") -> Gap:
         return Gap(
             llmring_gap=VERSION,
-            missing=self.missing,
+            missing=missing,
             began_at=timestamp(self._began_at) if self._began_at is not None else chain.at,
             ended_at=timestamp(self._ended_at) if self._ended_at is not None else chain.at,
             why=self._why,

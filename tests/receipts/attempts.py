@@ -5,6 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from llmring.chat import ChatRequest, Completion, Message
+from llmring.config import LedgerPlace
 from llmring.pricing import Prices
 from llmring.receipts.building import Attempted, Facts
 from llmring.receipts.opening import writer_for
@@ -47,4 +48,4 @@ def attempted(number: int = 1, **fields: object) -> Attempted:
 
 def writer_at(directory: Path) -> Writer:
     """A ledger with its key beside, as a router opens it."""
-    return writer_for(directory / "ledger.db", None)
+    return writer_for(LedgerPlace(where=directory / "ledger.db", key=directory / "signing.key"), None)

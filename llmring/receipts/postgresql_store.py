@@ -1,0 +1,196 @@
+"""The ledger in PostgreSQL, for any number of processes of any number of machines. Effects; blocks: for threads.
+
+The head is one row, and whoever adds entries holds it locked from reading it until the commit. What is there is in the
+schema `llmring`, with a table that says so; a schema of that name with anything else in it is not touched.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from llmring.errors import ReceiptError
+from llmring.ledger_url import LedgerUrl
+from llmring.receipts.checking import Held
+from llmring.receipts.postgresql_connection import READ_SECONDS, CommitLost, Connection, ConnectionLost, Run
+from llmring.receipts.schema import ID_BYTES, MIGRATIONS, VERSION, filled, foreign, is_current
+from llmring.receipts.signing import Signed
+from llmring.receipts.store import Addition, CommitUnknown, Head, Key, Row, held_of
+from llmring.receipts.tables import (
+    CHECKPOINT_COLUMNS,
+    HEAD_COLUMNS,
+    KEY_COLUMNS,
+    ROW_COLUMNS,
+    Cells,
+    checkpoint_cells,
+    checkpoint_of,
+    head_cells,
+    head_of,
+    key_cells,
+    key_of,
+    row_cells,
+    row_of,
+)
+
+PAGE = 2048
+"""Entries that are read at a time."""
+
+_APPLICATION = "llmring receipts"
+_MIGRATING = 0x6C6C6D72696E67
+"""The advisory lock of whoever makes or migrates a ledger."""
+
+_HEAD = f"SELECT {HEAD_COLUMNS} FROM llmring.ledger"
+_ROW = f"SELECT {ROW_COLUMNS} FROM llmring.entries"
+_FIRST = -(2**63)
+# Columns as lists: one statement for any number of rows.
+_ENTRIES = f"""INSERT INTO llmring.entries ({ROW_COLUMNS}) SELECT * FROM unnest(%s::bigint[], %s::text[], %b::bytea[],
+    %b::bytea[], %s::text[], %s::text[], %s::text[], %b::bytea[], %b::bytea[])"""
+_KEY = f"INSERT INTO llmring.keys ({KEY_COLUMNS}) VALUES (%s, %s, %s)"
+_CHECKPOINT = f"""INSERT INTO llmring.checkpoints ({CHECKPOINT_COLUMNS}) VALUES (%s, %s, %s, %s)
+    ON CONFLICT (size) DO UPDATE SET payload = EXCLUDED.payload, signature = EXCLUDED.signature,
+    key_id = EXCLUDED.key_id"""
+_STAND = """UPDATE llmring.ledger
+    SET size = %s, last = %s, frontier = %s, key_id = %s, checkpoint_size = %s, checkpoint_at = %s"""
+
+
+class PostgresqlStore:
+    """Made by `open_store`. For one thread at a time, whichever that is."""
+
+    def __init__(self, connection: Connection, *, may_write: bool) -> None:
+        self._connection = connection
+        self._name = connection.name
+        self._looking = connection.writing if may_write else connection.reading
+
+    def append(self, make: Callable[[Head], Addition]) -> None:
+        is_old = self._connection.is_open
+        try:
+            self._append(make)
+        except ConnectionLost:
+            # One that nothing was asked of for long is lost without a word: by a server's restart, a pool, a router.
+            if not is_old:
+                raise
+            self._append(make)
+
+    def _append(self, make: Callable[[Head], Addition]) -> None:
+        new: Addition | None = None
+        try:
+            with self._connection.writing() as run:
+                new = make(self._locked_head(run))
+                self._write(run, new)
+        except CommitLost as error:
+            assert new is not None, "it was to be committed"
+            raise CommitUnknown(str(error), new) from error
+
+    def _write(self, run: Run, new: Addition) -> None:
+        if new.rows:
+            run(_ENTRIES, [list(column) for column in zip(*map(row_cells, new.rows), strict=True)])
+        for key in new.keys:
+            run(_KEY, key_cells(key))
+        if new.checkpoint is not None:
+            run(_CHECKPOINT, checkpoint_cells(new.checkpoint, new.head.size))
+        run(_STAND, head_cells(new.head))
+
+    def _locked_head(self, run: Run) -> Head:
+        return head_of(run(f"{_HEAD} FOR UPDATE"), self._name)
+
+    def holds(self, new: Addition) -> bool:
+        last = new.rows[-1]
+        with self._connection.writing() as run:
+            # Whoever was to commit it held this lock.
+            self._locked_head(run)
+            return run("SELECT hash FROM llmring.entries WHERE sequence = %s", (last.sequence,)) == [(last.hash,)]
+
+    def head(self) -> Head:
+        return head_of(self._all(_HEAD), self._name)
+
+    def public_keys(self) -> list[Key]:
+        return [key_of(cells) for cells in self._all(f"SELECT {KEY_COLUMNS} FROM llmring.keys ORDER BY since")]
+
+    def held(self, low: int, high: int) -> list[Held]:
+        found = self._all(f"{_ROW} WHERE sequence >= %s AND sequence < %s ORDER BY sequence", (low, high))
+        return [held_of(row_of(cells)) for cells in found]
+
+    def rows(self, *, newest: int | None = None) -> Iterator[Row]:
+        if newest is not None:
+            yield from map(row_of, self._all(f"{_ROW} ORDER BY sequence DESC LIMIT %s", (newest,)))
+            return
+        start = _FIRST
+        while page := self._all(f"{_ROW} WHERE sequence >= %s ORDER BY sequence LIMIT {PAGE}", (start,)):
+            yield from map(row_of, page)
+            start = page[-1][0] + 1
+
+    def find(self, receipt_id: str) -> Row | None:
+        found = self._all(f"{_ROW} WHERE receipt_id = %s", (receipt_id,))
+        return row_of(found[0]) if found else None
+
+    def hashes(self, size: int) -> list[bytes]:
+        return [cells[0] for cells in self._all("SELECT hash FROM llmring.entries ORDER BY sequence LIMIT %s", (size,))]
+
+    def checkpoints(self) -> list[Signed]:
+        found = self._all(f"SELECT {CHECKPOINT_COLUMNS} FROM llmring.checkpoints ORDER BY size")
+        return [checkpoint_of(cells) for cells in found]
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _all(self, query: str, given: Cells = ()) -> list[Cells]:
+        with self._looking() as run:
+            return run(query, given)
+
+
+def open_store(url: LedgerUrl, *, must_exist: bool = False) -> PostgresqlStore:
+    """Open a ledger, or make one in a database that is there. With `must_exist` one that is there, only to be read.
+
+    Raises ReceiptError: it cannot be opened, is no ledger, or is of a later llmring.
+    """
+    connection = Connection(url)
+    try:
+        _prepare(connection, may_write=not must_exist)
+    except BaseException:
+        connection.close()
+        raise
+    return PostgresqlStore(connection, may_write=not must_exist)
+
+
+def _prepare(connection: Connection, *, may_write: bool) -> None:
+    with connection.writing() if may_write else connection.reading() as run:
+        version = _version(run, connection.name)
+        if version is None and not may_write:
+            raise ReceiptError(f"there is no ledger {connection.name}")
+        if version is not None and is_current(connection.name, version, may_write=may_write):
+            return
+    with connection.writing(READ_SECONDS) as run:
+        run("SELECT pg_advisory_xact_lock(%s)", (_MIGRATING,))
+        # Another process may have been faster.
+        version = _version(run, connection.name)
+        if version is None:
+            _make(run)
+        for migration in MIGRATIONS[version or 0 :]:
+            for statement in migration.postgresql:
+                run(filled(statement, os.urandom(ID_BYTES), datetime.now(UTC)))
+        run("UPDATE llmring.version SET version = %s", (VERSION,))
+
+
+def _version(run: Run, name: str) -> int | None:
+    """None where there is no ledger yet, and room for one. Raises ReceiptError where the room is taken."""
+    if run("SELECT to_regclass('llmring.version')::text") == [(None,)]:
+        inside = "SELECT 1 FROM pg_depend WHERE refclassid = 'pg_namespace'::regclass AND refobjid = %s LIMIT 1"
+        spaces = run("SELECT oid FROM pg_namespace WHERE nspname = 'llmring'")
+        if any(run(inside, cells) for cells in spaces):
+            raise foreign(f"the schema llmring of {name}")
+        return None
+    # As JSON, for a table of something else has other columns.
+    said = "SELECT to_jsonb(one) ->> 'application', to_jsonb(one) ->> 'version' FROM llmring.version AS one LIMIT 2"
+    found = run(said)
+    if len(found) == 1 and found[0][0] == _APPLICATION:
+        with suppress(TypeError, ValueError):
+            return int(found[0][1])
+    raise foreign(f"the schema llmring of {name}")
+
+
+def _make(run: Run) -> None:
+    # Where somebody who may has made the schema for us, it need not be allowed to us.
+    if not run("SELECT 1 FROM pg_namespace WHERE nspname = 'llmring'"):
+        run("CREATE SCHEMA llmring")
+    run("CREATE TABLE llmring.version (application TEXT NOT NULL, version BIGINT NOT NULL)")
+    run("INSERT INTO llmring.version VALUES (%s, 0)", (_APPLICATION,))
