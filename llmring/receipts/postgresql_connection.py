@@ -87,9 +87,8 @@ class Connection:
         begin = _WRITE.format(seconds=seconds, lock=min(seconds, LOCK_SECONDS))
         with _bounded(wire, seconds + SLACK_SECONDS) as hangs:
             try:
-                run = partial(_run, connection.cursor(binary=True))
-                run(begin)
-                yield run
+                connection.execute(begin.encode())
+                yield partial(_run, connection.cursor(binary=True))
                 is_committing = True
                 status = connection.execute("COMMIT").statusmessage
             except psycopg.Error as error:
@@ -108,10 +107,9 @@ class Connection:
         connection, wire = self._connected()
         with _bounded(wire, READ_SECONDS + SLACK_SECONDS) as hangs:
             try:
-                run = partial(_run, connection.cursor(binary=True))
                 if is_new:
-                    run(_READ.format(seconds=READ_SECONDS))
-                yield run
+                    connection.execute(_READ.format(seconds=READ_SECONDS).encode())
+                yield partial(_run, connection.cursor(binary=True))
             except psycopg.Error as error:
                 raise self._failed(error, hangs) from error
 
@@ -137,7 +135,8 @@ class Connection:
             except psycopg.Error as error:
                 raise failed(self.name, _why(error)) from error
             # A duplicate of its socket, which never comes to be another connection's.
-            self._open = connection, socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM)
+            family = socket.AF_UNIX if connection.info.host.startswith("/") else socket.AF_INET
+            self._open = connection, socket.fromfd(connection.fileno(), family, socket.SOCK_STREAM)
         return self._open
 
     def _failed(self, error: psycopg.Error, hangs: threading.Event, *, is_committing: bool = False) -> ReceiptError:
@@ -151,10 +150,8 @@ class Connection:
 
 
 def _run(cursor: psycopg.Cursor[Any], query: str, given: Sequence[object] = ()) -> list[Cells]:
-    # As bytes: a constant of ours, whatever it is put together from. Without parameters it may be several statements.
+    # As bytes: psycopg's types would have every query be one literal, and ours are put together from constants.
     cursor.execute(query.encode(), given or None)
-    while cursor.nextset():
-        pass
     return cursor.fetchall() if cursor.description is not None else []
 
 
