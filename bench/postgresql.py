@@ -10,7 +10,6 @@ import os
 import pwd
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -30,13 +29,8 @@ _GUARDIAN = """
 import signal, subprocess, sys
 server = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=sys.stderr)
 print(server.pid, flush=True)
-sys.stdin.read()
-server.send_signal(signal.SIGINT)
-try:
-    server.wait(10)
-except subprocess.TimeoutExpired:
-    server.send_signal(signal.SIGQUIT)
-    server.wait()
+server.send_signal(signal.SIGINT if sys.stdin.read() == "stop" else signal.SIGQUIT)
+server.wait()
 """
 
 
@@ -111,15 +105,16 @@ class Server:
 
     def stop(self) -> None:
         """As an administrator does: connections are cut, what was committed is kept."""
-        guardian, self._guardian, self.pid = self._guardian, None, None
-        if guardian is not None:
-            guardian.communicate(timeout=END_SECONDS)
+        self._end("stop")
 
     def crash(self) -> None:
         """At once, as after a failure of the machine: what is on disk is all there is."""
-        assert self.pid is not None, "it runs"
-        os.kill(self.pid, signal.SIGQUIT)
-        self.stop()
+        self._end("")
+
+    def _end(self, how: str) -> None:
+        guardian, self._guardian, self.pid = self._guardian, None, None
+        if guardian is not None:
+            guardian.communicate(how, timeout=END_SECONDS)
 
     def _answers(self) -> bool:
         try:
@@ -150,7 +145,7 @@ def open_server(*options: str, programs: Path | None = None) -> Iterator[Server]
             server.start()
             yield server
         finally:
-            server.stop()
+            server.crash()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 

@@ -11,9 +11,13 @@ from typing import Final, final
 from llmring.errors import ConfigError
 
 _SPELLED = r"(?:[^%:@/?#\s\[\]]|%[0-9A-Fa-f]{2})*"
+_PASSWORD = r"(?:[^%@/?#\s\[\]]|%[0-9A-Fa-f]{2})*"
+# A port is a number: what is none may be a password before a host that was forgotten.
+_HOST = r"(?:[\w.%-]*|\[[0-9A-Fa-f:.%]*\])(?::\d*)?"
 _URL: Final = re.compile(
-    rf"postgres(?:ql)?://(?:{_SPELLED}(?::(?:[^%@/?#\s\[\]]|%[0-9A-Fa-f]{{2}})*)?@)?"
-    rf"(?P<hosts>[\w.,:%\[\]-]*)(?:/(?P<database>{_SPELLED}))?(?:\?[^#\s]*)?"
+    rf"postgres(?:ql)?://(?:{_SPELLED}(?::{_PASSWORD})?@)?(?P<hosts>{_HOST}(?:,{_HOST})*)"
+    rf"(?:/(?P<database>{_SPELLED}))?(?:\?[^#\s]*)?",
+    re.ASCII,
 )
 _ANY_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _HOW: Final = (

@@ -51,13 +51,24 @@ class RouteStatus(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None = None
 
 
+class ReceiptsStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The ledger of a router. `waiting` receipts are kept in memory until it can be written; `missing` attempts have no
+    receipt, and no gap in the ledger tells of them yet; `why` is what is in the way, "" where nothing is."""
+
+    waiting: int
+    missing: int
+    why: str
+
+
 class RouterStatus(msgspec.Struct, frozen=True, kw_only=True):
     """All models that were asked for since the router opened, by provider and name. `lockfile_error` is what is wrong
-    with an edited lockfile that is not used; `registry` the versions of the lists that prices come from."""
+    with an edited lockfile that is not used; `registry` the versions of the lists that prices come from; `receipts` is
+    None where none are kept."""
 
     routes: tuple[RouteStatus, ...]
     lockfile_error: str | None
     registry: dict[str, int]
+    receipts: ReceiptsStatus | None = None
 
 
 class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -78,13 +78,15 @@ class Connection:
         return self._open is not None
 
     @contextmanager
-    def writing(self, seconds: float = WRITE_SECONDS) -> Iterator[Run]:
-        """A transaction that is committed with the block, and undone by whatever the block raises.
+    def writing(self, *, long: bool = False) -> Iterator[Run]:
+        """A transaction that is committed with the block, and undone by whatever the block raises. `long`: it may take
+        as long as reading does.
 
         Raises ReceiptError: ConnectionLost and CommitLost for what they say.
         """
         (connection, wire), is_committing = self._connected(), False
-        begin = _WRITE.format(seconds=seconds, lock=min(seconds, LOCK_SECONDS))
+        seconds = READ_SECONDS if long else WRITE_SECONDS
+        begin = _WRITE.format(seconds=seconds, lock=seconds if long else LOCK_SECONDS)
         with _bounded(wire, seconds + SLACK_SECONDS) as hangs:
             try:
                 connection.execute(begin.encode())
@@ -127,8 +129,8 @@ class Connection:
             try:
                 said = make_conninfo(self._url.reveal(), **_FIXED)
                 given = make_conninfo(said, **{k: v for k, v in _DEFAULTS.items() if k not in conninfo_to_dict(said)})
-            except (psycopg.ProgrammingError, ConfigError):
-                # What it says, and what it comes from, may hold a piece of the password.
+            except (psycopg.ProgrammingError, ValueError, ConfigError):
+                # What these say, and where they come from, may hold a piece of the password.
                 raise failed(self.name, "libpq does not understand the URL or its options") from None
             try:
                 connection = psycopg.connect(given, autocommit=True, prepare_threshold=None)

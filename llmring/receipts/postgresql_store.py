@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from llmring.errors import ReceiptError
 from llmring.ledger_url import LedgerUrl
 from llmring.receipts.checking import Held
-from llmring.receipts.postgresql_connection import READ_SECONDS, CommitLost, Connection, ConnectionLost, Run
+from llmring.receipts.postgresql_connection import CommitLost, Connection, ConnectionLost, Run
 from llmring.receipts.schema import ID_BYTES, MIGRATIONS, VERSION, filled, foreign, is_current
 from llmring.receipts.signing import Signed
 from llmring.receipts.store import Addition, CommitUnknown, Head, Key, Row, held_of
@@ -39,6 +39,10 @@ _APPLICATION = "llmring receipts"
 _MIGRATING = 0x6C6C6D72696E67
 """The advisory lock of whoever makes or migrates a ledger."""
 
+_LOOK = """SELECT count(*) FILTER (WHERE classid = 'pg_class'::regclass AND objid IN (
+        SELECT oid FROM pg_class WHERE relname = 'version' AND relkind = 'r')), count(*)
+    FROM pg_depend WHERE refclassid = 'pg_namespace'::regclass
+    AND refobjid IN (SELECT oid FROM pg_namespace WHERE nspname = 'llmring')"""
 _HEAD = f"SELECT {HEAD_COLUMNS} FROM llmring.ledger"
 _ROW = f"SELECT {ROW_COLUMNS} FROM llmring.entries"
 _FIRST = -(2**63)
@@ -159,7 +163,7 @@ def _prepare(connection: Connection, *, may_write: bool) -> None:
             raise ReceiptError(f"there is no ledger {connection.name}")
         if version is not None and is_current(connection.name, version, may_write=may_write):
             return
-    with connection.writing(READ_SECONDS) as run:
+    with connection.writing(long=True) as run:
         run("SELECT pg_advisory_xact_lock(%s)", (_MIGRATING,))
         # Another process may have been faster.
         version = _version(run, connection.name)
@@ -173,11 +177,11 @@ def _prepare(connection: Connection, *, may_write: bool) -> None:
 
 def _version(run: Run, name: str) -> int | None:
     """None where there is no ledger yet, and room for one. Raises ReceiptError where the room is taken."""
-    if run("SELECT to_regclass('llmring.version')::text") == [(None,)]:
-        inside = "SELECT 1 FROM pg_depend WHERE refclassid = 'pg_namespace'::regclass AND refobjid = %s LIMIT 1"
-        spaces = run("SELECT oid FROM pg_namespace WHERE nspname = 'llmring'")
-        if any(run(inside, cells) for cells in spaces):
-            raise foreign(f"the schema llmring of {name}")
+    # Both of one moment: another process may be making it.
+    ((tables, things),) = run(_LOOK)
+    if not tables and things:
+        raise foreign(f"the schema llmring of {name}")
+    if not tables:
         return None
     # As JSON, for a table of something else has other columns.
     said = "SELECT to_jsonb(one) ->> 'application', to_jsonb(one) ->> 'version' FROM llmring.version AS one LIMIT 2"

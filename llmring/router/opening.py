@@ -143,7 +143,9 @@ async def open_router(
                     nursery.start_soon(worker.run)
                 return crew
 
-            ended = _nothing if ledger is None else Receipts(ledger, lambda: router.catalog).ended
+            ended, kept = _nothing, _nothing
+            if ledger is not None:
+                ended, kept = Receipts(ledger, lambda: router.catalog).ended, ledger.status
             dispatcher = Dispatcher(
                 lockfile,
                 profile if profile is not None else settings.profile,
@@ -153,7 +155,7 @@ async def open_router(
                 ended,
             )
             keeper.memories = dispatcher.memories
-            router = Router(dispatcher, first, files, calls, nursery, timeout, told, recorder, ended)
+            router = Router(dispatcher, first, files, calls, nursery, timeout, told, recorder, ended, kept)
             refresher = Refresher(lists, first, router.adopt) if lists is not None else None
             for task in (dispatcher.watch, _load_vocabularies, *_tasks(keeper, recorder, refresher)):
                 nursery.start_soon(task)

@@ -43,7 +43,7 @@ from llmring.router.rows import Input, Inputs, Row
 from llmring.router.served import NAMES_ITS_OWN, is_other
 from llmring.router.streaming import ChatStream, Ended, OnBreak
 from llmring.router.telemetry import Call, Run, Telemetry
-from llmring.status import RouterStatus
+from llmring.status import ReceiptsStatus, RouterStatus
 from llmring.trace import Spill, attach
 from llmring.usage import CostEstimate, Usage, total
 
@@ -66,6 +66,7 @@ class Router:
         telemetry: Telemetry,
         recorder: Recorder | None = None,
         streamed: Ended = lambda *_: None,
+        receipts: Callable[[], ReceiptsStatus | None] = lambda: None,
     ) -> None:
         self.dispatcher = dispatcher
         self.catalog = catalog
@@ -76,6 +77,7 @@ class Router:
         self._telemetry = telemetry
         self._recorder = recorder
         self._streamed = streamed
+        self._receipts = receipts
         self._digests: dict[ModelRef, str | None] = {}
 
     def status(self) -> RouterStatus:
@@ -87,6 +89,7 @@ class Router:
             routes=tuple(sorted(routes, key=lambda one: one.model)),
             lockfile_error=str(error) if error is not None else None,
             registry={source.provider: source.version for source in self.catalog.sources},
+            receipts=self._receipts(),
         )
 
     def adopt(self, catalog: Catalog) -> None:
