@@ -143,9 +143,7 @@ async def open_router(
                     nursery.start_soon(worker.run)
                 return crew
 
-            ended, kept = _nothing, _nothing
-            if ledger is not None:
-                ended, kept = Receipts(ledger, lambda: router.catalog).ended, ledger.status
+            ended = _nothing if ledger is None else Receipts(ledger, lambda: router.catalog).ended
             dispatcher = Dispatcher(
                 lockfile,
                 profile if profile is not None else settings.profile,
@@ -155,6 +153,7 @@ async def open_router(
                 ended,
             )
             keeper.memories = dispatcher.memories
+            kept = ledger.status if ledger is not None else _nothing
             router = Router(dispatcher, first, files, calls, nursery, timeout, told, recorder, ended, kept)
             refresher = Refresher(lists, first, router.adopt) if lists is not None else None
             for task in (dispatcher.watch, _load_vocabularies, *_tasks(keeper, recorder, refresher)):

@@ -272,7 +272,7 @@ def test_opening_a_router_loads_no_library_before_there_is_a_receipt() -> None:
     program = (
         "import sys, llmring; llmring.open_router, llmring.ReceiptSigner;"
         "assert 'llmring.receipts.ledger' in sys.modules;"
-        "print({'nacl', 'rfc8785', 'sqlite3'} & set(sys.modules))"
+        "print({'nacl', 'psycopg', 'rfc8785', 'sqlite3'} & set(sys.modules))"
     )
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
