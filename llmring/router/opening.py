@@ -153,8 +153,18 @@ async def open_router(
                 ended,
             )
             keeper.memories = dispatcher.memories
-            kept = ledger.status if ledger is not None else _nothing
-            router = Router(dispatcher, first, files, calls, nursery, timeout, told, recorder, ended, kept)
+            router = Router(
+                dispatcher,
+                first,
+                files,
+                calls,
+                nursery,
+                timeout,
+                told,
+                recorder,
+                ended,
+                ledger.status if ledger is not None else _nothing,
+            )
             refresher = Refresher(lists, first, router.adopt) if lists is not None else None
             for task in (dispatcher.watch, _load_vocabularies, *_tasks(keeper, recorder, refresher)):
                 nursery.start_soon(task)
