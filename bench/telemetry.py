@@ -28,7 +28,7 @@ from llmring.registry.catalog import Catalog
 from llmring.registry.store import read_bundled
 from llmring.router.opening import open_router
 from llmring.router.router import Router
-from llmring.router.telemetry import Telemetry
+from llmring.telemetry.telemetry import Telemetry
 from llmring.testing import ScriptedProvider, answer
 
 ROUNDS = 60

@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     from llmring.refs import ModelRef
     from llmring.registry.catalog import Catalog, ModelFacts
     from llmring.registry.client import RegistryClient
-    from llmring.router.batch import MapRun
+    from llmring.router.map.report import Report
+    from llmring.router.map.rows import Row
+    from llmring.router.map.run import MapRun
     from llmring.router.opening import open_router
-    from llmring.router.report import Report
     from llmring.router.router import Router
-    from llmring.router.rows import Row
     from llmring.router.streaming import ChatStream
-    from llmring.router.telemetry import Telemetry
     from llmring.status import RouterStatus
+    from llmring.telemetry.telemetry import Telemetry
     from llmring.trace import Considered, Decision, Trace, TracedRoute, Verdict
     from llmring.usage import Cost, CostBreakdown, CostEstimate, Usage
 
@@ -75,7 +75,7 @@ _HOMES = {
     "Link": "llmring.parts",
     "LiveModel": "llmring.live",
     "Lockfile": "llmring.lockfile",
-    "MapRun": "llmring.router.batch",
+    "MapRun": "llmring.router.map.run",
     "Message": "llmring.chat",
     "ModelFacts": "llmring.registry.catalog",
     "ModelRef": "llmring.refs",
@@ -89,11 +89,11 @@ _HOMES = {
     "ReceiptSigner": "llmring.receipts",
     "RegisteredFile": "llmring.parts",
     "RegistryClient": "llmring.registry.client",
-    "Report": "llmring.router.report",
+    "Report": "llmring.router.map.report",
     "Router": "llmring.router.router",
     "RouterStatus": "llmring.status",
-    "Row": "llmring.router.rows",
-    "Telemetry": "llmring.router.telemetry",
+    "Row": "llmring.router.map.rows",
+    "Telemetry": "llmring.telemetry.telemetry",
     "TextPart": "llmring.parts",
     "TokenLogprob": "llmring.chat",
     "Tool": "llmring.chat",

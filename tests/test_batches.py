@@ -14,8 +14,8 @@ from llmring.chat import JSONSchema
 from llmring.errors import BadRequest, ConfigError, InvalidRequest, LLMRingError, ServerFault, Unanswered, Unsupported
 from llmring.lockfile import parse_lockfile
 from llmring.prompts import to_request
-from llmring.router.batch import MapRun
-from llmring.router.batch_plan import MOST_ROWS, Mode
+from llmring.router.map.batch_plan import MOST_ROWS, Mode
+from llmring.router.map.run import MapRun
 from llmring.router.opening import open_router
 from llmring.router.router import Router
 from llmring.sim.config import ProviderConfig, SimConfig

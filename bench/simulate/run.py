@@ -18,7 +18,7 @@ from llmring.errors import Dimension
 from llmring.lockfile import Lockfile, parse_lockfile
 from llmring.providers.tokens import load
 from llmring.registry.catalog import Catalog
-from llmring.router.batch import MapRun
+from llmring.router.map.run import MapRun
 from llmring.router.opening import open_router
 from llmring.router.router import Router
 

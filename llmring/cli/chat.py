@@ -22,7 +22,7 @@ from llmring.lockfile import Lockfile
 from llmring.prompts import to_request
 from llmring.router.opening import open_router
 from llmring.router.router import Router
-from llmring.router.telemetry import Telemetry
+from llmring.telemetry.telemetry import Telemetry
 
 USUAL_ALIAS = "fast"
 DELETE_SECONDS = 10.0

@@ -13,7 +13,7 @@ from llmring.cli.sim import missing_extra
 from llmring.errors import LLMRingError
 from llmring.lockfile import Lockfile, parse_lockfile
 from llmring.providers.pace import Pace, least_seconds
-from llmring.router.batch import MapRun
+from llmring.router.map.run import MapRun
 from llmring.router.opening import open_router
 
 KEY_VARIABLE = "LLMRING_DEMO_KEY"

@@ -23,7 +23,7 @@ from llmring import __version__
 from llmring.cli.running import note
 from llmring.config import Exports, has_otlp_timeout
 from llmring.errors import ConfigError
-from llmring.router.telemetry import Telemetry
+from llmring.telemetry.telemetry import Telemetry
 
 EXPORT_SECONDS = 2.0
 

@@ -24,12 +24,12 @@ from llmring.cli.tracing import telemetry, trace_option
 from llmring.config import read_settings
 from llmring.errors import BudgetExceeded, MapTimeout, TooManyFailures
 from llmring.prompts import ChatOptions
-from llmring.router.batch import MapRun
-from llmring.router.batch_plan import Mode
+from llmring.router.map.batch_plan import Mode
+from llmring.router.map.report import Report
+from llmring.router.map.run import MapRun
 from llmring.router.opening import open_router
-from llmring.router.report import Report
 from llmring.router.status_directory import has_sockets
-from llmring.router.telemetry import Telemetry
+from llmring.telemetry.telemetry import Telemetry
 from llmring.trace import Spill
 
 FAILED_ROWS = 1

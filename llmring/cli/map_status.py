@@ -14,8 +14,8 @@ from llmring.cli.lockfiles import failing, json_option, print_json
 from llmring.cli.tables import print_table
 from llmring.cli.tally import Spent, Tally
 from llmring.errors import ConfigError
-from llmring.router.batch_lines import OpenBatch
-from llmring.router.journal import is_being_written, read_journal
+from llmring.router.map.batch_lines import OpenBatch
+from llmring.router.map.journal import is_being_written, read_journal
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):

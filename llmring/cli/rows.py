@@ -18,7 +18,7 @@ from llmring.cli.spelling import cost_json, error_json, extras_json, usage_json
 from llmring.cli.template import Template
 from llmring.errors import InvalidRequest
 from llmring.prompts import ChatOptions, to_request
-from llmring.router.rows import Row
+from llmring.router.map.rows import Row
 
 
 class _OptionsIn(msgspec.Struct):

@@ -7,8 +7,8 @@ from decimal import Decimal
 import msgspec
 
 from llmring.chat import ChatResponse
-from llmring.router.batch_lines import BatchLine, OpenBatch, taken_in
-from llmring.router.journal import JournalRow
+from llmring.router.map.batch_lines import BatchLine, OpenBatch, taken_in
+from llmring.router.map.journal import JournalRow
 from llmring.usage import Usage
 
 

@@ -13,7 +13,7 @@ import click
 from llmring.cli.running import note
 from llmring.config import OTLP_PROTOCOL, read_exports
 from llmring.errors import ConfigError
-from llmring.router.telemetry import Telemetry
+from llmring.telemetry.telemetry import Telemetry
 
 trace_option: Callable[[Callable[..., Any]], Callable[..., Any]] = click.option(
     "--trace",

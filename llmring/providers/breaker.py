@@ -26,7 +26,8 @@ theirs closed.
 
 import math
 from collections.abc import Callable
-from enum import Enum
+
+from llmring.status import BreakerState
 
 IN_A_ROW = 5
 WINDOW_SECONDS = 30.0
@@ -50,20 +51,13 @@ RECOVERY_SECONDS = 10.0
 RECOVERY_FIRST_SHARE = 0.1
 
 
-class State(Enum):
-    CLOSED = "closed"
-    OPEN = "open"
-    PROBATION = "probation"
-    RECOVERING = "recovering"
-
-
 class Breaker:
     """`jitter()` gives a number in [0, 1): an open breaker stays open for a random half to whole of its time, so that
     many clients do not come back in the same moment."""
 
     def __init__(self, jitter: Callable[[], float]) -> None:
         self._jitter = jitter
-        self._state = State.CLOSED
+        self._state: BreakerState = "closed"
         self._in_a_row = 0
         self._seconds: dict[int, tuple[int, int]] = {}
         self._trips = 0
@@ -74,12 +68,12 @@ class Breaker:
         self._trial_at = -math.inf
         self.generation = 0
 
-    def state(self, now: float) -> State:
-        if self._state is State.OPEN and now >= self._until:
+    def state(self, now: float) -> BreakerState:
+        if self._state == "open" and now >= self._until:
             # A trial that is still under way is the probe.
-            self._state = State.PROBATION
-        elif self._state is State.RECOVERING and now >= self._recovering_since + RECOVERY_SECONDS:
-            self._state = State.CLOSED
+            self._state = "probation"
+        elif self._state == "recovering" and now >= self._recovering_since + RECOVERY_SECONDS:
+            self._state = "closed"
             self._trips = 0
         return self._state
 
@@ -101,7 +95,7 @@ class Breaker:
 
     def share(self, now: float) -> float:
         """The part of the connections that may be used: grows from 10 % to 1 while recovering."""
-        if self.state(now) is not State.RECOVERING:
+        if self.state(now) != "recovering":
             return 1.0
         grown = (now - self._recovering_since) / RECOVERY_SECONDS
         return RECOVERY_FIRST_SHARE + (1.0 - RECOVERY_FIRST_SHARE) * grown
@@ -114,10 +108,10 @@ class Breaker:
     def begin(self, now: float) -> bool:
         """A request is being sent. True when it is the probe, or a trial."""
         state = self.state(now)
-        if state is State.OPEN:
+        if state == "open":
             self._tried = True
             self._trial_at = now + TRIAL_SECONDS
-        self._probing = self._probing or state in (State.OPEN, State.PROBATION)
+        self._probing = self._probing or state in ("open", "probation")
         return self._probing
 
     def record(self, *, ok: bool, generation: int, now: float, took: float) -> None:
@@ -125,9 +119,9 @@ class Breaker:
         state = self.state(now)
         if generation != self.generation:
             return
-        if state is State.OPEN:
+        if state == "open":
             self._judge_trial(now, took, ok=ok)
-        elif state is State.PROBATION:
+        elif state == "probation":
             self._recover(now) if ok else self._open(now, took)
         elif ok:
             self._in_a_row = 0
@@ -135,12 +129,12 @@ class Breaker:
         else:
             self._in_a_row += 1
             self._count(now, failed=True)
-            if state is State.RECOVERING or self._in_a_row >= IN_A_ROW or self._mostly_failing(now):
+            if state == "recovering" or self._in_a_row >= IN_A_ROW or self._mostly_failing(now):
                 self._open(now, took)
 
     def heard(self, now: float, took: float) -> None:
         """A request with another key has failed at the same model, after `took` seconds."""
-        if self.state(now) in (State.CLOSED, State.RECOVERING):
+        if self.state(now) in ("closed", "recovering"):
             self._in_a_row += 1
             if self._in_a_row >= IN_A_ROW:
                 self._open(now, took)
@@ -166,13 +160,13 @@ class Breaker:
         whole = min(whole, OPEN_MOST_SECONDS, max(OPEN_USUAL_SECONDS, took / PROBE_SHARE))
         self._until = now + whole / 2.0 + whole / 2.0 * self._jitter()
         self._trial_at = now + max(TRIAL_SECONDS, took / PROBE_SHARE)
-        self._enter(State.OPEN)
+        self._enter("open")
 
     def _recover(self, now: float) -> None:
         self._recovering_since = now
-        self._enter(State.RECOVERING)
+        self._enter("recovering")
 
-    def _enter(self, state: State) -> None:
+    def _enter(self, state: BreakerState) -> None:
         self._state = state
         self._in_a_row = 0
         self._seconds.clear()

@@ -35,10 +35,12 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bucket:
-    """`level` is what is there now, `capacity` what it can hold; `rounding` is the step in which replies tell it."""
+    """`level` is what is there now, `capacity` what it can hold; `rounding` is the step in which replies tell it.
+    `outstanding` is what is reserved of it and not settled: the budget keeps it."""
 
     def __init__(self, limit: Limit, now: float) -> None:
         self.corrected = 0.0
+        self.outstanding = 0.0
         self.newest = -1
         self.rounding = 1.0
         self.drift = Drift(now)
@@ -96,7 +98,7 @@ class Bucket:
         if keep > 0.0:
             kept = max(keep * self.capacity, kept)
         level = amount + kept
-        return min(level, self.capacity)
+        return min(self.capacity, level)
 
     def correct(self, step: float) -> None:
         """Move the level on the provider's word. Replies to requests sent before are read in the light of it."""

@@ -8,6 +8,7 @@ may go below zero, and that debt is paid by waiting.
 import math
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
+from types import MappingProxyType
 
 import msgspec
 
@@ -35,11 +36,15 @@ _SLACK_SECONDS = 1e-6
 that a sleeper would wake in the same moment for ever. A clock that shows days counts in steps of 1e-11 s."""
 
 
-class Reservation(msgspec.Struct, frozen=True, kw_only=True):
+_NONE: Charge = MappingProxyType({})
+
+
+class Reservation(msgspec.Struct, frozen=True):
     """What was taken for one request.
 
-    For `observe`: `levels` are the levels right after, net of corrections; `in_flight` is what requests before it had
-    reserved and not yet settled, so that the provider may not have seen them when this one arrived.
+    For `observe`, of every limit that was known: `levels` are the levels right after, net of corrections; `in_flight`
+    is what requests before it had reserved and not yet settled, so that the provider may not have seen them when this
+    one arrived.
     """
 
     number: int
@@ -57,7 +62,8 @@ class Budget:
         self.counted: Counted = counted
         self.buckets: dict[Dimension, Bucket] = {limit.dimension: bucket_for(limit, now) for limit in limits}
         self.holds: dict[Dimension, float] = {}
-        self.outstanding: dict[Dimension, float] = {}
+        self._open: dict[int, Charge] = {}
+        """What is reserved and not settled, by the numbers of the reservations."""
         self.learned: dict[Dimension, Learned] = {}
         self._next_number = 0
 
@@ -116,7 +122,7 @@ class Budget:
                 )
             # A smaller share comes more slowly: the whole stays what it was, or what fits into it would not fit now.
             limit = Limit(dimension=kept.dimension, amount=kept.amount, period=kept.period / part, counted=self.counted)
-            bucket = self.buckets[kept.dimension] = bucket_for(limit, now)
+            bucket = self._add(limit, now)
             there = min(bucket.refilled(kept.level, age_seconds), part * bucket.capacity)
             bucket.correct(min(0.0, there - bucket.level))
 
@@ -127,7 +133,8 @@ class Budget:
         for dimension, bucket in previous.buckets.items():
             if dimension in self.buckets:
                 continue
-            self.buckets[dimension] = deepcopy(bucket)
+            self.buckets[dimension] = copy = deepcopy(bucket)
+            copy.outstanding = self.outstanding(dimension)
             if dimension in previous.learned:
                 self.learned[dimension] = deepcopy(previous.learned[dimension])
         # The buckets know reservations by their numbers.
@@ -184,15 +191,6 @@ class Budget:
             least = min(least, bucket.level / bucket.capacity)
         return min(least, 0.0) if any(until > now for until in self.holds.values()) else least
 
-    def share(self, charge: Charge) -> float:
-        """The largest part that `charge` is of any limit; 0 where none is known."""
-        largest = 0.0
-        for dimension, bucket in self.buckets.items():
-            part = charge.get(dimension, 0.0) / bucket.limit.amount
-            if part > largest:
-                largest = part
-        return largest
-
     def impossible(self, charge: Charge) -> Dimension | None:
         """The dimension whose whole limit is smaller than `charge`: no waiting makes it fit. None if it fits."""
         for dimension, bucket in self.buckets.items():
@@ -212,16 +210,20 @@ class Budget:
         """Take `charge` out of every bucket. The caller has just seen `wait` return 0."""
         if self.learned:
             self._grow(charge, now)
+        self._next_number = number = self._next_number + 1
+        self._open[number] = charge
+        if not self.buckets:
+            return Reservation(number, now, charge, _NONE, _NONE)
         levels: dict[Dimension, float] = {}
-        in_flight = dict(self.outstanding)
-        for dimension, amount in charge.items():
-            self.outstanding[dimension] = self.outstanding.get(dimension, 0.0) + amount
-            bucket = self.buckets.get(dimension)
-            if bucket is not None:
-                bucket.take(self._next_number + 1, amount, now)
+        in_flight: dict[Dimension, float] = {}
+        for dimension, bucket in self.buckets.items():
+            amount = charge.get(dimension)
+            if amount is not None:
+                in_flight[dimension] = bucket.outstanding
+                bucket.outstanding += amount
+                bucket.take(number, amount, now)
                 levels[dimension] = bucket.level - bucket.corrected
-        self._next_number += 1
-        return Reservation(number=self._next_number, at=now, charge=charge, levels=levels, in_flight=in_flight)
+        return Reservation(number, now, charge, levels, in_flight)
 
     def settle(self, reservation: Reservation, actual: Charge, now: float, *, taken: bool = True) -> None:
         """Correct a reservation to what was used: once for each reservation; the worker's permit sees to that. `taken`:
@@ -230,12 +232,24 @@ class Budget:
             if reservation.at >= learned.at:
                 used = actual[dimension] if taken else 0.0
                 learned.taken += used - reservation.charge[dimension]
-        for dimension, reserved in reservation.charge.items():
-            self.outstanding[dimension] -= reserved
-            bucket = self.buckets.get(dimension)
-            if bucket is not None:
+        number = reservation.number
+        charge = self._open.pop(number)
+        for dimension, bucket in self.buckets.items():
+            reserved = charge.get(dimension)
+            if reserved is not None:
+                bucket.outstanding -= reserved
                 bucket.advance(now)
-                bucket.give_back(reservation.number, reserved - actual[dimension])
+                bucket.give_back(number, reserved - actual[dimension])
+
+    def outstanding(self, dimension: Dimension) -> float:
+        """What is reserved of a dimension and not settled yet, whether a limit is known there or not."""
+        return sum(charge.get(dimension, 0.0) for charge in self._open.values())
+
+    def _add(self, limit: Limit, now: float) -> Bucket:
+        """A limit that is new here, with a full bucket."""
+        bucket = self.buckets[limit.dimension] = bucket_for(limit, now)
+        bucket.outstanding = self.outstanding(limit.dimension)
+        return bucket
 
     def refused(self, dimension: Dimension, until: float, now: float) -> None:
         """The provider said no: hold `dimension` until `until`. A shorter hold does not shorten an earlier one."""
@@ -277,7 +291,7 @@ class Budget:
         )
         bucket = self.buckets.get(dimension)
         if bucket is None:
-            bucket = self.buckets[dimension] = bucket_for(limit, now)
+            bucket = self._add(limit, now)
             bucket.correct(-bucket.level)
         else:
             bucket.advance(now)
@@ -313,13 +327,12 @@ class Budget:
         if update.limit is None or update.limit <= 0:
             return None
         limit = Limit(dimension=update.dimension, amount=update.limit, period=update.period, counted=self.counted)
-        bucket = bucket_for(limit, now)
+        bucket = self._add(limit, now)
         # The reply's own request is in `remaining` already; of the others nobody knows, so none is counted there.
         own = reservation.charge.get(update.dimension, 0.0)
-        in_flight = self.outstanding.get(update.dimension, 0.0) - own
+        in_flight = bucket.outstanding - own
         remaining = update.remaining if update.remaining is not None else update.limit - own
         bucket.correct(min(0.0, remaining - bucket.margin - in_flight - bucket.level))
-        self.buckets[update.dimension] = bucket
         return limit
 
     @staticmethod

@@ -18,7 +18,8 @@ from llmring.codecs.codec import Codec, HttpCall, HttpReply, StreamDecoder, Stre
 from llmring.errors import AttemptTimeout, BadReply, DeadlineReached, ProviderError, TransportBroken
 from llmring.providers.files import needs_files
 from llmring.providers.fit import reasons
-from llmring.providers.route import Outcome, Permit
+from llmring.providers.regime import Outcome
+from llmring.providers.route import Permit
 from llmring.providers.spelling import Spelled, spell
 from llmring.providers.transport import Connection, Reply
 from llmring.usage import Usage

@@ -54,11 +54,12 @@ class Turns(Generic[Key]):
     def begin(self, in_service: Mapping[Key, float]) -> None:
         """Forget what was; all begin with what they have in service."""
         self.now = 0.0
-        self._finish = dict(in_service)
+        self._finish = dict(in_service) if in_service else {}
 
     def start(self, key: Key) -> float:
         """When the next of `key` starts, when it begins to wait now."""
-        return max(self.now, self._finish.get(key, 0.0))
+        finish = self._finish.get(key, 0.0)
+        return max(self.now, finish)
 
     def finish(self, key: Key) -> float:
         return self._finish.get(key, 0.0)
@@ -66,8 +67,8 @@ class Turns(Generic[Key]):
     def served(self, key: Key, start: float, cost: float, *, in_turn: bool) -> None:
         """One of `key` that started at `start` was served. Not `in_turn`: while another one's turn could not be."""
         self._finish[key] = start + cost
-        if in_turn:
-            self.now = max(self.now, start)
+        if in_turn and start > self.now:
+            self.now = start
 
     def correct(self, key: Key, cost: float) -> None:
         """The last ones of `key` cost so much more than was thought."""
@@ -78,11 +79,12 @@ class Turns(Generic[Key]):
 class Fairness:
     """The turns at one credential, whatever model is asked: one `Turns` of classes, one of tenants in each class.
 
-    `waiting` counts those in line, by class. Turns begin when somebody has to wait.
+    `waiting` counts those in line, by class, and `in_line` all of them. Turns begin when somebody has to wait.
     """
 
     def __init__(self) -> None:
         self.waiting: dict[Priority, int] = {"interactive": 0, "batch": 0}
+        self.in_line = 0
         self._in_service: dict[Priority, dict[str, float]] = {"interactive": {}, "batch": {}}
         self._classes: Turns[Priority] = Turns()
         self._tenants: dict[Priority, Turns[str]] = {"interactive": Turns(), "batch": Turns()}
@@ -91,32 +93,32 @@ class Fairness:
     def _begin(self) -> None:
         sums: dict[Priority, float] = {}
         for priority, tenants in self._in_service.items():
-            sums[priority] = sum(tenants.values()) / SHARES[priority]
+            if tenants:
+                sums[priority] = sum(tenants.values()) / SHARES[priority]
             self._tenants[priority].begin(tenants)
         self._classes.begin(sums)
         self._starts.clear()
 
-    @property
-    def _is_contended(self) -> bool:
-        return self.waiting["interactive"] > 0 or self.waiting["batch"] > 0
-
     def came(self, priority: Priority) -> None:
         """One more waits."""
-        if not self._is_contended:
+        if self.in_line == 0:
             self._begin()
         if self.waiting[priority] == 0:
             self._starts[priority] = self._classes.start(priority)
         self.waiting[priority] += 1
+        self.in_line += 1
 
     def left(self, priority: Priority) -> None:
         """One fewer waits."""
         self.waiting[priority] -= 1
+        self.in_line -= 1
 
     def class_start(self, priority: Priority) -> float:
         """The smaller one's turn it is."""
         if self.waiting[priority] == 0:
             return self._classes.start(priority)
-        return max(self._starts[priority], self._classes.finish(priority))
+        began, finish = self._starts[priority], self._classes.finish(priority)
+        return max(began, finish)
 
     def start(self, flow: Flow) -> float:
         """When a flow that begins to wait starts among the tenants of its class."""
@@ -136,7 +138,7 @@ class Fairness:
         priority = flow.priority
         in_service = self._in_service[priority]
         in_service[flow.tenant] = in_service.get(flow.tenant, 0.0) + cost / flow.weight
-        if self._is_contended:
+        if self.in_line:
             self._classes.served(priority, self.class_start(priority), cost / SHARES[priority], in_turn=in_turn)
             self._tenants[priority].served(flow.tenant, start, cost / flow.weight, in_turn=True)
 

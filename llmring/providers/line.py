@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, Literal, Protocol, TypeVar
 
+import msgspec
 import trio
 
 from llmring.errors import Dimension
@@ -45,9 +46,10 @@ async def wait_until(event: trio.Event, until: float) -> None:
 
 class Waiter(Generic[Permit]):
     """One request in line. `number` orders requests by when they were first made; `deadline` is on the trio clock.
-    `places` is in how many lines it stands."""
+    `places` is in how many lines it stands. `is_served`: it has its permit, or was sent away, so that no line holds it
+    any more."""
 
-    __slots__ = ("_woken", "deadline", "flow", "number", "permit", "places")
+    __slots__ = ("_woken", "deadline", "flow", "is_served", "number", "permit", "places")
 
     def __init__(self, number: int, deadline: float, flow: Flow = INTERACTIVE) -> None:
         self.number = number
@@ -55,17 +57,8 @@ class Waiter(Generic[Permit]):
         self.flow = flow
         self.places = 1
         self.permit: Permit | None = None
+        self.is_served = False
         self._woken = trio.Event()
-
-    @property
-    def is_served(self) -> bool:
-        """It has its permit, or was sent away: no line holds it any more."""
-        return self._woken.is_set()
-
-    @property
-    def rank(self) -> tuple[float, int]:
-        """Its place among those of its flow."""
-        return (self.deadline if self.flow.priority == "interactive" else 0.0, self.number)
 
     async def wait(self, places: "Sequence[tuple[Line[Permit], Charge]]", until: float) -> Permit | None:
         """Stand in line at every place. None when the clock says `until`, or when a place turned out hopeless.
@@ -89,23 +82,22 @@ class Waiter(Generic[Permit]):
     def give(self, permit: Permit) -> None:
         """Hand over the permit. The caller has seen that it is not served yet."""
         self.permit = permit
+        self.is_served = True
         self._woken.set()
 
     def send_away(self) -> None:
         """This place cannot serve it in time: let it look at its routes again."""
+        self.is_served = True
         self._woken.set()
 
 
-class _Tenant(Generic[Permit]):
+class _Tenant(msgspec.Struct, Generic[Permit]):
     """The waiters of one flow, the first to be served at the front of the heap. `began` is where in virtual time it
     began to wait."""
 
-    __slots__ = ("began", "flow", "heap")
-
-    def __init__(self, flow: Flow, began: float) -> None:
-        self.flow = flow
-        self.began = began
-        self.heap: list[tuple[tuple[float, int], int, Waiter[Permit]]] = []
+    flow: Flow
+    began: float
+    heap: list[tuple[float, int, int, Waiter[Permit]]] = []
 
 
 class _Class(Generic[Permit]):
@@ -121,15 +113,12 @@ class _Class(Generic[Permit]):
         self.charge: dict[Dimension, float] = {}
 
 
-class Head(Generic[Permit]):
+class Head(msgspec.Struct, Generic[Permit]):
     """Who is next; `start` is when, in virtual time."""
 
-    __slots__ = ("charge", "start", "waiter")
-
-    def __init__(self, waiter: Waiter[Permit], charge: Charge, start: float) -> None:
-        self.waiter = waiter
-        self.charge = charge
-        self.start = start
+    waiter: Waiter[Permit]
+    charge: Charge
+    start: float
 
 
 class Line(Generic[Permit]):
@@ -166,25 +155,23 @@ class Line(Generic[Permit]):
         return total
 
     def enter(self, waiter: Waiter[Permit], charge: Charge) -> None:
-        kind = self._classes[waiter.flow.priority]
-        if waiter in kind.places:
-            kind.places[waiter] = charge
-            return
-        if not kind.places:
-            # Virtual time may begin anew, and with it all who left.
-            kind.tenants.clear()
-            kind.starts.clear()
+        flow = waiter.flow
+        kind = self._classes[flow.priority]
+        is_new = waiter not in kind.places
         kind.places[waiter] = charge
+        if not is_new:
+            return
         _add(kind.charge, charge, 1.0 / waiter.places)
-        self.fairness.came(waiter.flow.priority)
-        tenant = kind.tenants.get(waiter.flow.tenant)
+        self.fairness.came(flow.priority)
+        tenant = kind.tenants.get(flow.tenant)
         if tenant is None:
-            tenant = kind.tenants[waiter.flow.tenant] = _Tenant(waiter.flow, self.fairness.start(waiter.flow))
-            heapq.heappush(kind.starts, (tenant.began, waiter.number, waiter.flow.tenant))
+            tenant = kind.tenants[flow.tenant] = _Tenant(flow, self.fairness.start(flow))
+            heapq.heappush(kind.starts, (tenant.began, waiter.number, flow.tenant))
         elif _next_of(tenant, kind.places) is None:
-            tenant.began = self.fairness.start(waiter.flow)
+            tenant.began = self.fairness.start(flow)
         self._entries += 1
-        heapq.heappush(tenant.heap, (waiter.rank, self._entries, waiter))
+        due = waiter.deadline if flow.priority == "interactive" else 0.0
+        heapq.heappush(tenant.heap, (due, waiter.number, self._entries, waiter))
         self._changed()
 
     def leave(self, waiter: Waiter[Permit]) -> None:
@@ -194,7 +181,8 @@ class Line(Generic[Permit]):
             return
         self.fairness.left(waiter.flow.priority)
         if not kind.places:
-            # Sums of fractions do not come back to nothing by themselves, nor do those who were passed over go.
+            # Sums of fractions do not come back to nothing by themselves, nor do those who were passed over go. Virtual
+            # time begins anew.
             kind.charge.clear()
             kind.tenants.clear()
             kind.starts.clear()
@@ -202,7 +190,7 @@ class Line(Generic[Permit]):
         _add(kind.charge, charge, -1.0 / waiter.places)
         tenant = kind.tenants.get(waiter.flow.tenant)
         if tenant is not None and len(tenant.heap) > 2 * len(kind.places) + _LEFT_BEHIND:
-            tenant.heap = [entry for entry in tenant.heap if entry[2] in kind.places]
+            tenant.heap = [entry for entry in tenant.heap if entry[3] in kind.places]
             heapq.heapify(tenant.heap)
 
     def _first(self, priority: Priority) -> Head[Permit] | None:
@@ -216,20 +204,21 @@ class Line(Generic[Permit]):
                 heapq.heappop(kind.starts)
                 del kind.tenants[name]
                 continue
-            due = max(tenant.began, self.fairness.finish(tenant.flow))
+            finish = self.fairness.finish(tenant.flow)
+            due = max(tenant.began, finish)
             if due > start:
                 # Served since, here or at another model.
                 heapq.heapreplace(kind.starts, (due, number, name))
                 continue
             # Less than its place in the heap where those before cost less than was thought: those after it gain that.
-            waiter = tenant.heap[0][2]
             return Head(waiter, kind.places[waiter], due)
         return None
 
     def heads(self) -> list[Head[Permit]]:
         """The next to be served, and behind a batch's request the call that may go while that one does not fit yet."""
-        call = self._first("interactive") if self.waits("interactive") else None
-        batch = self._first("batch") if self.waits("batch") else None
+        calls, batches = self._classes["interactive"].places, self._classes["batch"].places
+        call = self._first("interactive") if calls else None
+        batch = self._first("batch") if batches else None
         if call is None:
             return [] if batch is None else [batch]
         if batch is None:
@@ -266,9 +255,13 @@ class Line(Generic[Permit]):
 
 def _next_of(tenant: _Tenant[Permit], places: Mapping[Waiter[Permit], Charge]) -> Waiter[Permit] | None:
     """Its first one that still waits at `places`."""
-    while tenant.heap and (tenant.heap[0][2].is_served or tenant.heap[0][2] not in places):
-        heapq.heappop(tenant.heap)
-    return tenant.heap[0][2] if tenant.heap else None
+    heap = tenant.heap
+    while heap:
+        waiter = heap[0][3]
+        if not waiter.is_served and waiter in places:
+            return waiter
+        heapq.heappop(heap)
+    return None
 
 
 def _add(total: dict[Dimension, float], charge: Charge, share: float) -> None:

@@ -44,7 +44,7 @@ class Ramp:
 
     def wait(self, now: float) -> float:
         """Seconds until the next request may go."""
-        if self.rate(now) is None:
+        if self._rate is None or self.rate(now) is None:
             return 0.0
         left = self._next_at - now
         return left if left > _SLACK_SECONDS else 0.0
@@ -55,7 +55,7 @@ class Ramp:
         self._taken[second] = self._taken.get(second, 0) + 1
         if len(self._taken) > 2 * WINDOW_SECONDS:
             self._taken = {one: count for one, count in self._taken.items() if one > second - WINDOW_SECONDS}
-        rate = self.rate(now)
+        rate = self.rate(now) if self._rate is not None else None
         if rate is not None:
             self._next_at = max(now, self._next_at) + 1.0 / rate
 

@@ -5,6 +5,7 @@ round within a year.
 """
 
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
@@ -13,6 +14,13 @@ from llmring.usage import Usage
 
 Charge = Mapping[Dimension, float]
 """What one request takes out of each dimension."""
+
+_COUNTS: tuple[Dimension, ...] = ("requests", "day")
+"""The dimensions that count requests; the others count tokens."""
+
+Outcome = Literal["exact", "lower_bound", "unknown", "refused", "not_sent"]
+"""How a request ended for the limits: usage known; a stream cut, so at least this much; nothing known, so the whole
+reservation stands; refused, so it counted as a request and used no tokens; never sent, so nothing was used."""
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,3 +89,18 @@ def at_least(regime: Regime, reserved: Charge, seen: Usage) -> dict[Dimension, f
         if rule.settles:
             actual[dimension] = max(reserved[dimension], rule.used(seen))
     return actual
+
+
+def charged(regime: Regime, outcome: Outcome, reserved: Charge, usage: Usage) -> Charge:
+    """What a request that ended so took in the end."""
+    match outcome:
+        case "exact":
+            return settled(regime, reserved, usage)
+        case "lower_bound":
+            return at_least(regime, reserved, usage)
+        case "unknown":
+            return reserved
+        case "refused":
+            return {dimension: reserved[dimension] if dimension in _COUNTS else 0.0 for dimension in reserved}
+        case "not_sent":
+            return dict.fromkeys(reserved, 0.0)

@@ -9,8 +9,7 @@ an await between, so no room is given away twice.
 
 import logging
 import math
-from collections.abc import Callable, Mapping
-from typing import Literal
+from collections.abc import Callable
 
 import msgspec
 
@@ -19,19 +18,20 @@ from llmring.codecs.capabilities import Capabilities, Model
 from llmring.codecs.codec import LimitUpdate
 from llmring.errors import Dimension, Overloaded, ProviderError, RateLimited
 from llmring.lockfile.providers import Counted
-from llmring.providers.breaker import TRIAL_SECONDS, Breaker, State
-from llmring.providers.bucket import Bucket, Limit
+from llmring.providers.breaker import TRIAL_SECONDS, Breaker
+from llmring.providers.bucket import Bucket
 from llmring.providers.budget import Budget, Reservation
-from llmring.providers.concurrency import Concurrency
+from llmring.providers.credential import Credential
 from llmring.providers.estimate import Counting, OutputEstimate, estimate
-from llmring.providers.fairness import INTERACTIVE, RESERVE_SECONDS, RESERVE_SHARE, Fairness, Flow, Priority
+from llmring.providers.fairness import INTERACTIVE, RESERVE_SECONDS, RESERVE_SHARE, Flow, Priority
 from llmring.providers.fit import most_output_tokens
+from llmring.providers.group import Group
 from llmring.providers.line import Line
 from llmring.providers.memory import Memory
 from llmring.providers.pace import Means, Pace, ceilings, pace
 from llmring.providers.ramp import Ramp
 from llmring.providers.readiness import READY, Busy, Readiness, Ready, Shut
-from llmring.providers.regime import Charge, Estimate, Regime, at_least, charge, settled
+from llmring.providers.regime import Charge, Estimate, Outcome, Regime, charge, charged
 from llmring.providers.speed import Speed
 from llmring.refs import ModelRef
 from llmring.status import BreakerState, RouteStatus
@@ -39,13 +39,6 @@ from llmring.status import Readiness as ReadinessName
 from llmring.usage import Usage
 
 _LOG = logging.getLogger("llmring")
-
-Outcome = Literal["exact", "lower_bound", "unknown", "refused", "not_sent"]
-"""How a request ended for the limits: usage known; a stream cut, so at least this much; nothing known, so the whole
-reservation stands; refused, so it counted as a request and used no tokens; never sent, so nothing was used."""
-
-_COUNTS: tuple[Dimension, ...] = ("requests", "day")
-"""The dimensions that count requests; the others count tokens."""
 
 UNLIMITED_COST = 0.001
 """What a request costs its flow where no limit is known."""
@@ -79,102 +72,6 @@ JITTER_MOST_SECONDS = 60.0
 all at once."""
 
 
-_BREAKER: Mapping[State, BreakerState] = {
-    State.CLOSED: "closed",
-    State.OPEN: "open",
-    State.PROBATION: "probation",
-    State.RECOVERING: "recovering",
-}
-
-
-class Credential:
-    """What all routes of one key share: its configured limits, its connections, and whether the key works.
-
-    `max_in_flight` bounds the connections; with a `concurrency` fewer are used, as many as the server works on at once.
-    `random()` gives a number in [0, 1); `called_at` is when the newest call came that somebody waits for. `key` is the
-    name of the key's variable where its provider has several, never the key; `shared_with` are the other keys of its
-    account, whose limits and turns are its own.
-    """
-
-    def __init__(
-        self,
-        budget: Budget,
-        max_in_flight: int,
-        random: Callable[[], float],
-        concurrency: Concurrency | None = None,
-        key: str | None = None,
-        fairness: Fairness | None = None,
-    ) -> None:
-        self.budget = budget
-        self.max_in_flight = max_in_flight
-        self.concurrency = concurrency
-        self.random = random
-        self.key = key
-        self.in_flight = 0
-        self.fairness = fairness if fairness is not None else Fairness()
-        self.called_at = -math.inf
-        self.shared_with: tuple[Credential, ...] = ()
-        self.missing: str | None = None
-        self._out: Shut | None = None
-        self._out_until = -math.inf
-        self._told: str | None = None
-
-    def called(self, now: float) -> None:
-        """A call came that somebody waits for."""
-        self.called_at = now
-        for other in self.shared_with:
-            other.called_at = now
-
-    def inherit(self, previous: "Credential", now: float) -> None:
-        """Go on where the same key stood before an edit of the lockfile."""
-        self.budget.inherit(previous.budget, now)
-        self._out, self._out_until, self._told = previous._out, previous._out_until, previous._told
-
-    def tell(self, provider: str, what: str, seconds: float) -> None:
-        """Log, once, what a key is out for, where other keys hide it from the caller."""
-        if self.key is not None and self._told != what:
-            self._told = what
-            _LOG.warning("%s: the key in %s is %s: left out for %g s at a time", provider, self.key, what, seconds)
-
-    def works(self) -> None:
-        """The key was taken."""
-        self._told = None
-
-    @property
-    def most_in_flight(self) -> int:
-        """How many may be in flight now."""
-        return self.max_in_flight if self.concurrency is None else self.concurrency.limit
-
-    def put_out(self, until: float, why: str, error: ProviderError | None) -> None:
-        """Nothing goes out with this key until `until`. A shorter time does not shorten an earlier one."""
-        if until < self._out_until:
-            return
-        self._out_until = until
-        self._out = Shut(wait_seconds=None, why=why, error=error)
-
-    def readiness(self, now: float) -> Shut | None:
-        if self.missing is not None:
-            return Shut(wait_seconds=None, why=self.missing)
-        if self._out is not None and now < self._out_until:
-            return self._out
-        return None
-
-
-class Group:
-    """The limits of models that share them at a key, or at all keys of one account: `given` by the lockfile, and
-    `learned`. A model by itself is a group without a name, and is given none."""
-
-    def __init__(self, name: str | None, limits: tuple[Limit, ...], now: float, counted: Counted) -> None:
-        self.name = name
-        self.given = Budget(limits, now, counted)
-        self.learned = Budget((), now, counted)
-
-    def inherit(self, previous: "Group", now: float) -> None:
-        """Take over what was learned while limits were shared otherwise."""
-        self.given.inherit(previous.given, now)
-        self.learned.adopt(previous.learned, now)
-
-
 class Route:
     """A model of a provider, live. Made by its worker, shared by every alias that names it."""
 
@@ -188,7 +85,7 @@ class Route:
         capabilities: Capabilities = Capabilities(),  # noqa: B008 - immutable
         counting: Counting = Counting(),  # noqa: B008 - immutable
         counted: Counted = "continuously",
-        group: "Group | None" = None,
+        group: Group | None = None,
     ) -> None:
         self.ref = ref
         self.group = group.name if group is not None else None
@@ -205,6 +102,8 @@ class Route:
             (credential.budget,) if group is None or group.name is None else (group.given, credential.budget)
         )
         """The limits that the lockfile gives, the narrowest first."""
+        self.budgets: tuple[Budget, ...] = (self.budget, *self.kept)
+        """All of its limits."""
         self.in_flight = 0
         self.means = Means()
         self.answered_at = -math.inf
@@ -213,7 +112,7 @@ class Route:
         """How many requests it has refused or was too busy for."""
         self.uses = 0
         """Grows with every request that is taken on and with every one that is settled."""
-        self._regime = regime
+        self.regime = regime
         self._output = OutputEstimate()
         self._speed = Speed()
         self._ramp = Ramp()
@@ -278,7 +177,7 @@ class Route:
         """What `request`, whose input counts so many tokens here, is expected to take out of this route's limits."""
         expected = estimate(request, self._output, counted_tokens)
         certain = msgspec.structs.replace(expected, output_tokens=0.0, max_output_tokens=float(request.max_tokens or 0))
-        return self._fit(charge(self._regime, expected), charge(self._regime, certain))
+        return self._fit(charge(self.regime, expected), charge(self.regime, certain))
 
     def expected(self, request: ChatRequest, counted_tokens: float) -> Usage:
         """What `request`, whose input counts so many tokens here, is expected to use."""
@@ -305,7 +204,7 @@ class Route:
 
     def charge_texts(self, tokens: float) -> Charge:
         """What vectors for texts of so many tokens are expected to take out of this route's limits."""
-        needed = charge(self._regime, Estimate(input_tokens=tokens, output_tokens=0.0, max_output_tokens=0.0))
+        needed = charge(self.regime, Estimate(input_tokens=tokens, output_tokens=0.0, max_output_tokens=0.0))
         return self._fit(needed, needed)
 
     def _fit(self, needed: Charge, least: Charge) -> Charge:
@@ -316,7 +215,7 @@ class Route:
 
     def readiness(self, needed: Charge, now: float, flow: Flow = INTERACTIVE) -> Readiness:
         """May a newcomer go now? Those in line go first, and what could never fit is told at once."""
-        for budget in (self.budget, *self.kept):
+        for budget in self.budgets:
             dimension = budget.impossible(needed)
             if dimension is not None:
                 return Shut(wait_seconds=None, why=_too_large(dimension, needed, budget))
@@ -353,25 +252,27 @@ class Route:
     def keep(self, flow: Flow, now: float) -> float:
         """The share of every limit that work of `flow` leaves free: batches, for the calls that may come; not for those
         that wait already, for these have their turns."""
-        is_expected = now - self.credential.called_at < RESERVE_SECONDS
-        if flow.priority == "batch" and is_expected and not self.line.waits("interactive"):
-            return RESERVE_SHARE
-        return 0.0
+        if flow.priority == "interactive" or self.line.waits("interactive"):
+            return 0.0
+        return RESERVE_SHARE if now - self.credential.called_at < RESERVE_SECONDS else 0.0
 
     def cost(self, charge: Charge) -> float:
         """What part of its limits a request takes: of the one that it takes most of."""
-        share = self.budget.share(charge)
-        for budget in self.kept:
-            share = max(share, budget.share(charge))
-        return share or UNLIMITED_COST
+        largest = 0.0
+        for budget in self.budgets:
+            for dimension, bucket in budget.buckets.items():
+                share = charge.get(dimension, 0.0) / bucket.limit.amount
+                if share > largest:
+                    largest = share
+        return largest or UNLIMITED_COST
 
     def emptiness(self, now: float) -> float:
         """The part that is left of its scarcest limit, for choosing among a model's keys; below any other where nothing
         can go with this key."""
         shut = self.credential.readiness(now) or self._gone
-        if shut is not None or self.breaker.state(now) is State.OPEN:
+        if shut is not None or self.breaker.state(now) == "open":
             return OUT_OF_USE
-        return min(self.budget.room(now), *(budget.room(now) for budget in self.kept))
+        return min(budget.room(now) for budget in self.budgets)
 
     def status(self, now: float) -> RouteStatus:
         """What a request that takes nothing out of the limits but its own place would meet now."""
@@ -384,7 +285,7 @@ class Route:
             readiness=readiness,
             why=why,
             wait_seconds=wait,
-            breaker=_BREAKER[self.breaker.state(now)],
+            breaker=self.breaker.state(now),
             limits=(
                 *self.budget.status(now, shared=bool(self.credential.shared_with), group=self.group),
                 *(limit for budget in given for limit in budget.status(now, shared=False, group=self.group)),
@@ -404,7 +305,7 @@ class Route:
         if shut is not None:
             return shut
         state = self.breaker.state(now)
-        if state is State.OPEN:
+        if state == "open":
             return self._open(needed, now, keep)
         if self.breaker.probing:
             return Busy(wait_seconds=0.0, why="waiting for the probe", failing=True)
@@ -412,15 +313,15 @@ class Route:
 
     def _open(self, needed: Charge, now: float, keep: float) -> Shut:
         """A trial, too, goes within the limits."""
-        busy = self._limits(needed, now, keep) or self._connections(State.OPEN, now, keep)
+        busy = self._limits(needed, now, keep) or self._connections("open", now, keep)
         trial = self.breaker.trial_seconds(now)
         if busy is not None:
             trial = max(trial, busy.wait_seconds or TRIAL_SECONDS)
         return Shut(wait_seconds=self.breaker.until - now, why="breaker open", trial_seconds=trial)
 
     def _limits(self, needed: Charge, now: float, keep: float) -> Busy | None:
-        wait, dimension = self.budget.wait(needed, now, keep)
-        for budget in self.kept:
+        wait, dimension = 0.0, None
+        for budget in self.budgets:
             longer, binding = budget.wait(needed, now, keep)
             if longer > wait:
                 wait, dimension = longer, binding
@@ -429,11 +330,12 @@ class Route:
             return Busy(wait_seconds=ramp, why="growing slowly")
         return Busy(wait_seconds=wait, why=f"{dimension} limit") if wait > 0.0 else None
 
-    def _connections(self, state: State, now: float, keep: float) -> Busy | None:
+    def _connections(self, state: BreakerState, now: float, keep: float) -> Busy | None:
         most = self.credential.most_in_flight
-        if self.credential.in_flight >= max(1, most - math.ceil(keep * most)):
+        usable = most if keep == 0.0 else max(1, most - math.ceil(keep * most))
+        if self.credential.in_flight >= usable:
             return Busy(wait_seconds=0.0, why=f"all {most} connections in use")
-        if state is State.RECOVERING and self.in_flight > 0:
+        if state == "recovering" and self.in_flight > 0:
             # The times are compared, not the shares: what is waited for is then exactly what is asked here.
             at = self.breaker.share_at((self.in_flight + 1) / most)
             if at > now:
@@ -458,10 +360,11 @@ class Route:
         self.uses += 1
         probe = self.breaker.begin(now)
         return Permit(
-            self,
-            [(budget, budget.reserve(needed, now)) for budget in (self.budget, *self.kept)],
-            needed,
+            route=self,
+            reservations=[(budget, budget.reserve(needed, now)) for budget in self.budgets],
+            charge=needed,
             probe=probe,
+            generation=self.breaker.generation,
             taken_at=now,
             flow=flow,
             cost=cost,
@@ -582,7 +485,7 @@ class Route:
         return pace(buckets, self.means, self.credential.most_in_flight)
 
     def _buckets(self) -> list[Bucket]:
-        return [bucket for budget in (self.budget, *self.kept) for bucket in budget.buckets.values()]
+        return [bucket for budget in self.budgets for bucket in budget.buckets.values()]
 
     def ceilings(self) -> tuple[Pace, ...]:
         """How fast each of its limits would let requests like the last ones go, beginning full."""
@@ -595,19 +498,6 @@ class Route:
             limit = self.budget.observe(update, reservation, now)
             if limit is not None:
                 _LOG.info("%s: %s limit is %g per %g s", self.ref, limit.dimension, limit.amount, limit.period)
-
-    def actual(self, outcome: Outcome, reserved: Charge, usage: Usage) -> Charge:
-        match outcome:
-            case "exact":
-                return settled(self._regime, reserved, usage)
-            case "lower_bound":
-                return at_least(self._regime, reserved, usage)
-            case "unknown":
-                return reserved
-            case "refused":
-                return {dimension: reserved[dimension] if dimension in _COUNTS else 0.0 for dimension in reserved}
-            case "not_sent":
-                return dict.fromkeys(reserved, 0.0)
 
 
 def _too_large(dimension: Dimension, needed: Charge, budget: Budget) -> str:
@@ -625,63 +515,41 @@ def _told(answer: Readiness) -> tuple[ReadinessName, str, float | None]:
             return "shut", why, shut
 
 
-class Permit:
+class Permit(msgspec.Struct, kw_only=True, eq=False):
     """The right to send one request on a route: a connection and room in every limit. Settled exactly once."""
 
-    __slots__ = (
-        "_settled",
-        "charge",
-        "cost",
-        "first_at",
-        "flow",
-        "generation",
-        "probe",
-        "reservations",
-        "route",
-        "status",
-        "taken_at",
-        "ticket",
-    )
-
-    def __init__(
-        self,
-        route: Route,
-        reservations: list[tuple[Budget, Reservation]],
-        charge: Charge,
-        *,
-        probe: bool,
-        taken_at: float,
-        flow: Flow,
-        cost: float,
-        ticket: int,
-    ) -> None:
-        self.route = route
-        self.ticket = ticket
-        self.flow = flow
-        self.cost = cost
-        self.reservations = reservations
-        self.charge = charge
-        self.probe = probe
-        self.taken_at = taken_at
-        self.first_at: float | None = None
-        """When the first text of a stream came."""
-        self.status: int | None = None
-        """The HTTP status of the reply, once that has begun."""
-        self.generation = route.breaker.generation
-        self._settled = False
+    route: Route
+    reservations: list[tuple[Budget, Reservation]]
+    charge: Charge
+    probe: bool
+    taken_at: float
+    flow: Flow
+    cost: float
+    ticket: int
+    generation: int
+    """Of the breaker when it was taken."""
+    first_at: float | None = None
+    """When the first text of a stream came."""
+    status: int | None = None
+    """The HTTP status of the reply, once that has begun."""
+    is_settled: bool = False
 
     def settle(self, outcome: Outcome, now: float, usage: Usage | None = None) -> None:
         """Give the connection back and correct the limits. A second call is a bug in the caller."""
-        assert not self._settled, "a permit is settled once"
-        self._settled = True
-        actual = self.route.actual(outcome, self.charge, usage or Usage())
+        assert not self.is_settled, "a permit is settled once"
+        self.is_settled = True
+        route = self.route
+        actual = charged(route.regime, outcome, self.charge, usage or Usage())
+        taken = outcome not in ("refused", "not_sent")
         for budget, reservation in self.reservations:
-            budget.settle(reservation, actual, now, taken=outcome not in ("refused", "not_sent"))
+            budget.settle(reservation, actual, now, taken=taken)
         if self.cost:
-            self.route.credential.fairness.ended(self.flow, self.cost, self.route.cost(actual))
-        self.route.uses += 1
-        self.route.in_flight -= 1
-        self.route.credential.in_flight -= 1
-        if self.probe and self.route.breaker.probing and self.generation == self.route.breaker.generation:
-            self.route.breaker.abandon_probe()
-        self.route.changed()
+            route.credential.fairness.ended(self.flow, self.cost, route.cost(actual))
+        route.uses += 1
+        route.in_flight -= 1
+        route.credential.in_flight -= 1
+        if self.probe and route.breaker.probing and self.generation == route.breaker.generation:
+            route.breaker.abandon_probe()
+        if route.credential.fairness.in_line:
+            # Else nobody waits for what this gives back.
+            route.changed()

@@ -22,14 +22,16 @@ from llmring.live import LiveModel
 from llmring.parts import ProviderFile
 from llmring.providers.budget import Budget
 from llmring.providers.concurrency import Concurrency
+from llmring.providers.credential import Credential
 from llmring.providers.desk import BatchDesk
 from llmring.providers.endpoint import Endpoint
 from llmring.providers.exchange import Exchange, LiveStream, read_body, time_limit
 from llmring.providers.files import Files, Place, needs_files
+from llmring.providers.group import Group
 from llmring.providers.line import Head, wait_until
 from llmring.providers.memory import Memory
 from llmring.providers.readiness import Ready
-from llmring.providers.route import Credential, Group, Permit, Route
+from llmring.providers.route import Permit, Route
 from llmring.providers.transport import Connect, Connection, Reply
 from llmring.refs import ModelRef
 from llmring.status import RouteStatus
@@ -355,8 +357,9 @@ class ProviderWorker:
 
     def _serve(self, now: float) -> float:
         """Give permits to all who can go, in their turns. Returns when to look again, on the trio clock."""
+        fairness = self.credential.fairness
         wake_at = 0.0
-        while wake_at == 0.0:
+        while wake_at == 0.0 and fairness.in_line:
             wake_at = math.inf
             waiting = [(route, heads) for route in self._routes.values() if (heads := route.line.heads())]
             if len(waiting) > 1:
@@ -367,7 +370,7 @@ class ProviderWorker:
                 if wake_at == 0.0:
                     # What was taken there may be missing here, and it may be another one's turn.
                     break
-        return wake_at
+        return wake_at or math.inf
 
     def _serve_route(self, route: Route, heads: list[Head[Permit]], now: float, wake_at: float) -> float:
         """Serve the next in line. Returns when to look again, `wake_at` at the latest; 0 at once, for something was

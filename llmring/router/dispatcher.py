@@ -34,8 +34,8 @@ from llmring.router.failover import Decision, Fail, Go, Plan, Wait
 from llmring.router.ordering import ARRANGE, Candidate, Room, arrange_keys
 from llmring.router.records import Kind
 from llmring.router.retry_budget import RetryBudget
-from llmring.router.telemetry import AttemptSpan, Call
 from llmring.router.tracing import Outlook, Start, cost_usd, trace_of
+from llmring.telemetry.spans import AttemptSpan, Call
 from llmring.trace import Source, Spill
 
 _LOG = logging.getLogger("llmring")

@@ -15,7 +15,7 @@ from llmring.providers.route import Permit
 from llmring.providers.worker import ProviderWorker
 from llmring.refs import ModelRef
 from llmring.router.dispatcher import Dispatcher, Journey, Send, Terms
-from llmring.router.telemetry import Call
+from llmring.telemetry.spans import Call
 from llmring.trace import Source
 from llmring.usage import Usage
 

@@ -55,7 +55,7 @@ from llmring.router.recorder import Recorder, open_recorder
 from llmring.router.router import Router
 from llmring.router.state_file import StateFile
 from llmring.router.status_server import document, open_server
-from llmring.router.telemetry import Telemetry
+from llmring.telemetry.telemetry import Telemetry
 
 TIMEOUT_SECONDS = 600.0
 GRACE_SECONDS = 10.0

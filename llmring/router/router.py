@@ -31,19 +31,21 @@ from llmring.registry.digest import facts_digest
 from llmring.router.account import Account, Purse
 from llmring.router.answer import answer, calculated, embedding_cost, least_cost, priced, usages
 from llmring.router.asking import ask
-from llmring.router.batch import Batching, Caps, MapRun, OnError, RowCalls
-from llmring.router.batch_lines import OpenBatch
-from llmring.router.batch_plan import BatchCalls, Mode, Way
 from llmring.router.calls import Calls
 from llmring.router.dispatcher import Dispatcher, Journey, Terms
 from llmring.router.embedding import check_texts, embed
+from llmring.router.map.batch_lines import OpenBatch
+from llmring.router.map.batch_plan import BatchCalls, Mode, Way
+from llmring.router.map.rows import Input, Inputs, Row
+from llmring.router.map.run import Batching, Caps, MapRun, OnError, RowCalls
+from llmring.router.map.span import MapSpan
 from llmring.router.recorder import Recorder
 from llmring.router.records import Kind
-from llmring.router.rows import Input, Inputs, Row
 from llmring.router.served import NAMES_ITS_OWN, is_other
 from llmring.router.streaming import ChatStream, Ended, OnBreak
-from llmring.router.telemetry import Call, Run, Telemetry
 from llmring.status import ReceiptsStatus, RouterStatus
+from llmring.telemetry.spans import Call
+from llmring.telemetry.telemetry import Telemetry
 from llmring.trace import Spill, attach
 from llmring.usage import CostEstimate, Usage, total
 
@@ -123,7 +125,7 @@ class Router:
         """
         request = self._request(model, prompt, options)
         terms = Terms(flow=_flow(priority, tenant, weight))
-        with self._telemetry.call("chat", request.model, priority) as call, self._calls.call():
+        with Call(self._telemetry, "chat", request.model, priority) as call, self._calls.call():
             return await self._chat(request, profile, call, terms)
 
     def stream(
@@ -147,7 +149,7 @@ class Router:
         return ChatStream(
             self.dispatcher,
             self._calls,
-            lambda: self._telemetry.call("stream", request.model, priority),
+            lambda: Call(self._telemetry, "stream", request.model, priority),
             lambda call: self._journey(request, profile, call, terms),
             self._finish,
             lambda journey, completion: self._record("stream", journey, completion),
@@ -219,7 +221,7 @@ class Router:
             return self.catalog.prices(ref)
 
         purse = Purse(_dollars(budget), prices) if budget is not None else None
-        told = self._telemetry.run(alias, priority)
+        told = MapSpan(self._telemetry, alias, priority)
 
         def prepare(item: Input) -> ChatRequest:
             if isinstance(item, InvalidRequest):
@@ -280,7 +282,7 @@ class Router:
         return Way(route=worker.route(batch.ref.model), desk=worker.desk)
 
     def _batch_answer(
-        self, request: ChatRequest, way: Way, completion: Completion, profile: str | None, told: Run
+        self, request: ChatRequest, way: Way, completion: Completion, profile: str | None, told: MapSpan
     ) -> ChatResponse:
         """What came in a batch as it would have come online, but for its price. Raises ConfigError."""
         with told.row("batch_row", request.model) as call:
@@ -319,7 +321,7 @@ class Router:
             raise InvalidRequest(f"timeout must be a positive number of seconds, not {timeout}")
         seconds = timeout if timeout is not None else self._timeout
         deadline = min(trio.current_time() + seconds, trio.current_effective_deadline())
-        with self._telemetry.call("embed", model) as call:
+        with Call(self._telemetry, "embed", model) as call:
             with self._calls.call():
                 found = await embed(
                     self.dispatcher, model, given, dimensions, profile, deadline, call, self._record_part

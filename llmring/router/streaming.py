@@ -19,7 +19,7 @@ from llmring.providers.worker import ProviderWorker
 from llmring.refs import ModelRef
 from llmring.router.calls import Calls
 from llmring.router.dispatcher import Dispatcher, Journey
-from llmring.router.telemetry import Call
+from llmring.telemetry.spans import Call
 from llmring.usage import Cost, Usage
 
 OnBreak = Literal["error", "restart"]

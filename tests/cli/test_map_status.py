@@ -13,7 +13,7 @@ from llmring.chat import ChatResponse
 from llmring.cli.tally import Spent, Tally
 from llmring.errors import AllModelsFailed, LLMRingError, ServerFault
 from llmring.refs import ModelRef
-from llmring.router.journal import JournalRow, open_journal
+from llmring.router.map.journal import JournalRow, open_journal
 from llmring.usage import Cost, Usage
 from tests.cli.terminal import LOCKFILE, Terminal
 

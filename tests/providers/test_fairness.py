@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from llmring.providers.bucket import Limit
 from llmring.providers.budget import Budget
+from llmring.providers.credential import Credential
 from llmring.providers.fairness import BATCH, INTERACTIVE, RESERVE_SECONDS, Fairness, Flow
 from llmring.providers.line import Line, Waiter
 from llmring.providers.readiness import READY, Busy
 from llmring.providers.regime import Charge
-from llmring.providers.route import Credential, Permit, Route
+from llmring.providers.route import Permit, Route
 from llmring.refs import ModelRef
 
 TEN_A_SECOND = Limit(dimension="requests", amount=600.0)

@@ -43,6 +43,11 @@ class Right:
         raise AssertionError("nobody is cancelled here")
 
 
+def _rank(waiter: Waiter[Right]) -> tuple[float, int]:
+    """Its place among those of its flow: calls by their deadlines, batches in the order in which they came."""
+    return (waiter.deadline if waiter.flow.priority == "interactive" else 0.0, waiter.number)
+
+
 def _nobody() -> None:
     """No worker: the machine serves the line itself."""
 
@@ -167,8 +172,8 @@ class Turns(RuleBasedStateMachine):
 
     def _take(self, head: Head[Right], *, in_turn: bool) -> None:
         waiter = head.waiter
-        kin = [other for other in self.waiting if other.flow == waiter.flow]
-        assert waiter.rank == min(other.rank for other in kin), "a tenant's own are served in their order"
+        kin = [_rank(other) for other in self.waiting if other.flow == waiter.flow]
+        assert _rank(waiter) == min(kin), "a tenant's own are served in their order"
         cost = self.waiting[waiter]
         self._serve(waiter.flow, cost)
         self.line.serve(head, Right(), cost, in_turn=in_turn)

@@ -7,9 +7,10 @@ import trio
 import trio.testing
 
 from llmring.providers.budget import Budget
+from llmring.providers.credential import Credential
 from llmring.providers.line import Line, Waiter
 from llmring.providers.regime import Charge
-from llmring.providers.route import Credential, Permit, Route
+from llmring.providers.route import Permit, Route
 from llmring.refs import ModelRef
 
 CHARGE: Charge = {"requests": 1.0}

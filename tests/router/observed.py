@@ -15,7 +15,7 @@ from opentelemetry.trace import SpanKind
 from llmring.providers.transport import Connect
 from llmring.router.opening import open_router
 from llmring.router.router import Router
-from llmring.router.telemetry import Telemetry
+from llmring.telemetry.telemetry import Telemetry
 from llmring.testing import ScriptedProvider, Step
 from tests.router.world import CHAIN, lockfile
 

@@ -106,7 +106,8 @@ def _check_nothing_is_lost(router: Router, provider: ScriptedProvider) -> None:
         assert (route.in_flight, route.credential.in_flight, len(route.line)) == (0, 0, 0)
         assert not route.breaker.probing
         for budget in (route.budget, route.credential.budget):
-            assert all(amount == 0.0 for amount in budget.outstanding.values())
+            assert budget.outstanding("requests") == 0.0
+            assert all(bucket.outstanding == 0.0 for bucket in budget.buckets.values())
     sent = {"openai:first": len(provider.times("first")), "anthropic:second": len(provider.times("second"))}
     for route in router.dispatcher.routes("chain", None):
         bucket = route.credential.budget.buckets["requests"]

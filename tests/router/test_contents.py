@@ -7,7 +7,7 @@ import pytest
 from llmring.chat import ChatRequest, Choice, Completion, Message, NativeTurn, Tool, ToolCall
 from llmring.parts import DocumentPart, ImagePart, Inline, Link, Part, ProviderFile, RegisteredFile, TextPart
 from llmring.refs import ModelRef
-from llmring.router.contents import input_messages, output_messages, tool_definitions
+from llmring.telemetry.contents import input_messages, output_messages, tool_definitions
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,17 @@ from hypothesis import strategies as st
 from llmring.chat import ChatRequest, ChatResponse, Message
 from llmring.errors import Attempt, ConfigError, LLMRingError, ServerFault
 from llmring.refs import ModelRef
-from llmring.router.batch import MapRun
-from llmring.router.batch_lines import BatchLine
-from llmring.router.journal import JournalRow, is_being_written, open_journal, open_scratch, read_journal, row_digest
-from llmring.router.rows import Row
+from llmring.router.map.batch_lines import BatchLine
+from llmring.router.map.journal import (
+    JournalRow,
+    is_being_written,
+    open_journal,
+    open_scratch,
+    read_journal,
+    row_digest,
+)
+from llmring.router.map.rows import Row
+from llmring.router.map.run import MapRun
 from llmring.testing import Step, answer, status
 from llmring.usage import Cost, CostBreakdown, Usage
 from tests.router.world import CHAIN, world

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from llmring.errors import ConfigError, ServerFault
-from llmring.router.journal import Journal, JournalRow, is_being_written, open_journal, read_journal, row_digest
-from llmring.router.rows import Row
+from llmring.router.map.journal import Journal, JournalRow, is_being_written, open_journal, read_journal, row_digest
+from llmring.router.map.rows import Row
 from llmring.testing import answer, status
 from tests.router.test_journal import MODELS, RESPONSE, request
 from tests.router.world import world

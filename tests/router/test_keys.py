@@ -14,6 +14,7 @@ from llmring.errors import AllModelsFailed, AuthFailed, MissingKey, ServerFault
 from llmring.router.opening import open_router
 from llmring.router.replay import difference, replay, waited_seconds
 from llmring.router.router import Router
+from llmring.telemetry.spans import Call
 from llmring.testing import ScriptedProvider, Step, answer, no_connection, status
 from llmring.trace import Trace
 from tests.router.world import lockfile
@@ -271,7 +272,7 @@ async def test_a_key_whose_calls_alone_fail_is_left_out_alone(autojump_clock: Cl
 
 async def test_tries_of_one_model_leave_time_for_others_not_for_its_keys(autojump_clock: Clock) -> None:
     async with world(keys='["KEY_A", "KEY_B", "KEY_C"]') as (router, _):
-        call = router._telemetry.call("chat", "chain")
+        call = Call(router._telemetry, "chat", "chain")
         journey = router.dispatcher.journey(router._request("chain", "hello", {}), None, 100.0, call)
         assert journey.plan.attempt_seconds(0, 0.0) == pytest.approx(90.0)
 

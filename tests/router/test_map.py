@@ -11,8 +11,8 @@ import trio.testing
 
 from llmring.chat import ChatRequest, Message
 from llmring.errors import AllModelsFailed, AuthFailed, BadRequest, InvalidRequest, TooManyFailures, UnknownAlias
-from llmring.router.batch import MapRun, OnError
-from llmring.router.rows import Row
+from llmring.router.map.rows import Row
+from llmring.router.map.run import MapRun, OnError
 from llmring.testing import Step, answer, cut, hang, no_connection, status
 from tests.router.world import CHAIN, world
 

@@ -15,7 +15,7 @@ from trio.testing import MockClock
 
 from llmring.codecs.codec import HttpCall
 from llmring.errors import BadRequest, LLMRingError, ServerFault, TransportBroken
-from llmring.router.batch_plan import BatchProgress
+from llmring.router.map.batch_plan import BatchProgress
 from llmring.router.opening import open_router
 from llmring.router.router import Router
 from tests.router.world import lockfile

@@ -22,8 +22,8 @@ from llmring.errors import (
     MissingKey,
     RowStalled,
 )
-from llmring.router.batch import MapRun
-from llmring.router.rows import Row
+from llmring.router.map.rows import Row
+from llmring.router.map.run import MapRun
 from llmring.testing import Step, answer, cut, hang, status
 from tests.router.world import CHAIN, world
 

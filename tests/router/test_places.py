@@ -5,7 +5,7 @@ import tracemalloc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmring.router.places import Places
+from llmring.router.map.places import Places
 
 NUMBERS = st.integers(0, 2**63 - 1)
 

@@ -14,7 +14,7 @@ from llmring.errors import (
     ServerFault,
 )
 from llmring.refs import ModelRef
-from llmring.router.report import ModelReport, Report
+from llmring.router.map.report import ModelReport, Report
 from llmring.usage import Cost, Usage
 
 FIRST, SECOND = ModelRef("acme", "first"), ModelRef("zenith", "second")

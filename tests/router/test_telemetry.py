@@ -22,8 +22,8 @@ from llmring.chat import Message, Tool, ToolCall
 from llmring.codecs.codec import HttpCall
 from llmring.errors import AllModelsFailed, RouterClosed, StreamBroken
 from llmring.providers.transport import Connection, Reply
-from llmring.router import semconv
 from llmring.router.streaming import ChatStream
+from llmring.telemetry import semconv
 from llmring.testing import ScriptedProvider, Step, answer, cut, hang, no_connection, status
 from tests.router.observed import attributes, is_child, observed, watched
 from tests.router.test_map_batches import ALONE, MODEL, BatchProvider, Said

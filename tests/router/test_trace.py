@@ -14,7 +14,7 @@ import llmring
 from llmring.chat import JSONSchema
 from llmring.errors import AllModelsFailed, BadRequest
 from llmring.router.failover import MOST_STEPS, Plan, Wait
-from llmring.router.journal import open_journal
+from llmring.router.map.journal import open_journal
 from llmring.testing import Step, answer, cut, status
 from llmring.trace import Trace
 from tests.router.test_failover import MODELS, NEXT

@@ -29,9 +29,10 @@ from llmring.errors import (
 from llmring.providers.files import needs_files
 from llmring.providers.spelling import Spelled
 from llmring.refs import ModelRef
-from llmring.router.batch_errands import Errands
-from llmring.router.batch_lines import BatchLine, End, OpenBatch
-from llmring.router.batch_plan import (
+from llmring.router.calls import Calls
+from llmring.router.map.batch_errands import Errands
+from llmring.router.map.batch_lines import BatchLine, End, OpenBatch
+from llmring.router.map.batch_plan import (
     LINGER_SECONDS,
     Asked,
     BatchCalls,
@@ -47,8 +48,7 @@ from llmring.router.batch_plan import (
     named,
     unreadable,
 )
-from llmring.router.calls import Calls
-from llmring.router.journal import Journal
+from llmring.router.map.journal import Journal
 
 _LOG = logging.getLogger("llmring")
 

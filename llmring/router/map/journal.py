@@ -26,8 +26,8 @@ import msgspec
 from llmring.chat import ChatRequest, ChatResponse
 from llmring.errors import ConfigError, LLMRingError
 from llmring.refs import ModelRef
-from llmring.router.batch_lines import BatchLine, OpenBatch, taken_in
-from llmring.router.places import Places
+from llmring.router.map.batch_lines import BatchLine, OpenBatch, taken_in
+from llmring.router.map.places import Places
 
 VERSION = 1
 SYNC_SECONDS = 1.0

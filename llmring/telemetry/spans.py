@@ -1,121 +1,36 @@
-"""The spans of a router, and what is measured of its calls: the only file beside meters.py and cli/exporting.py that
-imports OpenTelemetry, and of that only the API, which does nothing where the program has set up no SDK.
+"""Spans: a call of a caller's has one from its start to its end (`Call`), every attempt on the wire one of its own
+below that (`AttemptSpan`).
 
-A call of a caller's has one span from its start to its end (`Call`), every attempt on the wire one of its own below
-that (`AttemptSpan`). The conventions' attributes are on attempts alone, so that who sums tokens over spans counts none
-twice. A map has a span too (`Run`), and its rows are traces of their own with a link to it. Errors are recorded by
-their class, never by their text, which may quote a prompt; prompts and answers only where they were asked for; keys
-never.
+The conventions' attributes are on attempts alone, so that who sums tokens over spans counts none twice. Errors are
+recorded by their class, never by their text, which may quote a prompt; prompts and answers only where they were asked
+for; keys never.
 """
 
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Literal, Self
-from urllib.parse import urlsplit
 
 import trio
-from opentelemetry.context import Context, attach, detach, get_current
-from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import (
-    INVALID_SPAN,
-    Link,
-    Span,
-    SpanKind,
-    StatusCode,
-    TracerProvider,
-    get_tracer,
-    set_span_in_context,
-)
+from opentelemetry.context import Context, attach, detach
+from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanKind, StatusCode, set_span_in_context
 from opentelemetry.util.types import AttributeValue
 
-from llmring import __version__
 from llmring.chat import ChatRequest, ChatResponse, Completion
-from llmring.config import read_settings
 from llmring.embeddings import Embeddings, EmbedResponse
-from llmring.errors import Dimension, LLMRingError, ProviderError, RateLimited
+from llmring.errors import ProviderError, RateLimited
 from llmring.providers.endpoint import Endpoint
 from llmring.providers.fairness import Priority
-from llmring.providers.readiness import Readiness, Ready
+from llmring.providers.readiness import Readiness
 from llmring.providers.route import Permit
 from llmring.refs import ModelRef
-from llmring.router import semconv
-from llmring.router.contents import input_messages, output_messages, tool_definitions
-from llmring.router.meters import Living, meters_of
-from llmring.router.report import Report
-from llmring.trace import Source, Trace
+from llmring.telemetry import semconv
+from llmring.telemetry.attributes import answered, asked, decisions_text, limit, outcome, used
+from llmring.telemetry.telemetry import Labels, Telemetry
+from llmring.trace import Source
 from llmring.usage import Cost, Usage
 
 Kind = Literal["chat", "stream", "embed", "map_row", "batch_row"]
 """What a caller, or a map, asked for."""
-
-MOST_DECISIONS = 32
-"""That a span tells; those in the middle of a longer way are left out."""
-
-_SENT: Mapping[str, str] = {
-    "max_tokens": semconv.REQUEST_MAX_TOKENS,
-    "temperature": semconv.REQUEST_TEMPERATURE,
-    "top_p": semconv.REQUEST_TOP_P,
-    "top_k": semconv.REQUEST_TOP_K,
-    "seed": semconv.REQUEST_SEED,
-    "frequency_penalty": semconv.REQUEST_FREQUENCY_PENALTY,
-    "presence_penalty": semconv.REQUEST_PRESENCE_PENALTY,
-    "n": semconv.REQUEST_CHOICE_COUNT,
-}
-"""By field of a request: numbers only. Stop sequences are a part of the prompt."""
-
-_LIMITS: Mapping[str, Dimension] = {
-    f"{dimension} limit": dimension for dimension in ("requests", "tokens", "input", "output", "day")
-}
-
-Labels = dict[str, str | int]
-"""What the spans and the metrics of one model share."""
-
-
-class Telemetry:
-    """Where a router's spans and metrics go, for `open_router(telemetry=...)`.
-
-    Without providers they go to those that the program sets for all of its libraries
-    (`opentelemetry.trace.set_tracer_provider`, `opentelemetry.metrics.set_meter_provider`), now or later; nowhere, if
-    it sets none. `content` true records prompts, answers and tool arguments; by default the environment says
-    (LLMRING_TRACE_CONTENT, OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT), and records none.
-    """
-
-    def __init__(
-        self,
-        tracer_provider: TracerProvider | None = None,
-        meter_provider: MeterProvider | None = None,
-        *,
-        content: bool | None = None,
-    ) -> None:
-        self.tracer = get_tracer("llmring", __version__, tracer_provider, semconv.SCHEMA_URL)
-        self.meters = meters_of(meter_provider)
-        self.content = read_settings().trace_content if content is None else content
-        self._labels: dict[tuple[str, str, str, str], Labels] = {}
-
-    @contextmanager
-    def watching(self, router: Living) -> Generator[None]:
-        """Tell of the limits of a router while it is open."""
-        self.meters.watch(router)
-        try:
-            yield
-        finally:
-            self.meters.forget(router)
-
-    def call(self, kind: Kind, alias: str, priority: Priority = "interactive") -> "Call":
-        """Begin the span of a call, below the caller's own."""
-        return Call(self, kind, alias, priority, None, None)
-
-    def run(self, alias: str, priority: Priority) -> "Run":
-        return Run(self, alias, priority)
-
-    def labels(self, operation: str, about: Endpoint, model: str) -> Labels:
-        """Made once for every model: they are handed in with every attempt."""
-        key = (operation, about.name, about.base_url, model)
-        found = self._labels.get(key)
-        if found is None:
-            found = self._labels[key] = _labels(operation, about, model)
-        return found
 
 
 class Current:
@@ -164,9 +79,9 @@ class Call:
         telemetry: Telemetry,
         kind: Kind,
         alias: str,
-        priority: Priority,
-        within: Context | None,
-        links: Sequence[Link] | None,
+        priority: Priority = "interactive",
+        within: Context | None = None,
+        links: Sequence[Link] | None = None,
     ) -> None:
         self.telemetry = telemetry
         self._kind = kind
@@ -213,7 +128,7 @@ class Call:
         if self.is_recording:
             about: dict[str, AttributeValue] = {
                 semconv.MODELS: [str(models[index]) for index in indexes],
-                semconv.LIMITS: [_limit(readiness[index]) for index in indexes],
+                semconv.LIMITS: [limit(readiness[index]) for index in indexes],
             }
             self._span.add_event(semconv.WAIT_BEGAN, about)
 
@@ -222,7 +137,7 @@ class Call:
         if self.is_recording:
             about: dict[str, AttributeValue] = {semconv.WAITED: seconds}
             if model is not None and waited_for is not None:
-                about |= {semconv.MODEL: str(model), semconv.LIMIT: _limit(waited_for)}
+                about |= {semconv.MODEL: str(model), semconv.LIMIT: limit(waited_for)}
             self._span.add_event(semconv.WAIT_ENDED, about)
 
     def attempt(self, about: Endpoint, permit: Permit, request: ChatRequest, waited_seconds: float) -> "AttemptSpan":
@@ -282,8 +197,8 @@ class Call:
         span = self._span_of(ref, labels)
         if span.is_recording():
             span.set_attributes({semconv.ALIAS: self._alias, semconv.MODEL: str(ref), semconv.BATCHED: True})
-            span.set_attributes(_asked(request, content=self.telemetry.content))
-            span.set_attributes(_answered(completion, content=self.telemetry.content))
+            span.set_attributes(asked(request, content=self.telemetry.content))
+            span.set_attributes(answered(completion, content=self.telemetry.content))
         self.count_tokens(labels, completion.usage, completion.served_model)
         span.end()
 
@@ -300,7 +215,7 @@ class Call:
         self._spend(response.cost, response.model)
         if not self.is_recording:
             return
-        self._span.set_attributes(_outcome(response.model, response.usage, response.cost))
+        self._span.set_attributes(outcome(response.model, response.usage, response.cost))
         if isinstance(response, ChatResponse):
             changed = {note.parameter for note in response.notes}
             if "model" in changed:
@@ -329,7 +244,7 @@ class Call:
             if self._source is not None:
                 self._span.set_attribute(semconv.DECISIONS, decisions_text(self._source()))
             if error is not None:
-                _set_failed(self._span, error)
+                set_failed(self._span, error)
         # Whatever holds the call holds no decisions, and no frames.
         self._source = None
         self._span.end()
@@ -377,14 +292,14 @@ class AttemptSpan:
     def describe(self, attributes: Mapping[str, AttributeValue]) -> None:
         """What is known before it is sent."""
         self._span.set_attributes(attributes)
-        self._span.set_attributes(_asked(self._request, content=self._call.telemetry.content))
+        self._span.set_attributes(asked(self._request, content=self._call.telemetry.content))
 
     def answered(self, answer: Completion | Embeddings) -> None:
         if self._ended:
             return
         self._call.count_tokens(self._labels, answer.usage, answer.served_model)
         if self.is_recording:
-            self._span.set_attributes(_answered(answer, content=self._call.telemetry.content))
+            self._span.set_attributes(answered(answer, content=self._call.telemetry.content))
         self._end({semconv.RESPONSE_MODEL: answer.served_model} if answer.served_model is not None else {})
 
     def left(self, partial: Completion) -> None:
@@ -393,7 +308,7 @@ class AttemptSpan:
             return
         self._call.count_tokens(self._labels, partial.usage, partial.served_model)
         if self.is_recording:
-            self._span.set_attributes({semconv.STREAM_LEFT: True, **_used(partial.usage)})
+            self._span.set_attributes({semconv.STREAM_LEFT: True, **used(partial.usage)})
         self._end({})
 
     def failed(self, error: BaseException) -> None:
@@ -405,7 +320,7 @@ class AttemptSpan:
             about = {} if error.dimension is None else {semconv.DIMENSION: error.dimension}
             self._call.telemetry.meters.refusals.add(1, {**self._labels, **about})
         if self.is_recording:
-            _set_failed(self._span, error)
+            set_failed(self._span, error)
             if isinstance(error, ProviderError):
                 self._span.set_attribute(semconv.ATTEMPT_SENT, error.sent)
                 if error.status is not None:
@@ -428,154 +343,6 @@ class AttemptSpan:
         self._span.end()
 
 
-class Run:
-    """A map: `begin` it in the task that enters it, `row` for each of its rows, `end`.
-
-    A row is a trace of its own with a link to the run, as the conventions have it for work in batches: a trace of a
-    million rows could neither be sampled row by row nor be shown by anybody. Its parent is named, and not taken from
-    its task: that was started by the task that reads the inputs, in whose context an iterator of the caller's may have
-    left a span of its own.
-    """
-
-    def __init__(self, telemetry: Telemetry, alias: str, priority: Priority) -> None:
-        self._telemetry = telemetry
-        self._alias = alias
-        self._priority: Priority = priority
-        self._span: Span = INVALID_SPAN
-        self._within: Context | None = None
-        self._links: Sequence[Link] | None = None
-
-    def begin(self) -> None:
-        about = {semconv.KIND: "map", semconv.ALIAS: self._alias, semconv.PRIORITY: self._priority}
-        self._span = self._telemetry.tracer.start_span(f"llmring.map {self._alias}", attributes=about)
-        context = self._span.get_span_context()
-        if context.is_valid:
-            # Without a parent, and with everything else that is in the caller's context: its baggage.
-            self._within = set_span_in_context(INVALID_SPAN, get_current())
-            self._links = (Link(context),)
-
-    def row(self, kind: Kind, alias: str) -> Call:
-        """Begin the span of a row."""
-        return Call(self._telemetry, kind, alias, self._priority, self._within, self._links)
-
-    def row_failed(self, request: ChatRequest, error: LLMRingError) -> None:
-        """A batch has no answer for a row."""
-        self.row("batch_row", request.model).end(error)
-
-    def end(self, report: Report, error: BaseException | None) -> None:
-        if self._span.is_recording():
-            self._span.set_attributes(
-                {
-                    semconv.ROWS: report.rows,
-                    semconv.ROWS_ANSWERED: report.answered,
-                    semconv.ROWS_FAILED: report.failed,
-                    semconv.ROWS_RESUMED: report.resumed,
-                    semconv.FAILOVERS: report.failovers,
-                    semconv.REFUSED: report.refused,
-                    semconv.INPUT_TOKENS: report.input_tokens,
-                    semconv.OUTPUT_TOKENS: report.output_tokens,
-                    semconv.COST: float(report.usd),
-                }
-            )
-            if error is not None:
-                _set_failed(self._span, error)
-        self._span.end()
-
-
-def decisions_text(trace: Trace) -> list[str]:
-    """What was decided and what came of it, a line each: "0.000 s go openai:gpt-4o: RateLimited"."""
-    lines: list[str] = []
-    for decision in trace.decisions:
-        names = ", ".join(str(trace.routes[index].model) for index in decision.routes)
-        said = f"{decision.at:.3f} s {decision.action} {decision.error or names}".rstrip()
-        if decision.action == "wait" and decision.taken is not None:
-            said += f", then {trace.routes[decision.taken].model}"
-        if decision.verdict is not None:
-            said += f": {decision.verdict.outcome}"
-        lines.append(said)
-    if trace.again is not None:
-        lines += ["again, for the answer did not fit its schema", *decisions_text(trace.again)]
-    half = MOST_DECISIONS // 2
-    return lines if len(lines) <= MOST_DECISIONS else [*lines[:half], "...", *lines[-half:]]
-
-
-def _labels(operation: str, about: Endpoint, model: str) -> Labels:
-    name = about.name if about.kind == "openai-compatible" else semconv.PROVIDERS.get(about.kind, about.kind)
-    found: Labels = {semconv.OPERATION: operation, semconv.PROVIDER: name, semconv.REQUEST_MODEL: model}
-    address = urlsplit(about.base_url)
-    if address.hostname is not None:
-        found[semconv.SERVER_ADDRESS] = address.hostname
-        found[semconv.SERVER_PORT] = address.port or (80 if address.scheme == "http" else 443)
-    return found
-
-
-def _limit(answer: Readiness) -> str:
-    """What holds a request back, by the name of the limit where it is one, and in few different words."""
-    if isinstance(answer, Ready):
-        return "pause"
-    why = answer.why.partition(":")[0].partition(",")[0]
-    return _LIMITS.get(why, why)
-
-
-def _set_failed(span: Span, error: BaseException) -> None:
+def set_failed(span: Span, error: BaseException) -> None:
     span.set_status(StatusCode.ERROR)
     span.set_attribute(semconv.ERROR_TYPE, type(error).__name__)
-
-
-def _asked(request: ChatRequest, *, content: bool) -> dict[str, AttributeValue]:
-    """Of what is sent: its numbers, and what it says, where that is asked for."""
-    found: dict[str, AttributeValue] = {
-        name: value for field, name in _SENT.items() if (value := getattr(request, field)) is not None
-    }
-    if request.response_format is not None:
-        found[semconv.OUTPUT_TYPE] = "json"
-    if content and request.messages:
-        found[semconv.INPUT_MESSAGES] = input_messages(request)
-        if request.tools:
-            found[semconv.TOOL_DEFINITIONS] = tool_definitions(request.tools)
-    return found
-
-
-def _answered(answer: Completion | Embeddings, *, content: bool) -> dict[str, AttributeValue]:
-    found = _used(answer.usage)
-    if answer.served_model is not None:
-        found[semconv.RESPONSE_MODEL] = answer.served_model
-    if answer.request_id is not None:
-        found[semconv.REQUEST_ID] = answer.request_id
-    if isinstance(answer, Completion):
-        found[semconv.RESPONSE_FINISH_REASONS] = [answer.finish_reason]
-        if answer.response_id is not None:
-            found[semconv.RESPONSE_ID] = answer.response_id
-        if content:
-            found[semconv.OUTPUT_MESSAGES] = output_messages(answer)
-    return found
-
-
-def _used(usage: Usage | None) -> dict[str, AttributeValue]:
-    """The conventions' totals, and of their parts those that there are."""
-    if usage is None:
-        return {}
-    found: dict[str, AttributeValue] = {
-        semconv.USAGE_INPUT_TOKENS: usage.total_input_tokens,
-        semconv.USAGE_OUTPUT_TOKENS: usage.total_output_tokens,
-    }
-    if usage.cache_read_tokens:
-        found[semconv.USAGE_CACHE_READ_TOKENS] = usage.cache_read_tokens
-    if usage.cache_write_tokens:
-        found[semconv.USAGE_CACHE_WRITE_TOKENS] = usage.cache_write_tokens
-    if usage.reasoning_tokens:
-        found[semconv.USAGE_REASONING_TOKENS] = usage.reasoning_tokens
-    return found
-
-
-def _outcome(model: ModelRef, usage: Usage | None, cost: Cost) -> dict[str, AttributeValue]:
-    found: dict[str, AttributeValue] = {
-        semconv.MODEL: str(model),
-        semconv.COST_STATUS: cost.status,
-    }
-    if usage is not None:
-        found[semconv.INPUT_TOKENS] = usage.total_input_tokens
-        found[semconv.OUTPUT_TOKENS] = usage.total_output_tokens
-    if cost.usd is not None:
-        found[semconv.COST] = float(cost.usd)
-    return found

@@ -15,8 +15,8 @@ import trio
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation, get_meter
 
 from llmring import __version__
-from llmring.router import semconv
 from llmring.status import BreakerState, RouterStatus, RouteStatus
+from llmring.telemetry import semconv
 
 ASK_SECONDS = 0.2
 

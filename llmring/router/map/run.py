@@ -30,15 +30,15 @@ from llmring.providers.pace import least_seconds
 from llmring.providers.route import Route
 from llmring.refs import ModelRef
 from llmring.router.account import Account, Purse
-from llmring.router.batch_jobs import BatchJobs
-from llmring.router.batch_plan import WINDOW, Asked, BatchCalls, BatchProgress, Host, Mode
 from llmring.router.calls import Calls
-from llmring.router.duplicates import Duplicates, First, Settled
-from llmring.router.journal import SYNC_SECONDS, Journal, open_journal, open_scratch, row_digest, safe_key
-from llmring.router.pacing import least_possible_seconds, paces_of
-from llmring.router.report import Report
-from llmring.router.rows import Input, Inputs, Place, Row
-from llmring.router.telemetry import Run
+from llmring.router.map.batch_jobs import BatchJobs
+from llmring.router.map.batch_plan import WINDOW, Asked, BatchCalls, BatchProgress, Host, Mode
+from llmring.router.map.duplicates import Duplicates, First, Settled
+from llmring.router.map.journal import SYNC_SECONDS, Journal, open_journal, open_scratch, row_digest, safe_key
+from llmring.router.map.pacing import least_possible_seconds, paces_of
+from llmring.router.map.report import Report
+from llmring.router.map.rows import Input, Inputs, Place, Row
+from llmring.router.map.span import MapSpan
 
 OnError = Literal["yield", "raise", "skip"]
 
@@ -103,7 +103,7 @@ class MapRun:
         routes: Callable[[], tuple[Route, ...]],
         nursery: trio.Nursery,
         calls: Calls,
-        told: Run,
+        told: MapSpan,
         *,
         ordered: bool,
         window: int | None,

@@ -12,8 +12,8 @@ import trio
 
 from llmring.codecs.batch import Batch, BatchStatus
 from llmring.errors import BadReply, LLMRingError, ProviderError
-from llmring.router.batch_lines import BatchLine
-from llmring.router.batch_plan import (
+from llmring.router.map.batch_lines import BatchLine
+from llmring.router.map.batch_plan import (
     GRACE_SECONDS,
     MOST_BAD_REPLIES,
     SUBMIT_TRIES,
@@ -25,7 +25,7 @@ from llmring.router.batch_plan import (
     unreadable,
     waits,
 )
-from llmring.router.journal import Journal
+from llmring.router.map.journal import Journal
 
 _Result = TypeVar("_Result")
 

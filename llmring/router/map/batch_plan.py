@@ -16,8 +16,8 @@ from llmring.errors import LLMRingError, ProviderError
 from llmring.providers.desk import BatchDesk
 from llmring.providers.route import Route
 from llmring.router.account import Account
-from llmring.router.batch_lines import OpenBatch
-from llmring.router.rows import Place
+from llmring.router.map.batch_lines import OpenBatch
+from llmring.router.map.rows import Place
 
 Mode = Literal["online", "batch", "auto"]
 

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from llmring.chat import ChatResponse
-from llmring.router.journal import Journal
+from llmring.router.map.journal import Journal
 
 Follower = TypeVar("Follower")
 
