@@ -36,6 +36,8 @@ COMMANDS: Homes = {
     "cost": ("llmring.cli.cost", "Show what so many tokens cost."),
     "cache": ("llmring.cli.cache", "Look after the registry's lists that are kept on disk."),
     "registry": ("llmring.cli.registry", "Check the registry's published lists."),
+    "stats": ("llmring.cli.stats", "Sum up the receipts: calls, tokens, cost, latency."),
+    "export": ("llmring.cli.export", "Write the receipts as a table: JSON, CSV or Parquet."),
     "receipts": ("llmring.cli.receipts", "Look at, verify and hand out the receipts of calls."),
     "sim": ("llmring.cli.sim", "Play OpenAI and Anthropic on a local port."),
     "demo": ("llmring.cli.demo", "Show the router against the simulator; no keys needed."),

@@ -47,11 +47,21 @@ def _schema(arrow: Any, shape: Shape) -> Any:
         "id": integer if shape.ids_are_integers else arrow.string(),
         "input_tokens": integer,
         "output_tokens": integer,
-        "cost_usd": arrow.decimal128(38, COST_DIGITS),
+        "cost_usd": cost_type(arrow),
     }
     return arrow.schema([(name, types.get(name, arrow.string())) for name in shape.columns])
 
 
+def cost_type(arrow: Any) -> Any:
+    """The type of a column of dollars."""
+    return arrow.decimal128(38, COST_DIGITS)
+
+
+def exactly(usd: Decimal) -> Decimal:
+    """An amount with as many digits as its column has, for pyarrow rounds none."""
+    return usd.quantize(_COST_STEP, context=_WIDE)
+
+
 def _exactly(cells: dict[str, Any]) -> dict[str, Any]:
     cost = cells["cost_usd"]
-    return cells if cost is None else {**cells, "cost_usd": cost.quantize(_COST_STEP, context=_WIDE)}
+    return cells if cost is None else {**cells, "cost_usd": exactly(cost)}

@@ -22,6 +22,7 @@ from llmring.cli.ledgers import (
 from llmring.cli.lockfiles import json_option, print_json
 from llmring.cli.output import open_output
 from llmring.cli.receipts_verify import command as verify_command
+from llmring.cli.reconcile import command as reconcile_command
 from llmring.cli.tables import print_table, printable
 from llmring.config import LEDGER_NAME, SIGNING_KEY_VARIABLE, LedgerPlace, read_signing_key
 from llmring.errors import ConfigError, ReceiptError
@@ -46,6 +47,7 @@ def command() -> None:
 
 
 command.add_command(verify_command)
+command.add_command(reconcile_command)
 
 
 @command.command("keygen")

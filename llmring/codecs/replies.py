@@ -19,13 +19,14 @@ from llmring.errors import BadReply, Dimension, InvalidRequest
 
 T = TypeVar("T")
 
-# OpenAI, Groq, xAI, Azure; Anthropic; Azure; Mistral; OpenRouter; DeepSeek.
+# OpenRouter, before what a proxy in front of it may add: its bill names generations; OpenAI, Groq, xAI, Azure;
+# Anthropic; Azure; Mistral; DeepSeek.
 _REQUEST_ID_HEADERS = (
+    "x-generation-id",
     "x-request-id",
     "request-id",
     "apim-request-id",
     "mistral-correlation-id",
-    "x-generation-id",
     "x-ds-trace-id",
 )
 _MAX_DELAY_SECONDS = 86_400.0

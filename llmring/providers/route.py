@@ -437,6 +437,9 @@ class Route:
     def _refused(self, permit: "Permit", error: ProviderError, now: float) -> None:
         assert isinstance(error, RateLimited), "only a refusal holds a dimension"
         dimension: Dimension = error.dimension or ("day" if error.kind == "daily" else "requests")
+        if dimension not in permit.charge:
+            # Requests take nothing out of it here, so that a hold on it would hold nobody.
+            dimension = "tokens" if "tokens" in permit.charge else "requests"
         # Of many refused at once only the first is a step: the others had left before its hold began.
         if now >= self._home(dimension).holds.get(dimension, -math.inf):
             self._refusals += 1

@@ -35,8 +35,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 class Attempted(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt that has ended, as its request leaves it. `asked` is what was sent on, texts for vectors; `answered`
-    the whole answer, None where there is none; `usage` what is known to have been used. `lock` and `facts` are asked in
-    the ledger's thread. Other fields are those of the receipt."""
+    the whole answer, None where there is none; `usage` what is known to have been used; `tenant` is empty where nobody
+    is named. `lock` and `facts` are asked in the ledger's thread. Other fields are those of the receipt."""
 
     kind: Kind
     ended_at: datetime
@@ -44,6 +44,7 @@ class Attempted(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     alias: str
     profile: str
+    tenant: str = ""
     model: ModelRef
     outcome: str
     asked: ChatRequest | tuple[str, ...]
@@ -94,6 +95,7 @@ def draft(ended: Attempted, random: bytes) -> Draft:
         registry_version=facts.version,
         price_digest=facts.digest,
         kind=ended.kind,
+        tenant=ended.tenant or None,
         call=ended.call,
         attempt=ended.attempt,
         outcome=ended.outcome,

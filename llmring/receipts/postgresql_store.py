@@ -114,12 +114,17 @@ class PostgresqlStore:
         found = self._all(f"{_ROW} WHERE sequence >= %s AND sequence < %s ORDER BY sequence", (low, high))
         return [held_of(row_of(cells)) for cells in found]
 
-    def rows(self, *, newest: int | None = None) -> Iterator[Row]:
+    def rows(self, *, newest: int | None = None, since: str | None = None, until: str | None = None) -> Iterator[Row]:
+        # As SQLite compares text, whatever the database's language is.
+        bounds = {'timestamp COLLATE "C" >= %s': since, 'timestamp COLLATE "C" < %s': until}
+        within = [bound for bound in bounds.values() if bound is not None]
+        tests = "".join(f" AND {test}" for test, bound in bounds.items() if bound is not None)
+        asked = f"{_ROW} WHERE sequence >= %s{tests} ORDER BY sequence"
         if newest is not None:
-            yield from map(row_of, self._all(f"{_ROW} ORDER BY sequence DESC LIMIT %s", (newest,)))
+            yield from map(row_of, self._all(f"{asked} DESC LIMIT %s", (_FIRST, *within, newest)))
             return
         start = _FIRST
-        while page := self._all(f"{_ROW} WHERE sequence >= %s ORDER BY sequence LIMIT {PAGE}", (start,)):
+        while page := self._all(f"{asked} LIMIT {PAGE}", (start, *within)):
             yield from map(row_of, page)
             start = page[-1][0] + 1
 

@@ -34,6 +34,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
     both without zeros. `lock_digest` is the lockfile's (`llmring lock check`), `registry_version` and `price_digest`
     say by which prices: that is the registry's digest of the model's facts, as lockfiles pin it.
 
+    `tenant` is the word by which the caller named whose work it was, and absent where it named nobody.
+
     `call` is the same for all attempts of one call, `attempt` counts them from 1. `outcome` is "answered", the class of
     the error, "cancelled", or "left" for a stream that its caller did not read to the end. `request_digest` and
     `response_digest` bind the content without telling it: see contents.py.
@@ -62,6 +64,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
     registry_version: Count | None = None
     price_digest: str | None = None
     kind: Kind | None = None
+    tenant: str | None = None
     call: str | None = None
     attempt: Count | None = None
     outcome: str | None = None

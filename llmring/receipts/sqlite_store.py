@@ -91,10 +91,16 @@ class SqliteStore:
         rows = self._all(f"{_ROW} WHERE sequence >= ? AND sequence < ? ORDER BY sequence", (low, high))
         return [held_of(row_of(cells)) for cells in rows]
 
-    def rows(self, *, newest: int | None = None) -> Iterator[Row]:
-        order = "ORDER BY sequence" if newest is None else "ORDER BY sequence DESC LIMIT ?"
+    def rows(self, *, newest: int | None = None, since: str | None = None, until: str | None = None) -> Iterator[Row]:
+        bounds = {"timestamp >= ?": since, "timestamp < ?": until}
+        given: list[Any] = [bound for bound in bounds.values() if bound is not None]
+        tests = " AND ".join(test for test, bound in bounds.items() if bound is not None)
+        query = f"{_ROW} WHERE {tests or 'TRUE'} ORDER BY sequence"
+        if newest is not None:
+            query += " DESC LIMIT ?"
+            given.append(newest)
         try:
-            for cells in self._connection.execute(f"{_ROW} {order}", () if newest is None else (newest,)):
+            for cells in self._connection.execute(query, given):
                 yield row_of(cells)
         except sqlite3.Error as error:
             raise _failed(self.path, error) from error

@@ -89,8 +89,9 @@ class Store(Protocol):
         """Entries by the numbers that they are kept under, from `low` up to `high`, for an audit."""
         ...
 
-    def rows(self, *, newest: int | None = None) -> Iterator[Row]:
-        """All entries from the first; or so many of the newest, the newest first."""
+    def rows(self, *, newest: int | None = None, since: str | None = None, until: str | None = None) -> Iterator[Row]:
+        """All entries from the first; or so many of the newest, the newest first. With `since` and `until` only those
+        whose timestamp, as receipts spell it, is not before the one and before the other."""
         ...
 
     def find(self, receipt_id: str) -> Row | None: ...

@@ -56,6 +56,7 @@ class Receipts:
                 attempt=journey.tried,
                 alias=first.request.model,
                 profile=journey.start.profile,
+                tenant=journey.terms.flow.tenant,
                 model=ref,
                 outcome="answered" if error is None else _outcome(error),
                 asked=tuple(journey.texts) if journey.kind == "embed" else journey.request,

@@ -194,7 +194,7 @@ def test_a_recovering_route_takes_a_growing_share_and_knows_to_the_moment_when(
     [
         (RateLimited("slow", retry_after=20.0), 20.0),
         (RateLimited("slow", dimension="tokens", retry_after=20.0), 20.0),
-        (RateLimited("slow", dimension="input", retry_after=20.0), 0.0),
+        (RateLimited("slow", dimension="input", retry_after=20.0), 20.0),
         (RateLimited("slow"), 0.5),
         (RateLimited("slow", kind="daily"), 300.0),
         (RateLimited("slow", kind="daily", retry_after=7200.0), 7200.0),
@@ -255,6 +255,20 @@ def test_a_refusal_holds_the_limit_where_it_lives() -> None:
     learned = route()
     fail(learned, RateLimited("slow", dimension="requests", retry_after=9.0))
     assert (learned.budget.holds, learned.credential.budget.holds) == ({"requests": 9.0}, {})
+
+
+@pytest.mark.parametrize(("needed", "held"), [({"requests": 1.0, "day": 1.0}, "requests"), (ONE, "tokens")])
+def test_a_refusal_in_a_dimension_that_requests_are_not_charged_to_holds_one_that_they_are(
+    needed: Charge, held: Dimension
+) -> None:
+    tested = route()
+    permits = [tested.take(needed, 0.0) for _ in range(2)]
+    for permit in permits:
+        tested.failed(permit, RateLimited("slow", dimension="output", retry_after=9.0), 0.0)
+        permit.settle("refused", 0.0)
+    assert tested.room(needed, 0.0) == Busy(wait_seconds=9.0, why=f"{held} limit")
+    tested.take(needed, 9.0).settle("exact", 9.0, Usage(input_tokens=5, output_tokens=5))
+    assert tested.in_flight == 0
 
 
 def test_a_refusal_that_names_no_delay_waits_for_what_the_bucket_lacks() -> None:

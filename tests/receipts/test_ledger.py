@@ -23,9 +23,9 @@ from llmring.receipts.contents import digest, opening, request_bytes, response_b
 from llmring.receipts.keys import prepare_next, read_key, take_next
 from llmring.receipts.ledger import Ledger, open_ledger
 from llmring.receipts.opening import open_store
-from llmring.receipts.receipt import Gap, Handover, Receipt, read
+from llmring.receipts.receipt import Gap, Handover, Receipt, read, timestamp
 from llmring.usage import Usage
-from tests.receipts.attempts import ANSWERED, ASKED, attempted, writer_at, written
+from tests.receipts.attempts import ANSWERED, ASKED, NOON, attempted, writer_at, written
 from tests.receipts.ledgers import entries, judged, receipts
 
 
@@ -277,3 +277,13 @@ def test_opening_a_router_loads_no_library_before_there_is_a_receipt() -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_entries_are_found_by_their_time(place: LedgerPlace) -> None:
+    times = [NOON + timedelta(seconds=number) for number in range(5)]
+    written(place, *[attempted(number, ended_at=at) for number, at in enumerate(times)])
+    since, until = timestamp(times[1]), timestamp(times[4])
+    with closing(open_store(place, must_exist=True)) as store:
+        assert [row.sequence for row in store.rows(since=since, until=until)] == [1, 2, 3]
+        assert [row.sequence for row in store.rows(since=since, newest=2)] == [4, 3]
+        assert [row.sequence for row in store.rows(until=since)] == [0]

@@ -305,3 +305,11 @@ async def test_a_failed_chain_of_models_lists_the_attempts_that_have_receipts(
     assert [outcome for _, _, _, outcome in told(path)] == [type(attempt.error).__name__ for attempt in sent]
     assert [one.attempt for one in receipts(path)] == list(range(1, len(sent) + 1))
     assert msgspec.json.encode(receipts(path)[0])
+
+
+async def test_the_tenant_of_a_call_stands_in_the_receipts_of_its_attempts(path: Path) -> None:
+    script = {"first": [status(500), answer("a")], "second": [answer("b")]}
+    async with open_router(lockfile(), connect=ScriptedProvider(script), receipts=path) as router:
+        await router.chat("chain", "hello", tenant="acme")
+        await router.chat("chain", "hello")
+    assert [one.tenant for one in receipts(path)] == ["acme", "acme", None]

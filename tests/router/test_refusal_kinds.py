@@ -163,6 +163,16 @@ RATE = [
         back=34.4,
     ),
     Case(
+        name="rate, google: a limit of output, which its requests are not charged to",
+        provider="google",
+        status=429,
+        body=google("Quota exceeded.", violation("GenerateOutputTokensPerMinute", "10"), retry_info("30s")),
+        dimension="output",
+        delay=30.0,
+        waits=30.0,
+        back=30.0,
+    ),
+    Case(
         name="rate, mistral: nothing is told, so a short pause",
         provider="mistral",
         status=429,
