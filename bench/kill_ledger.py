@@ -167,7 +167,9 @@ class Harness:
         with closing(store):
             self.findings += map(str, audit_ledger(store).findings)
             before, self._size = self._size, store.head().size
-            entries = [read(held.signed.payload_type, held.signed.payload) for held in store.held(before, self._size)]
+            entries = [
+                read(held.signed.payload_type, held.signed.payload) for held in store.held(before, self._size - 1)
+            ]
         self._kept.update(one.provider_request_id or "" for one in entries if isinstance(one, Receipt))
 
     def _variables(self) -> dict[str, str]:

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
         ToolCall,
     )
     from llmring.embeddings import EmbedResponse
-    from llmring.errors import AllModelsFailed, ConfigError, LLMRingError, ProviderError
+    from llmring.errors import AllModelsFailed, BudgetExceeded, ConfigError, LLMRingError, ProviderError
     from llmring.live import LiveModel
-    from llmring.lockfile import Lockfile, read_lockfile
+    from llmring.lockfile import Budget, Lockfile, read_lockfile
     from llmring.lockfile.digest import lock_digest
     from llmring.parts import AudioPart, DocumentPart, ImagePart, Inline, Link, ProviderFile, RegisteredFile, TextPart
     from llmring.providers.files import FileInfo
@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "AllModelsFailed": "llmring.errors",
     "AudioPart": "llmring.parts",
+    "Budget": "llmring.lockfile",
+    "BudgetExceeded": "llmring.errors",
     "Cache": "llmring.chat",
     "Catalog": "llmring.registry.catalog",
     "ChatChunk": "llmring.chat",
@@ -110,6 +112,8 @@ _HOMES = {
 __all__ = [
     "AllModelsFailed",
     "AudioPart",
+    "Budget",
+    "BudgetExceeded",
     "Cache",
     "Catalog",
     "ChatChunk",

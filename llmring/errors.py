@@ -34,7 +34,7 @@
     |  `- RowStalled                  why: a row of a map that got nowhere
     |- StreamBroken                   the text so far; after the first chunk nothing can fail over
     |- TooManyFailures                failed: a map gave up
-    |- BudgetExceeded                 cap, spent, reserved, needed: a map may spend no more
+    |- BudgetExceeded                 cap, spent, reserved, needed, resets_at: there is no money left
     |- MapTimeout                     seconds, finished, not_done, more, checkpoint: a map's time is over
     |- RegistryError                  path
     |  `- RegistryStale               provider, updated_at, age_days
@@ -54,7 +54,7 @@ Messages hold what happened, to which model or file, and what to do; never a key
 
 import difflib
 from collections.abc import Iterable, Sequence
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -480,24 +480,61 @@ class TooManyFailures(LLMRingError):
 
 
 class BudgetExceeded(LLMRingError):
-    """A map stopped, for what it would ask next may cost more than is left. All in dollars: `cap` as it was given;
-    `spent` by what was answered, and at the most by attempts whose cost is unknown; `reserved` for rows under way;
-    `needed` by the next request at the most."""
+    """What would be asked next may cost more than is left of a budget. All in dollars: `cap` as it was given; `spent`
+    by what was answered, and at the most by attempts whose cost is unknown; `reserved` for requests under way, other
+    processes' among them; `needed` by the request at the most.
 
-    def __init__(self, cap: Decimal, spent: Decimal, reserved: Decimal, needed: Decimal) -> None:
+    `budget` is the name of one of the lockfile's or of the program's, `scope` whose it is in words, and `resets_at`
+    when there is money again, None for one of a run. Of a map's own `budget` they are None. `trace` is filled in by the
+    router: what was seen and decided on the way.
+    """
+
+    trace: Trace | None = None
+
+    def __init__(
+        self,
+        cap: Decimal,
+        spent: Decimal,
+        reserved: Decimal,
+        needed: Decimal,
+        *,
+        budget: str | None = None,
+        scope: str = "",
+        per: str | None = None,
+        resets_at: datetime | None = None,
+    ) -> None:
         super().__init__(cap, spent, reserved, needed)
         self.cap = cap
         self.spent = spent
         self.reserved = reserved
         self.needed = needed
+        self.budget = budget
+        self.scope = scope
+        self.per = per
+        self.resets_at = resets_at
+
+    def __reduce__(self) -> tuple[object, ...]:
+        about = {"budget": self.budget, "scope": self.scope, "per": self.per, "resets_at": self.resets_at}
+        return partial(BudgetExceeded, **about), self.args  # type: ignore[arg-type] # as they were given
 
     def __str__(self) -> str:
         cap, spent, reserved, needed = (
             f"${usd.normalize():f}" for usd in (self.cap, self.spent, self.reserved, self.needed)
         )
+        if self.budget is None:
+            return (
+                f"the map was stopped at its cap of {cap}: {spent} spent, {reserved} reserved, and the next request "
+                f"may cost {needed}"
+            )
+        scope = f" ({self.scope})" if self.scope else ""
+        again = (
+            f"it begins anew at {self.resets_at:%Y-%m-%d %H:%M} UTC"
+            if self.resets_at is not None
+            else "it holds for as long as the router is open"
+        )
         return (
-            f"the map was stopped at its cap of {cap}: {spent} spent, {reserved} reserved, and the next request may "
-            f"cost {needed}"
+            f"budget {self.budget!r}{scope} of {cap} a {self.per}: {spent} spent, {reserved} reserved, and this "
+            f"request may cost {needed}; {again}. To send it now, raise the limit, or lower max_tokens"
         )
 
 

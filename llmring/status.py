@@ -1,6 +1,7 @@
 """A router at one moment: what each of its models is waiting for, and how full every limit is. Values only."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Literal
 
 import msgspec
@@ -60,15 +61,35 @@ class ReceiptsStatus(msgspec.Struct, frozen=True, kw_only=True):
     why: str
 
 
+class BudgetStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One budget in its present period, in dollars, for one alias, profile or tenant where it is of each. `spent_usd`
+    is by all processes, as far as this one has heard; `reserved_usd` by its requests under way, at the most that they
+    may cost. `resets_at` is None for one of a run. `problem`: why it cannot be kept now, so that requests are refused.
+    """
+
+    name: str
+    limit_usd: Decimal
+    spent_usd: Decimal
+    reserved_usd: Decimal
+    per: Literal["day", "month", "run"]
+    resets_at: datetime | None
+    alias: str | None = None
+    profile: str | None = None
+    tenant: str | None = None
+    waiting: int = 0
+    problem: str | None = None
+
+
 class RouterStatus(msgspec.Struct, frozen=True, kw_only=True):
     """All models that were asked for since the router opened, by provider and name. `lockfile_error` is what is wrong
     with an edited lockfile that is not used; `registry` the versions of the lists that prices come from; `receipts` is
-    None where none are kept."""
+    None where none are kept; `budgets` are those that were drawn on."""
 
     routes: tuple[RouteStatus, ...]
     lockfile_error: str | None
     registry: dict[str, int]
     receipts: ReceiptsStatus | None = None
+    budgets: tuple[BudgetStatus, ...] = ()
 
 
 class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True):

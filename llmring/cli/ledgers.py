@@ -9,13 +9,22 @@ import click
 import msgspec
 
 from llmring.cli.running import Failed
-from llmring.config import RECEIPTS_VARIABLE, SIGNING_KEY_VARIABLE, LedgerPlace, ledger_place, read_settings
-from llmring.errors import ConfigError, LLMRingError
+from llmring.config import (
+    RECEIPTS_VARIABLE,
+    SIGNING_KEY_VARIABLE,
+    LedgerPlace,
+    ledger_place,
+    read_settings,
+    read_signing_key,
+)
+from llmring.errors import ConfigError, LLMRingError, ReceiptError
+from llmring.receipts.batch_receipt import BatchReceipt
 from llmring.receipts.keys import KeySet
-from llmring.receipts.opening import open_store
+from llmring.receipts.opening import open_store, writer_for
 from llmring.receipts.receipt import Entry, Receipt, read
 from llmring.receipts.signing import PublicKey, Signed, spelled
-from llmring.receipts.store import Store
+from llmring.receipts.store import Row, Store
+from llmring.receipts.writer import Writer
 
 Work = TypeVar("Work", bound=Callable[..., Any])
 
@@ -56,9 +65,37 @@ def failures() -> Iterator[None]:
 
 @contextmanager
 def reading(place: LedgerPlace) -> Iterator[Store]:
-    """A ledger that is there, to be read, all of it as at the first look. Raises ReceiptError."""
+    """A ledger that is there, to be read. Raises ReceiptError: LedgerMissing where there is none."""
     with closing(open_store(place, must_exist=True)) as store:
         yield store
+
+
+@contextmanager
+def ledger_writer(place: LedgerPlace) -> Iterator[Writer]:
+    """A writer of a ledger that is there, with its key. Raises ReceiptError."""
+    with closing(writer_for(place, read_signing_key())) as writer:
+        yield writer
+
+
+def read_bytes(path: Path) -> bytes:
+    """A whole file. Raises ConfigError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+
+
+def found_row(store: Store, receipt_id: str) -> Row:
+    """The entry of a receipt. Raises ReceiptError where there is none."""
+    row = store.find(receipt_id)
+    if row is None:
+        raise ReceiptError(f"there is no receipt {receipt_id!r} in the ledger")
+    return row
+
+
+def reading_keys(store: Store) -> dict[str, PublicKey]:
+    """The public keys of a ledger, by their ids."""
+    return {key.key_id: key for key in key_set(store).keys}
 
 
 def key_set(store: Store) -> KeySet:
@@ -70,6 +107,6 @@ def key_set(store: Store) -> KeySet:
 def entry_of(signed: Signed) -> Entry:
     """An entry with its signature, where it has a place for one. Raises ReceiptError."""
     entry = read(signed.payload_type, signed.payload)
-    if isinstance(entry, Receipt):
+    if isinstance(entry, Receipt | BatchReceipt):
         return msgspec.structs.replace(entry, signature=spelled(signed.signature))
     return entry

@@ -31,6 +31,7 @@ COMMANDS: Homes = {
     "map": ("llmring.cli.map", "Send every row of a file to an alias."),
     "replay": ("llmring.cli.replay", "Make recorded decisions again, with another lockfile."),
     "status": ("llmring.cli.status", "Show what the running routers wait for."),
+    "budgets": ("llmring.cli.budgets", "Show what is spent of the lockfile's budgets."),
     "list": ("llmring.cli.models", "List the registry's models."),
     "info": ("llmring.cli.info", "Show what the registry says of a model or an alias."),
     "cost": ("llmring.cli.cost", "Show what so many tokens cost."),

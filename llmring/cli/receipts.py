@@ -1,7 +1,6 @@
 """`llmring receipts`: the signed record of what was asked, answered and paid; made, looked at and handed out."""
 
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +12,33 @@ from llmring.cli.ledgers import (
     entry_of,
     failures,
     force_option,
+    found_row,
     key_file,
     key_set,
     ledger_option,
+    ledger_writer,
     output_option,
     reading,
 )
 from llmring.cli.lockfiles import json_option, print_json
 from llmring.cli.output import open_output
+from llmring.cli.receipts_batches import generate as generate_command
+from llmring.cli.receipts_batches import preview as preview_command
+from llmring.cli.receipts_prove import command as prove_command
 from llmring.cli.receipts_verify import command as verify_command
 from llmring.cli.reconcile import command as reconcile_command
 from llmring.cli.tables import print_table, printable
 from llmring.config import LEDGER_NAME, SIGNING_KEY_VARIABLE, LedgerPlace, read_signing_key
 from llmring.errors import ConfigError, ReceiptError
 from llmring.ledger_url import LedgerUrl
-from llmring.receipts.checkpoint import encode_proof, read_checkpoint
+from llmring.receipts.batch_receipt import BatchReceipt
 from llmring.receipts.contents import opening
 from llmring.receipts.exchange import export_lines
 from llmring.receipts.keys import KeySet, encode_key_set, make_key, prepare_next, read_key, take_next
-from llmring.receipts.merkle import inclusion_proof
 from llmring.receipts.opening import writer_for
 from llmring.receipts.receipt import Entry, Gap, Handover, Receipt
-from llmring.receipts.signing import Signed, encode_envelope
-from llmring.receipts.store import Row, Store
+from llmring.receipts.signing import encode_envelope
+from llmring.receipts.store import LedgerMissing, Row
 
 COLUMNS = ("time", "receipt", "alias", "model", "outcome", "tokens", "cost")
 NUMBERS = ("tokens", "cost")
@@ -46,8 +49,8 @@ def command() -> None:
     """Look at, verify and hand out the receipts of calls."""
 
 
-command.add_command(verify_command)
-command.add_command(reconcile_command)
+for one in (generate_command, preview_command, verify_command, prove_command, reconcile_command):
+    command.add_command(one)
 
 
 @command.command("keygen")
@@ -109,10 +112,10 @@ def keys(ledger: str | None) -> None:
     """Print the public keys of a ledger, for others to verify it with: a JWK set."""
     with failures():
         place = chosen_ledger(ledger)
-        if isinstance(place.where, LedgerUrl) or place.where.exists():
+        try:
             with reading(place) as store:
                 found = key_set(store)
-        else:
+        except LedgerMissing:
             public = read_key(key_file(place)).public
             found = KeySet(keys=(public,), current_key_id=public.key_id)
     print_json(encode_key_set(found))
@@ -146,6 +149,10 @@ def _cells(entry: Entry) -> Sequence[str]:
             return (when, "(gap)", "", "", f"{entry.missing:,} attempts have no receipt", "", "")
         case Handover():
             return (when, "(hand-over)", "", "", f"to the key {entry.to_key_id}", "", "")
+        case BatchReceipt():
+            found = entry.batch_summary
+            told = f"a batch of {found.receipts:,} receipts"
+            return (when, entry.receipt_id, "", "", told, f"{found.total_tokens:,}", f"${found.total_cost}")
 
 
 @command.command("show")
@@ -156,7 +163,7 @@ def _cells(entry: Entry) -> Sequence[str]:
 def show(receipt_id: str, ledger: str | None, *, envelope: bool, openings: bool) -> None:
     """Print one receipt as JSON."""
     with failures(), reading(chosen_ledger(ledger)) as store:
-        row = _find(store, receipt_id)
+        row = found_row(store, receipt_id)
         entry = entry_of(row.signed)
     if envelope:
         click.echo(encode_envelope(row.signed).decode())
@@ -173,28 +180,6 @@ def _openings(row: Row) -> dict[str, Any]:
     return {"request": opening(salt, "request").hex(), "response": opening(salt, "response").hex()}
 
 
-@command.command("prove")
-@click.argument("receipt_id", metavar="ID")
-@ledger_option
-@output_option
-@force_option
-def prove(receipt_id: str, ledger: str | None, output: Path | None, *, force: bool) -> None:
-    """Prove a receipt to somebody without the ledger: with the way from it to a signed checkpoint.
-
-    Signs a checkpoint where the newest one is older than the receipt.
-    """
-    with failures():
-        place = chosen_ledger(ledger)
-        with reading(place) as store:
-            row = _find(store, receipt_id)
-            covering = [one for one in store.checkpoints() if read_checkpoint(one).size > row.sequence]
-        signed = covering[-1] if covering else _checkpoint(place)
-        with reading(place) as store:
-            hashes = store.hashes(read_checkpoint(signed).size)
-        proof = encode_proof(row.signed, row.sequence, inclusion_proof(hashes, row.sequence), signed)
-        _write([proof + b"\n"], output, force=force)
-
-
 @command.command("checkpoint")
 @ledger_option
 @output_option
@@ -205,7 +190,9 @@ def checkpoint(ledger: str | None, output: Path | None, *, force: bool) -> None:
         place = chosen_ledger(ledger)
         with reading(place):
             pass
-        _write([encode_envelope(_checkpoint(place)) + b"\n"], output, force=force)
+        with ledger_writer(place) as writer:
+            signed = writer.checkpoint()
+        _write([encode_envelope(signed) + b"\n"], output, force=force)
 
 
 @command.command("export")
@@ -221,18 +208,6 @@ def export(ledger: str | None, output: Path | None, *, force: bool) -> None:
         entries = (row.signed for row in store.rows())
         lines = export_lines(store.head().ledger, key_set(store), entries, store.checkpoints())
         _write(lines, output, force=force)
-
-
-def _find(store: Store, receipt_id: str) -> Row:
-    row = store.find(receipt_id)
-    if row is None:
-        raise ReceiptError(f"there is no receipt {receipt_id!r} in the ledger")
-    return row
-
-
-def _checkpoint(place: LedgerPlace) -> Signed:
-    with closing(writer_for(place, read_signing_key())) as writer:
-        return writer.checkpoint()
 
 
 def _write(lines: Iterable[bytes], output: Path | None, *, force: bool) -> None:

@@ -15,7 +15,8 @@ from llmring.cli.spelling import error_json
 from llmring.cli.status_reader import Seen, look
 from llmring.cli.tables import print_table, printable
 from llmring.errors import LLMRingError
-from llmring.status import LimitStatus, ProcessStatus, RouteStatus
+from llmring.lockfile.budgets import describe
+from llmring.status import BudgetStatus, LimitStatus, ProcessStatus, RouteStatus
 from llmring.trace import with_key
 
 NUMBERS = ("in line", "in flight", "expected")
@@ -100,6 +101,8 @@ def show(seen: Seen, *, as_json: bool) -> None:
             click.echo(f"⚠️  {remark}")
         if process.router.routes:
             print_table("", HEADS, rows(process.router.routes), numbers=NUMBERS)
+        for budget in process.router.budgets:
+            click.echo(budget_text(budget))
 
 
 def spelled(seen: Seen, *, indent: int | None) -> str:
@@ -147,6 +150,19 @@ def rows(routes: Sequence[RouteStatus]) -> list[tuple[str, ...]]:
         )
         found += [("", "", "", other, "", "", "") for other in others]
     return found
+
+
+def budget_text(budget: BudgetStatus) -> str:
+    """`budget daily, tenant 'acme': $1.20 of $25 a day spent, $0.30 reserved, 2 waiting; begins anew 2026-11-22 00:00
+    UTC`."""
+    scope = describe(budget.alias, budget.profile, budget.tenant)
+    waiting = f", {budget.waiting:,} waiting" if budget.waiting else ""
+    again = f"; begins anew {budget.resets_at:%Y-%m-%d %H:%M} UTC" if budget.resets_at is not None else ""
+    problem = f"; cannot be kept: {printable(budget.problem)}" if budget.problem is not None else ""
+    return (
+        f"budget {printable(budget.name)}{', ' + printable(scope) if scope else ''}: ${budget.spent_usd:.6f} of "
+        f"${budget.limit_usd} a {budget.per} spent, ${budget.reserved_usd:.6f} reserved{waiting}{again}{problem}"
+    )
 
 
 def ready_text(route: RouteStatus) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from llmring.lockfile.budgets import Budget
 from llmring.lockfile.profiles import Binding, Profile
 from llmring.lockfile.providers import ProviderSettings
 from llmring.lockfile.reading import Lockfile
@@ -22,7 +23,7 @@ def lock_digest(lockfile: Lockfile) -> str:
 
 
 def _content(lockfile: Lockfile) -> dict[str, Any]:
-    return {
+    content: dict[str, Any] = {
         "default_profile": lockfile.default_profile,
         "profiles": {name: _profile(profile) for name, profile in lockfile.profiles.items()},
         "providers": {
@@ -34,6 +35,15 @@ def _content(lockfile: Lockfile) -> dict[str, Any]:
             for package in lockfile.packages
         },
     }
+    if lockfile.budgets:
+        # Only then: the digests of lockfiles without budgets stay what they were.
+        content["budgets"] = {budget.name: _budget(budget) for budget in lockfile.budgets}
+    return content
+
+
+def _budget(budget: Budget) -> dict[str, Any]:
+    fields = _given(msgspec.to_builtins(budget)) | {"limit": format(budget.limit.normalize(), "f")}
+    return {key: value for key, value in fields.items() if key != "name"}
 
 
 def _given(fields: dict[str, Any]) -> dict[str, Any]:

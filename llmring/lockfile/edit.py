@@ -68,12 +68,14 @@ def bind(
 
 
 def unbind(text: str, path: Path, profile: str, alias: str) -> str:
-    """Take `alias` out of `profile`, with the comments on its own lines. Raises UnknownProfile, UnknownAlias."""
+    """Take `alias` out of `profile`, with the comments on its own lines. Raises UnknownProfile, UnknownAlias,
+    EditRefused for the last of a name that a budget has."""
     before = parse_lockfile(text, path)
     if profile not in before.profiles:
         raise UnknownProfile(profile, tuple(before.profiles), f" in {path}")
     if alias not in before.profiles[profile].bindings:
         raise UnknownAlias(alias, tuple(before.profiles[profile].bindings), f" in profile {profile!r} of {path}")
+    _check_budgets(before, profile, alias)
 
     def in_place() -> str:
         document = open_document(text, path)
@@ -324,10 +326,20 @@ class _Edit:
         raise EditRefused(f"{self._path} is laid out in a way that cannot be edited without harm: edit it by hand")
 
 
+def _check_budgets(lockfile: Lockfile, profile: str, alias: str) -> None:
+    """Raises EditRefused."""
+    bound = [name for name, one in lockfile.profiles.items() if alias in one.bindings and name != profile]
+    for budget in lockfile.budgets:
+        is_last = budget.profile == profile or (budget.profile not in lockfile.profiles and not bound)
+        if budget.alias == alias and is_last:
+            raise EditRefused(f"{lockfile.path}: budgets.{budget.name} caps {alias!r}: take that out first")
+
+
 def _same_elsewhere(before: Lockfile, after: Lockfile, profile: str, alias: str | None) -> bool:
     """Whether nothing but `alias` of `profile`, or its pinned versions for None, is bound otherwise."""
-    if (before.providers, before.packages, before.default_profile) != (
+    if (before.providers, before.budgets, before.packages, before.default_profile) != (
         after.providers,
+        after.budgets,
         after.packages,
         after.default_profile,
     ):

@@ -22,6 +22,7 @@ from llmring.errors import (
     UnknownAlias,
     UnknownProfile,
 )
+from llmring.lockfile.budgets import Budget, read_budgets
 from llmring.lockfile.lines import Address, find_line, find_unclosed
 from llmring.lockfile.packages import check_package, find_package_lockfile
 from llmring.lockfile.profiles import CANONICAL, EXPECTED, Binding, Profile, looks_bound, read_profiles
@@ -29,7 +30,17 @@ from llmring.lockfile.providers import ProviderSettings, read_providers
 from llmring.lockfile.shape import Problem, as_table, check_keys, near_key, optional_text, shown, spell
 from llmring.refs import ModelRef, is_model_ref
 
-_READ = ("version", "default_profile", "profiles", "providers", "extends", "aliases", "bindings", "registry_versions")
+_READ = (
+    "version",
+    "default_profile",
+    "profiles",
+    "providers",
+    "budgets",
+    "extends",
+    "aliases",
+    "bindings",
+    "registry_versions",
+)
 # Written by llmring's own tools, without a meaning for routing.
 _IGNORED = ("created_at", "updated_at", "metadata")
 _VERSION = re.compile(r"1(\.\d+)*")
@@ -58,6 +69,7 @@ class Lockfile(msgspec.Struct, frozen=True, kw_only=True):
     default_profile: str
     profiles: dict[str, Profile]
     providers: dict[str, ProviderSettings]
+    budgets: tuple[Budget, ...] = ()
     packages: tuple[str, ...] = ()
     extended: dict[str, Extended] = {}
     forms: tuple[str, ...] = (CANONICAL,)
@@ -245,6 +257,7 @@ def _read(data: object, path: Path) -> Lockfile:
         default_profile=default,
         profiles=found.profiles,
         providers=read_providers(table.get("providers", {})),
+        budgets=read_budgets(table.get("budgets", {}), found.profiles),
         packages=packages,
         forms=found.forms,
         notes=tuple(notes),

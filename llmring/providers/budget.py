@@ -78,6 +78,28 @@ class Budget:
         for dimension, until in previous.holds.items():
             self.holds[dimension] = max(until, self.holds.get(dimension, -math.inf))
 
+    def renew(self, limits: Iterable[Limit], now: float) -> None:
+        """These limits hold from now on, for those too who stand in line for it. What is missing of a limit is missing
+        of the one in its place."""
+        before, self.buckets = self.buckets, {}
+        for limit in limits:
+            bucket = before.get(limit.dimension)
+            if bucket is not None:
+                bucket.advance(now)
+            if bucket is not None and bucket.limit.counted == limit.counted:
+                self.buckets[limit.dimension] = bucket
+                bucket.resize(limit)
+                bucket.correct(min(0.0, bucket.capacity - bucket.level))
+            else:
+                new = self._add(limit, now)
+                if bucket is not None:
+                    new.correct(min(0.0, bucket.level - new.level))
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """As they are now."""
+        return tuple(bucket.limit for bucket in self.buckets.values())
+
     def memory(self, now: float) -> Iterator[KeptLimit]:
         """The limits that nobody configured, as they are now."""
         for dimension, bucket in self.buckets.items():

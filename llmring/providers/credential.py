@@ -52,8 +52,13 @@ class Credential:
             other.called_at = now
 
     def inherit(self, previous: "Credential", now: float) -> None:
-        """Go on where the same key stood before an edit of the lockfile."""
-        self.budget.inherit(previous.budget, now)
+        """Go on where the same key stood before an edit of the lockfile. Before the first route."""
+        if self.shared_with or previous.shared_with:
+            self.budget.inherit(previous.budget, now)
+        else:
+            # Who stands in line there still takes out of the same limits.
+            previous.budget.renew(self.budget.limits, now)
+            self.budget = previous.budget
         self._out, self._out_until, self._told = previous._out, previous._out_until, previous._told
 
     def tell(self, provider: str, what: str, seconds: float) -> None:

@@ -20,8 +20,8 @@ SHARES: dict[Priority, float] = {"interactive": 9.0, "batch": 1.0}
 RESERVE_SHARE = 0.1
 """Of every limit, and of the connections, batches leave free for calls that somebody waits for."""
 
-RESERVE_SECONDS = 60.0
-"""As long as there was such a call in the last minute."""
+RESERVE_SECONDS = 600.0
+"""As long as there was such a call in the last ten minutes. It is kept once, so it costs a map seconds."""
 
 
 class Flow(msgspec.Struct, frozen=True):

@@ -92,11 +92,13 @@ class Waiter(Generic[Permit]):
 
 
 class _Tenant(msgspec.Struct, Generic[Permit]):
-    """The waiters of one flow, the first to be served at the front of the heap. `began` is where in virtual time it
-    began to wait."""
+    """The waiters of one tenant, the first to be served at the front of the heap. `began` is where in virtual time it
+    began to wait. `charge` sums what they ask for, as their class's does; none of them is due after `latest`."""
 
     flow: Flow
     began: float
+    charge: dict[Dimension, float] = {}
+    latest: float = -math.inf
     heap: list[tuple[float, int, int, Waiter[Permit]]] = []
 
 
@@ -150,8 +152,26 @@ class Line(Generic[Permit]):
         if priority == "interactive":
             return calls
         total = dict(calls)
-        for dimension, amount in self._classes["batch"].charge.items():
-            total[dimension] = total.get(dimension, 0.0) + amount
+        _add(total, self._classes["batch"].charge, 1.0)
+        return total
+
+    def before(self, newcomer: Flow, deadline: float, charge: Charge) -> Mapping[Dimension, float]:
+        """The part of `ahead` that a newcomer's turn and deadline leave before it: of its own tenant what is due
+        earlier, of every other what its share brings it until then. An estimate, each dimension by itself; takes as
+        long as there are tenants, and those who are due earlier where it is not the last."""
+        kind = self._classes[newcomer.priority]
+        due = deadline if newcomer.priority == "interactive" else 0.0
+        own = kind.tenants.get(newcomer.tenant)
+        total = dict(_due_by(own, due, kind.places)) if own is not None else {}
+        until = {dimension: total.get(dimension, 0.0) + amount for dimension, amount in charge.items()}
+        for tenant in kind.tenants.values():
+            if tenant is not own:
+                share = tenant.flow.weight / newcomer.weight
+                for dimension, amount in tenant.charge.items():
+                    brought = min(amount, share * until.get(dimension, 0.0))
+                    total[dimension] = total.get(dimension, 0.0) + brought
+        if newcomer.priority == "batch":
+            _add(total, self._classes["interactive"].charge, 1.0)
         return total
 
     def enter(self, waiter: Waiter[Permit], charge: Charge) -> None:
@@ -169,8 +189,13 @@ class Line(Generic[Permit]):
             heapq.heappush(kind.starts, (tenant.began, waiter.number, flow.tenant))
         elif _next_of(tenant, kind.places) is None:
             tenant.began = self.fairness.start(flow)
-        self._entries += 1
+            tenant.charge.clear()
+            tenant.latest = -math.inf
+        _add(tenant.charge, charge, 1.0 / waiter.places)
         due = waiter.deadline if flow.priority == "interactive" else 0.0
+        if due > tenant.latest:
+            tenant.latest = due
+        self._entries += 1
         heapq.heappush(tenant.heap, (due, waiter.number, self._entries, waiter))
         self._changed()
 
@@ -189,7 +214,10 @@ class Line(Generic[Permit]):
             return
         _add(kind.charge, charge, -1.0 / waiter.places)
         tenant = kind.tenants.get(waiter.flow.tenant)
-        if tenant is not None and len(tenant.heap) > 2 * len(kind.places) + _LEFT_BEHIND:
+        if tenant is None:
+            return
+        _add(tenant.charge, charge, -1.0 / waiter.places)
+        if len(tenant.heap) > 2 * len(kind.places) + _LEFT_BEHIND:
             tenant.heap = [entry for entry in tenant.heap if entry[3] in kind.places]
             heapq.heapify(tenant.heap)
 
@@ -264,6 +292,26 @@ def _next_of(tenant: _Tenant[Permit], places: Mapping[Waiter[Permit], Charge]) -
     return None
 
 
+def _due_by(tenant: _Tenant[Permit], due: float, places: Mapping[Waiter[Permit], Charge]) -> Mapping[Dimension, float]:
+    """What those of a tenant ask for who are due then, or before."""
+    if tenant.latest <= due:
+        return tenant.charge
+    total: dict[Dimension, float] = {}
+    # Down the heap, as far as it is no later.
+    heap, indexes = tenant.heap, [0]
+    while indexes:
+        index = indexes.pop()
+        if index < len(heap) and heap[index][0] <= due:
+            waiter = heap[index][3]
+            if not waiter.is_served and waiter in places:
+                _add(total, places[waiter], 1.0 / waiter.places)
+            indexes += (2 * index + 1, 2 * index + 2)
+    return total
+
+
 def _add(total: dict[Dimension, float], charge: Charge, share: float) -> None:
+    if not total and share == 1.0:
+        total.update(charge)
+        return
     for dimension, amount in charge.items():
         total[dimension] = total.get(dimension, 0.0) + share * amount

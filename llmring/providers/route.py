@@ -9,7 +9,7 @@ an await between, so no room is given away twice.
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -23,7 +23,7 @@ from llmring.providers.bucket import Bucket
 from llmring.providers.budget import Budget, Reservation
 from llmring.providers.credential import Credential
 from llmring.providers.estimate import Counting, OutputEstimate, estimate
-from llmring.providers.fairness import INTERACTIVE, RESERVE_SECONDS, RESERVE_SHARE, Flow, Priority
+from llmring.providers.fairness import INTERACTIVE, RESERVE_SECONDS, RESERVE_SHARE, Flow
 from llmring.providers.fit import most_output_tokens
 from llmring.providers.group import Group
 from llmring.providers.line import Line
@@ -54,10 +54,12 @@ REFUSED_MOST_SECONDS = 8.0
 DAILY_SECONDS = 300.0
 """Holds after a refusal that names no delay: doubling from the first to the most; a daily limit, flat."""
 
+KNOWN_AFTER = 20
+"""How long answers take is known after so many of them."""
+
 LONGEST_LEAST_SECONDS = 60.0
 LONGEST_TIMES = 3.0
-KNOWN_AFTER = 20
-"""An answer may take three times what so many tokens take here, at least a minute; once so many answers are known."""
+"""An answer may take three times what so many tokens take here, where that is known; at least a minute."""
 
 OUT_OF_USE = -1e6
 """The room of a key with which nothing can go: less than any debt leaves."""
@@ -213,7 +215,7 @@ class Route:
             fitted = budget.fit(fitted, least)
         return fitted
 
-    def readiness(self, needed: Charge, now: float, flow: Flow = INTERACTIVE) -> Readiness:
+    def readiness(self, needed: Charge, now: float, flow: Flow = INTERACTIVE, deadline: float = math.inf) -> Readiness:
         """May a newcomer go now? Those in line go first, and what could never fit is told at once."""
         for budget in self.budgets:
             dimension = budget.impossible(needed)
@@ -222,32 +224,39 @@ class Route:
         answer = self.room(needed, now, self.keep(flow, now))
         if isinstance(answer, Shut) or self.line.may_pass(flow):
             return answer
-        return self._behind(answer, needed, now, flow)
+        return self._behind(answer, needed, now, flow, deadline)
 
-    def _behind(self, answer: Ready | Busy, needed: Charge, now: float, flow: Flow) -> Busy:
+    def _behind(self, answer: Ready | Busy, needed: Charge, now: float, flow: Flow, deadline: float) -> Busy:
         """How long a newcomer will stand in line. An estimate: others may find a place elsewhere, or leave. `answer` is
         what it would meet without them."""
-        ahead = self._ahead(flow.priority)
-        wait, dimension = self.budget.wait_behind(ahead, needed, now)
-        for budget in self.kept:
+        wait, why = self._after(_sum(line.ahead(flow.priority) for line in self._lines()), needed, now)
+        if now + wait >= deadline:
+            # Too late, if all of them went first: but it may be due before them, or its tenant's turn.
+            before = _sum(line.before(flow, deadline, needed) for line in self._lines())
+            wait, why = self._after(before, needed, now)
+        if wait > 0.0:
+            failing = isinstance(answer, Busy) and answer.failing
+            return Busy(wait_seconds=wait, why=f"{why}, {len(self.line)} in line", failing=failing)
+        return answer if isinstance(answer, Busy) else Busy(wait_seconds=0.0, why=f"{len(self.line)} in line")
+
+    def _lines(self) -> "tuple[Line[Permit], ...]":
+        """Where the keys are of one account, nobody gets elsewhere with another what it waits for here."""
+        if not self.credential.shared_with:
+            return (self.line,)
+        return (self.line, *(sibling.line for sibling in self.siblings))
+
+    def _after(self, ahead: Charge, needed: Charge, now: float) -> tuple[float, str]:
+        """Seconds until `needed` can go when all of `ahead` is first, and what binds."""
+        wait, dimension = 0.0, None
+        for budget in self.budgets:
             longer, binding = budget.wait_behind(ahead, needed, now)
             if longer > wait:
                 wait, dimension = longer, binding
-        if dimension is not None and wait > 0.0:
-            failing = isinstance(answer, Busy) and answer.failing
-            return Busy(wait_seconds=wait, why=f"{dimension} limit, {len(self.line)} in line", failing=failing)
-        return answer if isinstance(answer, Busy) else Busy(wait_seconds=0.0, why=f"{len(self.line)} in line")
-
-    def _ahead(self, priority: Priority) -> Charge:
-        """What those ask for who go first. Where the keys are of one account, nobody gets it elsewhere with another."""
-        ahead = self.line.ahead(priority)
-        if not self.credential.shared_with:
-            return ahead
-        total = dict(ahead)
-        for sibling in self.siblings:
-            for dimension, amount in sibling.line.ahead(priority).items():
-                total[dimension] = total.get(dimension, 0.0) + amount
-        return total
+        most = self.credential.most_in_flight
+        queued = ahead.get("requests", 0.0) - max(0, most - self.credential.in_flight)
+        if self.means.count >= KNOWN_AFTER and queued * self.means.took_seconds > wait * most:
+            return queued * self.means.took_seconds / most, f"all {most} connections in use"
+        return wait, f"{dimension} limit"
 
     def keep(self, flow: Flow, now: float) -> float:
         """The share of every limit that work of `flow` leaves free: batches, for the calls that may come; not for those
@@ -503,6 +512,14 @@ class Route:
                 _LOG.info("%s: %s limit is %g per %g s", self.ref, limit.dimension, limit.amount, limit.period)
 
 
+def _sum(charges: Iterable[Charge]) -> Charge:
+    total: dict[Dimension, float] = {}
+    for one in charges:
+        for dimension, amount in one.items():
+            total[dimension] = total.get(dimension, 0.0) + amount
+    return total
+
+
 def _too_large(dimension: Dimension, needed: Charge, budget: Budget) -> str:
     need, limit = math.ceil(needed[dimension]), budget.buckets[dimension].limit.amount
     return f"ImpossibleRequest: {need:,} needed of the {dimension} limit, which is {limit:,.0f} in all"
@@ -535,12 +552,15 @@ class Permit(msgspec.Struct, kw_only=True, eq=False):
     """When the first text of a stream came."""
     status: int | None = None
     """The HTTP status of the reply, once that has begun."""
+    outcome: Outcome | None = None
+    """How it ended, once it has."""
     is_settled: bool = False
 
     def settle(self, outcome: Outcome, now: float, usage: Usage | None = None) -> None:
         """Give the connection back and correct the limits. A second call is a bug in the caller."""
         assert not self.is_settled, "a permit is settled once"
         self.is_settled = True
+        self.outcome = outcome
         route = self.route
         actual = charged(route.regime, outcome, self.charge, usage or Usage())
         taken = outcome not in ("refused", "not_sent")

@@ -335,14 +335,15 @@ class ProviderWorker:
             self.route(model).inherit(route)
 
     def _inherit_limits(self, previous: "ProviderWorker", now: float) -> None:
-        """What was learned of limits: as it is where they are shared as before, else a copy. Before the first route."""
+        """The limits of models: the same where they are shared as before, else a copy. Before the first route."""
         alone = len(self._sharing) == len(previous._sharing) == 1
         groups = [(self._group(model), previous._group(model)) for model in previous._routes]
         same = [alone and group.name == before.name for group, before in groups]
         for (group, before), as_before in zip(groups, same, strict=True):
             if as_before:
                 group.learned = before.learned
-                group.given.inherit(before.given, now)
+                before.given.renew(group.given.limits, now)
+                group.given = before.given
         for (group, before), as_before in zip(groups, same, strict=True):
             if not as_before:
                 group.inherit(before, now)

@@ -42,6 +42,7 @@ class Attempted(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime
     call: str
     attempt: int
+    part: int | None = None
     alias: str
     profile: str
     tenant: str = ""
@@ -97,6 +98,7 @@ def draft(ended: Attempted, random: bytes) -> Draft:
         kind=ended.kind,
         tenant=ended.tenant or None,
         call=ended.call,
+        part=ended.part,
         attempt=ended.attempt,
         outcome=ended.outcome,
         status=ended.status,

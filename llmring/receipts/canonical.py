@@ -4,7 +4,7 @@ The library writes them, but for values of text, whole numbers in range and ASCI
 the byte, in a fortieth of the time (measured 1 and 40 us for 30 fields). A test holds the two against one another.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -12,6 +12,9 @@ from llmring.errors import ReceiptError
 
 MOST = 2**53 - 1
 """The largest whole number that RFC 8785 can write: what a double holds exactly."""
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
+"""A whole number of anything."""
 
 _ENCODER = msgspec.json.Encoder(order="sorted")
 

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from llmring.errors import ReceiptError
+from llmring.receipts.batch_receipt import BatchReceipt
 from llmring.receipts.merkle import HASH_BYTES, leaf_hash
-from llmring.receipts.receipt import Entry, Handover, Receipt, read
+from llmring.receipts.receipt import Entry, Handover, Receipt, read, receipt_id_of
 from llmring.receipts.signing import PublicKey, Signed, verifies
 
 NONE = bytes(HASH_BYTES)
@@ -70,7 +71,7 @@ def check(found: Iterable[Held], keys: Mapping[str, PublicKey], ledger: str | No
         else:
             sequence = entry.sequence if entry.sequence is not None else UNREADABLE
             before = _previous(entry)
-            name = name or (entry.receipt_id if isinstance(entry, Receipt) else None)
+            name = name or receipt_id_of(entry)
             fault, signer = _fault(held, entry, own, keys, ledger)
             if not fault and isinstance(entry, Handover):
                 handovers[position] = entry
@@ -136,14 +137,14 @@ def _fault(held: Held, entry: Entry, own: bytes, keys: Mapping[str, PublicKey], 
         return f"it is kept under the key {held.signed.key_id}, and signed for {key.key_id}", ""
     if not verifies(key, held.signed):
         return "the signature does not fit", ""
-    if isinstance(entry, Receipt) and entry.signature is not None:
+    if isinstance(entry, Receipt | BatchReceipt) and entry.signature is not None:
         return "it holds a signature inside of what is signed", ""
     if entry.ledger is None or entry.sequence is None:
         return "it is of no ledger", ""
     if ledger is not None and entry.ledger != ledger:
         return f"it is of another ledger, {entry.ledger}", ""
     beside = (
-        ("id", held.receipt_id, entry.receipt_id if isinstance(entry, Receipt) else None),
+        ("id", held.receipt_id, receipt_id_of(entry)),
         ("time", held.timestamp, entry.timestamp),
         ("hash", held.hash, own),
     )

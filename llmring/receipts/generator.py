@@ -1,7 +1,7 @@
 """Receipts made by hand, for programs that keep their own books: outside of a ledger, signed where there is a key."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -10,6 +10,8 @@ import msgspec
 
 from llmring.errors import ReceiptError
 from llmring.pricing import Prices, price
+from llmring.receipts.batch_receipt import BatchReceipt
+from llmring.receipts.batching import tally
 from llmring.receipts.receipt import VERSION, Receipt, dollars, timestamp
 from llmring.receipts.signing import ReceiptSigner
 from llmring.usage import CostBreakdown, Usage
@@ -65,6 +67,22 @@ class ReceiptGenerator:
         if self.signer is None or key is None:
             return receipt
         return msgspec.structs.replace(receipt, signature=self.signer.sign_receipt(receipt))
+
+    def generate_batch_receipt(
+        self, receipts: Iterable[Receipt], description: str | None = None, tags: Sequence[str] = ()
+    ) -> BatchReceipt:
+        """One receipt of many, in this order: what they come to, and the root of the tree over them. Raises
+        ReceiptError where there are none, or a cost is no number."""
+        key = self.signer.private_key if self.signer is not None else None
+        batch = msgspec.structs.replace(
+            tally(receipts).batch(new_receipt_id(), timestamp(datetime.now(UTC))),
+            description=description,
+            tags=tuple(tags),
+            key_id=key.key_id if key is not None else None,
+        )
+        if self.signer is None or key is None:
+            return batch
+        return msgspec.structs.replace(batch, signature=self.signer.sign_receipt(batch))
 
     def calculate_costs(
         self,

@@ -108,6 +108,58 @@ def root_from(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> byte
     return root if last == 0 else None
 
 
+def consistency_proof(leaves: Sequence[bytes], old_size: int) -> list[bytes]:
+    """The hashes that show the tree over `leaves` to begin with the one over their first `old_size` (RFC 6962, 2.1.2),
+    the lowest first: at most two for each level. None are needed for a tree of the same size.
+
+    Raises ReceiptError where the older tree is empty, which proves nothing, or is larger.
+    """
+    size = len(leaves)
+    if not 0 < old_size <= size:
+        raise ReceiptError(f"a tree of {size} entries does not begin with one of {old_size}")
+    path: list[bytes] = []
+    low, high, is_whole = 0, size, True
+    # Down to the largest part of the older tree that ends where it does; `is_whole`, while that may be all of it.
+    while low + (rest := old_size - low) < high:
+        split = low + _split(high - low)
+        if rest <= split - low:
+            path.append(root_of(leaves[split:high]))
+            high = split
+        else:
+            path.append(root_of(leaves[low:split]))
+            low, is_whole = split, False
+    if not is_whole:
+        path.append(root_of(leaves[low:high]))
+    return path[::-1]
+
+
+def extends(old_size: int, old_root: bytes, size: int, root: bytes, path: Sequence[bytes]) -> bool:
+    """Whether `path` shows that the tree of `size` leaves begins with the one of `old_size` (RFC 9162, 2.1.4.2)."""
+    if not 0 < old_size <= size:
+        return False
+    if old_size == size:
+        return not path and old_root == root
+    at, last = old_size - 1, size - 1
+    # A whole tree is its own part of the larger one, and not told.
+    rest = list(path) if old_size & at else [old_root, *path]
+    while at & 1:
+        at, last = at >> 1, last >> 1
+    if not rest:
+        return False
+    old = new = rest[0]
+    for one in rest[1:]:
+        if last == 0:
+            return False
+        if at & 1 or at == last:
+            old, new = node_hash(one, old), node_hash(one, new)
+            while not at & 1 and at:
+                at, last = at >> 1, last >> 1
+        else:
+            new = node_hash(new, one)
+        at, last = at >> 1, last >> 1
+    return last == 0 and old == old_root and new == root
+
+
 def _split(size: int) -> int:
     """The largest power of two below `size`."""
     return 1 << (size - 1).bit_length() - 1

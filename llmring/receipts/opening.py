@@ -22,8 +22,15 @@ def writer_for(place: LedgerPlace, given_key: str | None) -> Writer:
     return Writer(partial(open_store, place), partial(_open_key, place, given_key))
 
 
+def open_ledger_store(place: LedgerPlace | None) -> Store:
+    """The store of the ledger there, to write to. Raises ReceiptError, also where no place is known."""
+    if place is None:
+        raise ReceiptError("there is no home directory for the ledger: name a file in `receipts`, or in its variable")
+    return open_store(place)
+
+
 def open_store(place: LedgerPlace, *, must_exist: bool = False) -> Store:
-    """Open a ledger, or make one. With `must_exist` one that is there, only to be read, all of it as at the first look.
+    """Open a ledger, or make one. With `must_exist` one that is there, only to be read.
 
     Raises ReceiptError: it cannot be opened, is no ledger, is of a later llmring, or psycopg is not installed.
     """

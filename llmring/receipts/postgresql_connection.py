@@ -43,7 +43,7 @@ _WRITE = """
 _READ = """
     BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
     SELECT set_config('statement_timeout', '{seconds:g}s', true),
-           set_config('idle_in_transaction_session_timeout', '0', true)
+           set_config('idle_in_transaction_session_timeout', '{seconds:g}s', true)
 """
 _GONE = ("08", "57P", "25P03", "25006")
 """How the codes begin of errors that another connection may not have: of connections, of servers that shut down, of
@@ -103,17 +103,18 @@ class Connection:
 
     @contextmanager
     def reading(self) -> Iterator[Run]:
-        """A transaction that goes on from one such block to the next, so that all is seen as it was at the first, until
-        the connection is closed. Raises ReceiptError."""
-        is_new = self._open is None
+        """A transaction that sees all as it is at its first statement, and writes nothing. Raises ReceiptError."""
         connection, wire = self._connected()
         with _bounded(wire, READ_SECONDS + SLACK_SECONDS) as hangs:
             try:
-                if is_new:
-                    connection.execute(_READ.format(seconds=READ_SECONDS).encode())
+                connection.execute(_READ.format(seconds=READ_SECONDS).encode())
                 yield partial(_run, connection.cursor(binary=True))
+                connection.execute("COMMIT")
             except psycopg.Error as error:
                 raise self._failed(error, hangs) from error
+            except BaseException:
+                self.close()
+                raise
 
     def close(self) -> None:
         """What is under way is undone by the server."""

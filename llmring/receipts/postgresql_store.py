@@ -5,17 +5,21 @@ schema `llmring`, with a table that says so; a schema of that name with anything
 """
 
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeVar
 
-from llmring.errors import ReceiptError
 from llmring.ledger_url import LedgerUrl
+from llmring.receipts import lending
 from llmring.receipts.checking import Held
 from llmring.receipts.postgresql_connection import CommitLost, Connection, ConnectionLost, Run
 from llmring.receipts.schema import ID_BYTES, MIGRATIONS, VERSION, filled, foreign, is_current
 from llmring.receipts.signing import Signed
-from llmring.receipts.store import Addition, CommitUnknown, Head, Key, Row, held_of
+from llmring.receipts.spending import Grant, Move, Spent
+from llmring.receipts.store import Addition, CommitUnknown, Head, Key, LedgerMissing, Row, Standing, Store, held_of
 from llmring.receipts.tables import (
     CHECKPOINT_COLUMNS,
     HEAD_COLUMNS,
@@ -28,6 +32,7 @@ from llmring.receipts.tables import (
     head_of,
     key_cells,
     key_of,
+    kind_of,
     row_cells,
     row_of,
 )
@@ -35,17 +40,24 @@ from llmring.receipts.tables import (
 PAGE = 2048
 """Entries that are read at a time."""
 
+Found = TypeVar("Found")
 _APPLICATION = "llmring receipts"
 _MIGRATING = 0x6C6C6D72696E67
 """The advisory lock of whoever makes or migrates a ledger."""
+_LENDING = 0x6C6C6D6C656E64
+"""The advisory lock of whoever has budgets in an exchange. It is not the head's, so that nobody who is allowed money
+waits for receipts to be signed."""
 
 _LOOK = """SELECT count(*) FILTER (WHERE classid = 'pg_class'::regclass AND objid IN (
         SELECT oid FROM pg_class WHERE relname = 'version' AND relkind = 'r')), count(*)
     FROM pg_depend WHERE refclassid = 'pg_namespace'::regclass
     AND refobjid IN (SELECT oid FROM pg_namespace WHERE nspname = 'llmring')"""
+_KEYS = f"SELECT {KEY_COLUMNS} FROM llmring.keys ORDER BY since"
+_CHECKPOINTS = f"SELECT {CHECKPOINT_COLUMNS} FROM llmring.checkpoints ORDER BY size"
 _HEAD = f"SELECT {HEAD_COLUMNS} FROM llmring.ledger"
 _ROW = f"SELECT {ROW_COLUMNS} FROM llmring.entries"
 _FIRST = -(2**63)
+_BUDGETS = re.compile(r"\bbudgets\b")
 # Columns as lists: one statement for any number of rows.
 _ENTRIES = f"""INSERT INTO llmring.entries ({ROW_COLUMNS}) SELECT * FROM unnest(%s::bigint[], %s::text[], %b::bytea[],
     %b::bytea[], %s::text[], %s::text[], %s::text[], %b::bytea[], %b::bytea[])"""
@@ -60,20 +72,25 @@ _STAND = """UPDATE llmring.ledger
 class PostgresqlStore:
     """Made by `open_store`. For one thread at a time, whichever that is."""
 
-    def __init__(self, connection: Connection, *, may_write: bool) -> None:
+    def __init__(self, url: LedgerUrl, connection: Connection, *, may_write: bool) -> None:
+        self._url = url
         self._connection = connection
         self._name = connection.name
         self._looking = connection.writing if may_write else connection.reading
 
     def append(self, make: Callable[[Head], Addition]) -> None:
+        self._on_one_that_lives(lambda: self._append(make))
+
+    def _on_one_that_lives(self, work: Callable[[], Found]) -> Found:
+        """Do `work`, a transaction, once more on another connection where the one that there was is lost."""
         is_old = self._connection.is_open
         try:
-            self._append(make)
+            return work()
         except ConnectionLost:
             # One that nothing was asked of for long is lost without a word: by a server's restart, a pool, a router.
             if not is_old:
                 raise
-            self._append(make)
+            return work()
 
     def _append(self, make: Callable[[Head], Addition]) -> None:
         new: Addition | None = None
@@ -108,25 +125,56 @@ class PostgresqlStore:
         return head_of(self._all(_HEAD), self._name)
 
     def public_keys(self) -> list[Key]:
-        return [key_of(cells) for cells in self._all(f"SELECT {KEY_COLUMNS} FROM llmring.keys ORDER BY since")]
+        return [key_of(cells) for cells in self._all(_KEYS)]
 
-    def held(self, low: int, high: int) -> list[Held]:
-        found = self._all(f"{_ROW} WHERE sequence >= %s AND sequence < %s ORDER BY sequence", (low, high))
+    def standing(self) -> Standing:
+        with self._connection.reading() as run:
+            ((entries, last),) = run("SELECT count(*), max(sequence) FROM llmring.entries")
+            return Standing(
+                head=head_of(run(_HEAD), self._name),
+                keys=[key_of(cells) for cells in run(_KEYS)],
+                checkpoints=[checkpoint_of(cells) for cells in run(_CHECKPOINTS)],
+                entries=entries,
+                last=last,
+            )
+
+    def again(self) -> Callable[[], Store]:
+        return partial(open_store, self._url, must_exist=True)
+
+    def next_number(self, after: int | None) -> int | None:
+        above, given = ("", ()) if after is None else (" WHERE sequence > %s", (after,))
+        ((number,),) = self._all(f"SELECT min(sequence) FROM llmring.entries{above}", given)
+        return int(number) if number is not None else None
+
+    def held(self, first: int, last: int) -> list[Held]:
+        found = self._all(f"{_ROW} WHERE sequence BETWEEN %s AND %s ORDER BY sequence", (first, last))
         return [held_of(row_of(cells)) for cells in found]
 
-    def rows(self, *, newest: int | None = None, since: str | None = None, until: str | None = None) -> Iterator[Row]:
+    def rows(
+        self,
+        *,
+        newest: int | None = None,
+        first: int | None = None,
+        since: str | None = None,
+        until: str | None = None,
+    ) -> Iterator[Row]:
         # As SQLite compares text, whatever the database's language is.
         bounds = {'timestamp COLLATE "C" >= %s': since, 'timestamp COLLATE "C" < %s': until}
         within = [bound for bound in bounds.values() if bound is not None]
         tests = "".join(f" AND {test}" for test, bound in bounds.items() if bound is not None)
         asked = f"{_ROW} WHERE sequence >= %s{tests} ORDER BY sequence"
+        start = _FIRST if first is None else first
         if newest is not None:
-            yield from map(row_of, self._all(f"{asked} DESC LIMIT %s", (_FIRST, *within, newest)))
+            yield from map(row_of, self._all(f"{asked} DESC LIMIT %s", (start, *within, newest)))
             return
-        start = _FIRST
         while page := self._all(f"{asked} LIMIT {PAGE}", (start, *within)):
             yield from map(row_of, page)
             start = page[-1][0] + 1
+
+    def of_type(self, payload_type: str) -> list[Row]:
+        return [
+            row_of(cells) for cells in self._all(f"{_ROW} WHERE kind = %s ORDER BY sequence", (kind_of(payload_type),))
+        ]
 
     def find(self, receipt_id: str) -> Row | None:
         found = self._all(f"{_ROW} WHERE receipt_id = %s", (receipt_id,))
@@ -136,8 +184,20 @@ class PostgresqlStore:
         return [cells[0] for cells in self._all("SELECT hash FROM llmring.entries ORDER BY sequence LIMIT %s", (size,))]
 
     def checkpoints(self) -> list[Signed]:
-        found = self._all(f"SELECT {CHECKPOINT_COLUMNS} FROM llmring.checkpoints ORDER BY size")
-        return [checkpoint_of(cells) for cells in found]
+        return [checkpoint_of(cells) for cells in self._all(_CHECKPOINTS)]
+
+    def exchange(self, moves: Sequence[Move]) -> list[Grant]:
+        return self._on_one_that_lives(lambda: self._exchange(moves))
+
+    def _exchange(self, moves: Sequence[Move]) -> list[Grant]:
+        with self._connection.writing() as run:
+            # Whoever waits here sees in what follows all that was written before.
+            run("SELECT pg_advisory_xact_lock(%s)", (_LENDING,))
+            return [lending.exchange(_asking(run), move) for move in moves]
+
+    def spending(self, periods: Sequence[str]) -> list[Spent]:
+        with self._looking() as run:
+            return lending.spending(_asking(run), periods)
 
     def close(self) -> None:
         self._connection.close()
@@ -145,6 +205,15 @@ class PostgresqlStore:
     def _all(self, query: str, given: Cells = ()) -> list[Cells]:
         with self._looking() as run:
             return run(query, given)
+
+
+def _asking(run: Run) -> lending.Ask:
+    """Runs statements of lending.py: with this library's marks, in our schema."""
+
+    def ask(statement: str, given: Sequence[Any]) -> list[Cells]:
+        return run(_BUDGETS.sub("llmring.budgets", statement).replace("?", "%s"), given)
+
+    return ask
 
 
 def open_store(url: LedgerUrl, *, must_exist: bool = False) -> PostgresqlStore:
@@ -158,14 +227,14 @@ def open_store(url: LedgerUrl, *, must_exist: bool = False) -> PostgresqlStore:
     except BaseException:
         connection.close()
         raise
-    return PostgresqlStore(connection, may_write=not must_exist)
+    return PostgresqlStore(url, connection, may_write=not must_exist)
 
 
 def _prepare(connection: Connection, *, may_write: bool) -> None:
     with connection.writing() if may_write else connection.reading() as run:
         version = _version(run, connection.name)
         if version is None and not may_write:
-            raise ReceiptError(f"there is no ledger {connection.name}")
+            raise LedgerMissing(f"there is no ledger {connection.name}")
         if version is not None and is_current(connection.name, version, may_write=may_write):
             return
     with connection.writing(long=True) as run:

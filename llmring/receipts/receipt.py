@@ -3,6 +3,7 @@
     receipt     one attempt at one model: who was asked, what came of it, how many tokens, for how much
     gap         attempts that have no receipt, as nothing could be written for a while
     handover    the key by which the entries after this one are signed
+    batch       a receipt of many receipts (batch_receipt.py)
 
 Names and money are text, counters whole numbers: nothing here is a fraction, so every language writes the same bytes.
 What is not known is null or absent, never 0. No prompt, answer, or provider's key is in any of them.
@@ -10,20 +11,21 @@ What is not known is null or absent, never 0. No prompt, answer, or provider's k
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
 
 from llmring.errors import ReceiptError
-from llmring.receipts.canonical import MOST, encode_plain
+from llmring.receipts.batch_receipt import BatchReceipt
+from llmring.receipts.canonical import MOST, Count, canonical, encode_plain
 
 VERSION = 1
 Kind = Literal["chat", "stream", "embed"]
-Count = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
 
 RECEIPT = "application/vnd.llmring.receipt+json"
 GAP = "application/vnd.llmring.gap+json"
 HANDOVER = "application/vnd.llmring.handover+json"
+BATCH_RECEIPT = "application/vnd.llmring.batch-receipt+json"
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -36,8 +38,9 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
 
     `tenant` is the word by which the caller named whose work it was, and absent where it named nobody.
 
-    `call` is the same for all attempts of one call, `attempt` counts them from 1. `outcome` is "answered", the class of
-    the error, "cancelled", or "left" for a stream that its caller did not read to the end. `request_digest` and
+    `call` is the same for all attempts of one call, `attempt` counts them from 1; where texts to embed are sent in
+    several requests, `part` numbers these from 1, and each counts its own attempts. `outcome` is "answered", the class
+    of the error, "cancelled", or "left" for a stream that its caller did not read to the end. `request_digest` and
     `response_digest` bind the content without telling it: see contents.py.
 
     `ledger`, `sequence` (from 0) and `previous`, the hash of the entry before, place it in a ledger's chain; a receipt
@@ -66,6 +69,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
     kind: Kind | None = None
     tenant: str | None = None
     call: str | None = None
+    part: Count | None = None
     attempt: Count | None = None
     outcome: str | None = None
     status: Count | None = None
@@ -111,10 +115,21 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     key_id: str
 
 
-Entry = Receipt | Gap | Handover
-TYPES: dict[str, type[Receipt] | type[Gap] | type[Handover]] = {RECEIPT: Receipt, GAP: Gap, HANDOVER: Handover}
+Entry = Receipt | Gap | Handover | BatchReceipt
+TYPES: dict[str, type[Receipt] | type[Gap] | type[Handover] | type[BatchReceipt]] = {
+    RECEIPT: Receipt,
+    GAP: Gap,
+    HANDOVER: Handover,
+    BATCH_RECEIPT: BatchReceipt,
+}
 _DECODERS = {name: msgspec.json.Decoder(form) for name, form in TYPES.items()}
-_VERSIONS = {RECEIPT: "llmring_receipt", GAP: "llmring_gap", HANDOVER: "llmring_handover"}
+_VERSIONS = {
+    RECEIPT: "llmring_receipt",
+    GAP: "llmring_gap",
+    HANDOVER: "llmring_handover",
+    BATCH_RECEIPT: "llmring_batch_receipt",
+}
+_NAMES = {RECEIPT: "receipt", GAP: "gap", HANDOVER: "handover", BATCH_RECEIPT: "batch receipt"}
 _HEADS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -127,13 +142,23 @@ def payload_type(entry: Entry) -> str:
             return GAP
         case Handover():
             return HANDOVER
+        case BatchReceipt():
+            return BATCH_RECEIPT
+
+
+def receipt_id_of(entry: Entry) -> str | None:
+    """The id of a receipt, of one attempt or of a batch; None for what is none."""
+    return entry.receipt_id if isinstance(entry, Receipt | BatchReceipt) else None
 
 
 def payload(entry: Entry) -> bytes:
     """What is signed and hashed: RFC 8785, without the signature. Raises ReceiptError for a counter beyond 2**53."""
+    if isinstance(entry, Receipt | BatchReceipt) and entry.signature is not None:
+        entry = msgspec.structs.replace(entry, signature=None)
+    if isinstance(entry, BatchReceipt):
+        # Aliases and models are names of members there: any text.
+        return canonical(msgspec.to_builtins(entry))
     if isinstance(entry, Receipt):
-        if entry.signature is not None:
-            entry = msgspec.structs.replace(entry, signature=None)
         counters = (entry.prompt_tokens, entry.completion_tokens, entry.total_tokens, *(entry.usage or {}).values())
         if any(count is not None and not 0 <= count <= MOST for count in counters):
             raise ReceiptError(f"receipt {entry.receipt_id}: a counter is below 0 or above 2**53 - 1")
@@ -154,7 +179,7 @@ def read(kind: str, data: bytes) -> Entry:
     try:
         entry: Entry = decoder.decode(data)
     except (msgspec.DecodeError, ValueError) as error:
-        raise ReceiptError(_other_version(kind, data) or f"not a {TYPES[kind].__name__.lower()}: {error}") from error
+        raise ReceiptError(_other_version(kind, data) or f"not a {_NAMES[kind]}: {error}") from error
     if getattr(entry, _VERSIONS[kind]) != VERSION:
         raise ReceiptError(_other_version(kind, data) or "of another version")
     if payload(entry) != data:

@@ -48,6 +48,18 @@ MIGRATIONS: tuple[Migration, ...] = (
             "INSERT INTO llmring.ledger VALUES (1, '{ledger}', 0, NULL, '', NULL, 0, '{now}')",
         ),
     ),
+    Migration(
+        sqlite=(
+            """CREATE TABLE budgets (account TEXT NOT NULL, period TEXT NOT NULL, holder TEXT NOT NULL,
+               spent BIGINT NOT NULL, allowed BIGINT NOT NULL, heard_at BIGINT NOT NULL, ended BIGINT NOT NULL,
+               PRIMARY KEY (account, period, holder))""",
+        ),
+        postgresql=(
+            """CREATE TABLE llmring.budgets (account TEXT NOT NULL, period TEXT NOT NULL, holder TEXT NOT NULL,
+               spent BIGINT NOT NULL, allowed BIGINT NOT NULL, heard_at BIGINT NOT NULL, ended BIGINT NOT NULL,
+               PRIMARY KEY (account, period, holder))""",
+        ),
+    ),
 )
 """By number, from 1."""
 

@@ -16,8 +16,9 @@ from typing import Any
 import msgspec
 
 from llmring.errors import ReceiptError, SignatureInvalid
+from llmring.receipts.batch_receipt import BatchReceipt
 from llmring.receipts.canonical import canonical
-from llmring.receipts.receipt import RECEIPT, Receipt, payload
+from llmring.receipts.receipt import Receipt, payload, payload_type
 
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
@@ -183,7 +184,7 @@ def decode_envelope(data: bytes | str) -> Signed:
 
 
 class ReceiptSigner:
-    """Signs receipts with a private key, and verifies them with a public one."""
+    """Signs receipts, those of batches too, with a private key, and verifies them with a public one."""
 
     def __init__(self, private_key: PrivateKey | None = None) -> None:
         self.private_key = private_key
@@ -204,22 +205,22 @@ class ReceiptSigner:
         """From 32 raw bytes, their base64, or SubjectPublicKeyInfo in PEM. Raises ReceiptError."""
         return PublicKey(_key_bytes(data, "PUBLIC KEY", _SPKI))
 
-    def sign_receipt(self, receipt: Receipt) -> str:
+    def sign_receipt(self, receipt: Receipt | BatchReceipt) -> str:
         """The `signature` of a receipt, `ed25519:` and base64url. Raises ReceiptError: no key, or another's receipt."""
         key = self._key()
         if receipt.key_id not in (None, key.key_id):
             raise ReceiptError(f"receipt {receipt.receipt_id} names the key {receipt.key_id}, and this is {key.key_id}")
-        return spelled(sign(key, RECEIPT, payload(receipt)).signature)
+        return spelled(sign(key, payload_type(receipt), payload(receipt)).signature)
 
     @staticmethod
-    def verify_receipt(receipt: Receipt, public_key: PublicKey | bytes) -> bool:
+    def verify_receipt(receipt: Receipt | BatchReceipt, public_key: PublicKey | bytes) -> bool:
         """Whether the receipt's `signature` is that of `public_key` over all its other fields. Raises ReceiptError for
         a key that is none."""
         key = public_key if isinstance(public_key, PublicKey) else PublicKey(public_key)
         if receipt.signature is None or receipt.key_id not in (None, key.key_id):
             return False
         try:
-            return key.verifies(pae(RECEIPT, payload(receipt)), unspelled(receipt.signature))
+            return key.verifies(pae(payload_type(receipt), payload(receipt)), unspelled(receipt.signature))
         except ReceiptError:
             return False
 

@@ -5,16 +5,19 @@ The only file that imports sqlite3. What it refuses becomes a ReceiptError that 
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from llmring.errors import ReceiptError
+from llmring.receipts import lending
 from llmring.receipts.checking import Held
 from llmring.receipts.schema import ID_BYTES, MIGRATIONS, VERSION, filled, foreign, is_current
 from llmring.receipts.signing import Signed
-from llmring.receipts.store import Addition, Head, Key, Row, held_of
+from llmring.receipts.spending import Grant, Move, Spent
+from llmring.receipts.store import Addition, Head, Key, LedgerMissing, Row, Standing, Store, held_of
 from llmring.receipts.tables import (
     CHECKPOINT_COLUMNS,
     HEAD_COLUMNS,
@@ -27,6 +30,7 @@ from llmring.receipts.tables import (
     head_of,
     key_cells,
     key_of,
+    kind_of,
     row_cells,
     row_of,
 )
@@ -48,11 +52,15 @@ class SqliteStore:
         self._connection = connection
 
     def append(self, make: Callable[[Head], Addition]) -> None:
+        self._alone(lambda: self._write(make(self._head())))
+
+    def _alone(self, work: Callable[[], Found]) -> Found:
+        """Do `work` in a transaction of its own."""
         try:
-            # Immediately: from the head that is read to the end, nobody else writes.
+            # Immediately: from what is read first to the end, nobody else writes.
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                self._write(make(self._head()))
+                found = work()
                 self._connection.execute("COMMIT")
             except BaseException:
                 # SQLite itself has rolled back for some errors, such as a full disk.
@@ -61,6 +69,7 @@ class SqliteStore:
                 raise
         except sqlite3.Error as error:
             raise _failed(self.path, error) from error
+        return found
 
     def _write(self, new: Addition) -> None:
         run = self._connection.execute
@@ -87,12 +96,37 @@ class SqliteStore:
     def public_keys(self) -> list[Key]:
         return [key_of(cells) for cells in self._all(f"SELECT {KEY_COLUMNS} FROM keys ORDER BY since")]
 
-    def held(self, low: int, high: int) -> list[Held]:
-        rows = self._all(f"{_ROW} WHERE sequence >= ? AND sequence < ? ORDER BY sequence", (low, high))
+    def standing(self) -> Standing:
+        self._all("BEGIN")
+        try:
+            ((entries, last),) = self._all("SELECT count(*), max(sequence) FROM entries")
+            return Standing(
+                head=self.head(), keys=self.public_keys(), checkpoints=self.checkpoints(), entries=entries, last=last
+            )
+        finally:
+            self._all("COMMIT")
+
+    def again(self) -> Callable[[], Store]:
+        return partial(open_store, self.path.absolute(), must_exist=True)
+
+    def next_number(self, after: int | None) -> int | None:
+        above, given = ("", ()) if after is None else (" WHERE sequence > ?", (after,))
+        ((number,),) = self._all(f"SELECT min(sequence) FROM entries{above}", given)
+        return int(number) if number is not None else None
+
+    def held(self, first: int, last: int) -> list[Held]:
+        rows = self._all(f"{_ROW} WHERE sequence BETWEEN ? AND ? ORDER BY sequence", (first, last))
         return [held_of(row_of(cells)) for cells in rows]
 
-    def rows(self, *, newest: int | None = None, since: str | None = None, until: str | None = None) -> Iterator[Row]:
-        bounds = {"timestamp >= ?": since, "timestamp < ?": until}
+    def rows(
+        self,
+        *,
+        newest: int | None = None,
+        first: int | None = None,
+        since: str | None = None,
+        until: str | None = None,
+    ) -> Iterator[Row]:
+        bounds: dict[str, Any] = {"sequence >= ?": first, "timestamp >= ?": since, "timestamp < ?": until}
         given: list[Any] = [bound for bound in bounds.values() if bound is not None]
         tests = " AND ".join(test for test, bound in bounds.items() if bound is not None)
         query = f"{_ROW} WHERE {tests or 'TRUE'} ORDER BY sequence"
@@ -105,6 +139,10 @@ class SqliteStore:
         except sqlite3.Error as error:
             raise _failed(self.path, error) from error
 
+    def of_type(self, payload_type: str) -> list[Row]:
+        rows = self._all(f"{_ROW} WHERE kind = ? ORDER BY sequence", (kind_of(payload_type),))
+        return [row_of(cells) for cells in rows]
+
     def find(self, receipt_id: str) -> Row | None:
         rows = self._all(f"{_ROW} WHERE receipt_id = ?", (receipt_id,))
         return row_of(rows[0]) if rows else None
@@ -115,6 +153,15 @@ class SqliteStore:
     def checkpoints(self) -> list[Signed]:
         rows = self._all(f"SELECT {CHECKPOINT_COLUMNS} FROM checkpoints ORDER BY size")
         return [checkpoint_of(cells) for cells in rows]
+
+    def exchange(self, moves: Sequence[Move]) -> list[Grant]:
+        return self._alone(lambda: [lending.exchange(self._ask, move) for move in moves])
+
+    def spending(self, periods: Sequence[str]) -> list[Spent]:
+        return self._asked(lambda: lending.spending(self._ask, periods))
+
+    def _ask(self, statement: str, given: Sequence[Any]) -> list[Any]:
+        return self._connection.execute(statement, given).fetchall()
 
     def close(self) -> None:
         try:
@@ -139,7 +186,7 @@ def open_store(path: Path, *, must_exist: bool = False) -> SqliteStore:
     """
     try:
         if must_exist and not path.is_file():
-            raise ReceiptError(f"there is no ledger {path}")
+            raise LedgerMissing(f"there is no ledger {path}")
         if not must_exist:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             # Before SQLite would, for it makes files that others may read.
@@ -166,8 +213,6 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, may_write: bool) -> 
         raise foreign(str(path))
     is_ready = is_current(str(path), version, may_write=may_write)
     if not may_write:
-        # All that is read is of one moment, whoever writes meanwhile.
-        connection.execute("BEGIN")
         return
     # Readers do not hold up the writer. Where the file system cannot, SQLite stays with what it can.
     connection.execute("PRAGMA journal_mode = WAL")

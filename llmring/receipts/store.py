@@ -13,6 +13,7 @@ import msgspec
 from llmring.errors import ReceiptError
 from llmring.receipts.checking import Held
 from llmring.receipts.signing import Signed
+from llmring.receipts.spending import Grant, Move, Spent
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +48,17 @@ class Key(msgspec.Struct, frozen=True):
     since: int
 
 
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """A ledger at one moment: its head, its keys, its checkpoints by size, how many entries there really are, and the
+    highest number that one is kept under; None without entries."""
+
+    head: Head
+    keys: Sequence[Key]
+    checkpoints: Sequence[Signed]
+    entries: int
+    last: int | None
+
+
 class Addition(msgspec.Struct, frozen=True, kw_only=True):
     """What is written in one transaction. `checkpoint` is of all entries, those of `rows` included."""
 
@@ -54,6 +66,10 @@ class Addition(msgspec.Struct, frozen=True, kw_only=True):
     head: Head
     checkpoint: Signed | None = None
     keys: Sequence[Key] = ()
+
+
+class LedgerMissing(ReceiptError):
+    """There is none to be read."""
 
 
 class CommitUnknown(ReceiptError):
@@ -85,13 +101,37 @@ class Store(Protocol):
         """All, the oldest first."""
         ...
 
-    def held(self, low: int, high: int) -> list[Held]:
-        """Entries by the numbers that they are kept under, from `low` up to `high`, for an audit."""
+    def standing(self) -> Standing:
+        """All of it as of one moment, whoever writes meanwhile."""
         ...
 
-    def rows(self, *, newest: int | None = None, since: str | None = None, until: str | None = None) -> Iterator[Row]:
-        """All entries from the first; or so many of the newest, the newest first. With `since` and `until` only those
-        whose timestamp, as receipts spell it, is not before the one and before the other."""
+    def again(self) -> "Callable[[], Store]":
+        """What opens the same ledger once more, to be read, in another process: it pickles."""
+        ...
+
+    def next_number(self, after: int | None) -> int | None:
+        """The lowest number above `after` that an entry is kept under, the lowest of all for None; None: no more."""
+        ...
+
+    def held(self, first: int, last: int) -> list[Held]:
+        """Entries by the numbers that they are kept under, `last` included, for an audit."""
+        ...
+
+    def rows(
+        self,
+        *,
+        newest: int | None = None,
+        first: int | None = None,
+        since: str | None = None,
+        until: str | None = None,
+    ) -> Iterator[Row]:
+        """All entries, or those from the number `first`, in their order; or so many of the newest, the newest first.
+        With `since` and `until` only those whose timestamp, as receipts spell it, is not before the one and before the
+        other."""
+        ...
+
+    def of_type(self, payload_type: str) -> list[Row]:
+        """Entries of one type, in their order."""
         ...
 
     def find(self, receipt_id: str) -> Row | None: ...
@@ -104,9 +144,16 @@ class Store(Protocol):
         """By size."""
         ...
 
-    def close(self) -> None:
-        """What is only read is read as it was at the first look; this ends that."""
+    def exchange(self, moves: Sequence[Move]) -> list[Grant]:
+        """Write what was spent, and allow what there is room for, in one transaction that no other process writes
+        during. On disk when it returns; may be done again where nobody knows whether it was."""
         ...
+
+    def spending(self, periods: Sequence[str]) -> list[Spent]:
+        """What was spent in these periods, by account."""
+        ...
+
+    def close(self) -> None: ...
 
 
 def held_of(row: Row) -> Held:

@@ -46,11 +46,10 @@ def row_of(cells: Cells) -> Row:
 
 def row_cells(row: Row) -> Cells:
     """In the order of ROW_COLUMNS."""
-    kind = row.signed.payload_type.removeprefix("application/vnd.llmring.").removesuffix("+json")
     signed = row.signed
     return (
         row.sequence,
-        kind,
+        kind_of(signed.payload_type),
         signed.payload,
         signed.signature,
         signed.key_id,
@@ -59,6 +58,11 @@ def row_cells(row: Row) -> Cells:
         row.hash,
         row.salt,
     )
+
+
+def kind_of(payload_type: str) -> str:
+    """As the column `kind` has it."""
+    return payload_type.removeprefix("application/vnd.llmring.").removesuffix("+json")
 
 
 def key_of(cells: Cells) -> Key:

@@ -13,10 +13,11 @@ from functools import partial
 import msgspec
 
 from llmring.errors import ReceiptError
+from llmring.receipts.batch_receipt import BatchReceipt
 from llmring.receipts.building import RANDOM_BYTES, Attempted, Draft, draft
 from llmring.receipts.checkpoint import sign_checkpoint
 from llmring.receipts.merkle import Frontier, leaf_hash
-from llmring.receipts.receipt import VERSION, Entry, Gap, Handover, Receipt, payload, payload_type, timestamp
+from llmring.receipts.receipt import VERSION, Entry, Gap, Handover, payload, payload_type, receipt_id_of, timestamp
 from llmring.receipts.signing import PrivateKey, Signed, base64url, sign
 from llmring.receipts.store import Addition, CommitUnknown, Head, Key, Row, Store
 
@@ -178,6 +179,21 @@ class Writer:
         self._opened().append(add)
         self._key = to
 
+    def certify(self, batch: BatchReceipt) -> Signed:
+        """Sign a batch receipt of this ledger's receipts into the ledger. Raises ReceiptError: it is of another ledger,
+        or cannot be written."""
+        made: list[Signed] = []
+
+        def add(head: Head) -> Addition:
+            if batch.ledger != head.ledger:
+                raise ReceiptError(f"the batch receipt is of the ledger {batch.ledger}, and this is {head.ledger}")
+            chain = _Chain(head, self._key_of(head), timestamp(self._now()))
+            made.append(chain.add(batch))
+            return chain.addition()
+
+        self._opened().append(add)
+        return made[-1]
+
     def checkpoint(self) -> Signed:
         """Sign how the ledger stands now. Raises ReceiptError: there is nothing in it, or it cannot be written."""
         made: list[Signed] = []
@@ -260,7 +276,7 @@ class _Chain:
         self._last = head.last
         self._rows: list[Row] = []
 
-    def add(self, entry: Entry, salt: bytes | None = None) -> None:
+    def add(self, entry: Entry, salt: bytes | None = None) -> Signed:
         placed = msgspec.structs.replace(
             entry,
             ledger=self._head.ledger,
@@ -270,9 +286,9 @@ class _Chain:
         )
         signed = sign(self.key, payload_type(placed), payload(placed))
         self._last = leaf_hash(signed.payload)
-        name = placed.receipt_id if isinstance(placed, Receipt) else None
-        self._rows.append(Row(self.tree.size, signed, name, placed.timestamp, self._last, salt))
+        self._rows.append(Row(self.tree.size, signed, receipt_id_of(placed), placed.timestamp, self._last, salt))
         self.tree.append(self._last)
+        return signed
 
     def addition(self, *, checkpoint: bool = False, handed_to: PrivateKey | None = None) -> Addition:
         """All of it, ready to be written. With a hand-over the ledger goes on under the other key."""

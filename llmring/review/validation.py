@@ -1,12 +1,13 @@
 """Whether a lockfile can do its work: every model of every binding, against the registry and the keys. Pure."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
 
 import msgspec
 
 from llmring.errors import InvalidRequest
-from llmring.lockfile import Binding, Lockfile
+from llmring.lockfile import Binding, Budget, Lockfile
+from llmring.lockfile.budgets import EACH
 from llmring.refs import ModelRef
 from llmring.registry.catalog import Catalog, ModelFacts
 from llmring.review.choice import choose
@@ -47,7 +48,7 @@ def validate(
     """A verdict on every model of every binding. `missing_key(provider)` says which variable to set, None where none is
     missing; it may raise ConfigError for a provider that nobody knows."""
     return tuple(
-        judge(profile.name, binding, ref, catalog, missing_key, today, days)
+        judge(profile.name, binding, ref, catalog, missing_key, today, days, lockfile.budgets)
         for profile in lockfile.profiles.values()
         for binding in profile.bindings.values()
         for ref in binding.models
@@ -62,8 +63,9 @@ def judge(
     missing_key: Callable[[str], str | None],
     today: date,
     days: int = RETIRING_DAYS,
+    budgets: Sequence[Budget] = (),
 ) -> Verdict:
-    """A verdict on one model of a binding."""
+    """A verdict on one model of a binding, for which `budgets` pay."""
     problems: list[str] = []
     warnings: list[str] = []
     facts = catalog.get(ref)
@@ -79,6 +81,9 @@ def judge(
     missing = missing_key(ref.provider)
     if missing is not None:
         problems.append(missing)
+    capped = next((budget.name for budget in budgets if _pays(budget, profile, binding.alias)), None)
+    if capped is not None and facts is not None and catalog.prices(ref) is None:
+        problems.append(f"has no price, so budget {capped!r} refuses it")
     other = facts.ref if facts is not None and facts.ref != ref else None
     return Verdict(
         profile=profile,
@@ -88,6 +93,12 @@ def judge(
         warnings=tuple(warnings),
         stands_for=other,
     )
+
+
+def _pays(budget: Budget, profile: str, alias: str) -> bool:
+    """Whether a budget refuses what has no price, of this alias."""
+    names = ((budget.profile, profile), (budget.alias, alias))
+    return budget.unpriced == "refuse" and all(name in (None, EACH, own) for name, own in names)
 
 
 def _out_of_use(facts: ModelFacts, today: date) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """The money of a map's rows: set aside before every attempt, settled after it. Waits where others may give some back.
 
-The arithmetic is that of spend.py. Nobody waits here while holding anything: neither a place at a provider nor a
+The arithmetic is that of money/spend.py. Nobody waits here while holding anything: neither a place at a provider nor a
 reservation of its own, so that no two wait for one another.
 """
 
@@ -12,10 +12,13 @@ import trio
 
 from llmring.chat import ChatRequest
 from llmring.errors import BudgetExceeded, ConfigError, InvalidRequest, ProviderError
+from llmring.money.amounts import to_nanos, to_usd
+from llmring.money.payment import MAY_BE_BILLED
+from llmring.money.spend import Spend
+from llmring.money.worst import most
 from llmring.pricing import Prices, is_dearer, price
 from llmring.providers.route import Route
 from llmring.refs import ModelRef
-from llmring.router.spend import Spend, most
 from llmring.usage import Usage
 
 _LOG = logging.getLogger("llmring")
@@ -25,7 +28,7 @@ class Purse:
     """The money of a whole map: `spend`, and the prices of models as they are known now."""
 
     def __init__(self, cap: Decimal, prices: Callable[[ModelRef], Prices | None]) -> None:
-        self.spend = Spend(cap)
+        self.spend = Spend(to_nanos(cap))
         self.prices = prices
         self._changed = trio.Event()
         self._has_warned = False
@@ -69,10 +72,10 @@ class Purse:
 
     async def reserve(self, usd: Decimal) -> int:
         """Set `usd` aside, as soon as it is there. Raises BudgetExceeded when nobody is left to give any back."""
-        while (number := self.spend.reserve(usd)) is None:
+        while (number := self.spend.reserve(to_nanos(usd))) is None:
             spend = self.spend
             if spend.under_way == 0:
-                raise BudgetExceeded(spend.cap, spend.spent, spend.reserved, usd)
+                raise BudgetExceeded(to_usd(spend.cap), to_usd(spend.spent), to_usd(spend.reserved), usd)
             self._warn(usd)
             await self._changed.wait()
         return number
@@ -82,10 +85,10 @@ class Purse:
         if not self._has_warned:
             self._has_warned = True
             told = "budget: $%s bounds the rows under way to %d, for the next may cost $%s: max_tokens lowers that"
-            _LOG.warning(told, self.spend.cap, self.spend.under_way, usd)
+            _LOG.warning(told, to_usd(self.spend.cap), self.spend.under_way, usd)
 
     def settle(self, number: int, usd: Decimal) -> None:
-        self.spend.settle(number, usd)
+        self.spend.settle(number, to_nanos(usd))
         self._changed.set()
         self._changed = trio.Event()
 
@@ -105,7 +108,7 @@ class Account:
         """
         self._most_usd = self._purse.most_usd(request, routes)
         needed = max(self._most_usd.values(), default=Decimal(0))
-        if self._number is not None and self._purse.spend.held(self._number) >= needed:
+        if self._number is not None and self._purse.spend.held(self._number) >= to_nanos(needed):
             return
         self.close()
         self._number = await self._purse.reserve(needed)
@@ -118,7 +121,8 @@ class Account:
     def failed(self, error: BaseException, route: Route) -> None:
         """The attempt failed, or was cut off. What a provider refuses it does not bill, and then the reservation stands
         for the next one; an answer that was begun it may bill whole."""
-        if isinstance(error, ProviderError) and (not error.sent or (error.status or 0) >= 400):
+        status = error.status or 0 if isinstance(error, ProviderError) else 0
+        if isinstance(error, ProviderError) and (not error.sent or (status >= 400 and status not in MAY_BE_BILLED)):
             return
         self._settle(self._most_usd[route.ref])
 

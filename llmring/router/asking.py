@@ -7,7 +7,7 @@ import msgspec
 import trio
 
 from llmring.chat import Completion, Note
-from llmring.errors import AllModelsFailed, BudgetExceeded, ConfigError, ProviderError
+from llmring.errors import AllModelsFailed, BudgetExceeded, ConfigError, ProviderError, ReceiptError
 from llmring.providers.route import Permit
 from llmring.providers.structured import asked_again, is_invalid
 from llmring.providers.worker import ProviderWorker
@@ -42,7 +42,8 @@ async def _ask_again(dispatcher: Dispatcher, journey: Journey, first: Completion
     """The corrected answer, or the first one as it is when none can be had."""
     again = msgspec.structs.replace(asked_again(journey.request, first), model=str(journey.route.ref))
     try:
-        second = dispatcher.journey(again, journey.profile, journey.plan.deadline, journey.call, journey.terms)
+        terms = msgspec.structs.replace(journey.terms, payer=journey.terms.payer or journey.request.model)
+        second = dispatcher.journey(again, journey.profile, journey.plan.deadline, journey.call, terms)
     except ConfigError:
         # The lockfile was edited meanwhile, and no longer knows the model.
         return first
@@ -50,7 +51,7 @@ async def _ask_again(dispatcher: Dispatcher, journey: Journey, first: Completion
     second.origin, second.tried = journey.origin or journey, journey.tried
     try:
         completion = await dispatcher.go(second, _attempt)
-    except (ProviderError, AllModelsFailed, BudgetExceeded):
+    except (ProviderError, AllModelsFailed, BudgetExceeded, ReceiptError):
         journey.plan.attempts += second.plan.attempts
         return first
     journey.plan.attempts += second.plan.attempts

@@ -16,8 +16,18 @@ import msgspec
 import trio
 
 from llmring.chat import ChatRequest, Note
-from llmring.errors import AllModelsFailed, ConfigError, ContextTooLong, ProviderError, Unsupported
+from llmring.errors import (
+    AllModelsFailed,
+    BudgetExceeded,
+    ConfigError,
+    ContextTooLong,
+    LLMRingError,
+    ProviderError,
+    Unsupported,
+)
 from llmring.lockfile import Binding, Lockfile, Order, ProviderSettings, read_lockfile
+from llmring.money.budgets import Budgets, Scope
+from llmring.money.payment import Payment
 from llmring.pricing import Prices
 from llmring.providers.crew import Crew
 from llmring.providers.endpoint import endpoint
@@ -25,6 +35,7 @@ from llmring.providers.estimate import Counting, input_tokens
 from llmring.providers.fairness import INTERACTIVE, Flow
 from llmring.providers.fit import ABSENT, can_go_without, field_of, without_native
 from llmring.providers.line import Waiter
+from llmring.providers.readiness import Busy, Readiness, Shut
 from llmring.providers.regime import Charge
 from llmring.providers.route import Permit, Route
 from llmring.providers.worker import Kept, ProviderWorker
@@ -32,6 +43,7 @@ from llmring.refs import ModelRef
 from llmring.router.account import Account
 from llmring.router.failover import Decision, Fail, Go, Plan, Wait
 from llmring.router.ordering import ARRANGE, Candidate, Room, arrange_keys
+from llmring.router.paying import chat_payment, texts_payment
 from llmring.router.records import Kind
 from llmring.router.retry_budget import RetryBudget
 from llmring.router.tracing import Outlook, Start, cost_usd, trace_of
@@ -84,12 +96,14 @@ class _Bound(msgspec.Struct, frozen=True, kw_only=True):
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """On what terms a request goes: `flow` is whose work it is, `patient` that nobody waits for it, so that refusals
-    use up none of its tries, `spill` when it may leave its first model, `account` its money, where that is bounded."""
+    use up none of its tries, `spill` when it may leave its first model, `account` its money in a map, where that is
+    bounded, and `payer` the alias whose budgets pay, where it is not the request's own."""
 
     flow: Flow = INTERACTIVE
     patient: bool = False
     spill: Spill = "auto"
     account: Account | None = None
+    payer: str | None = None
 
 
 USUAL = Terms()
@@ -99,9 +113,10 @@ class Journey(msgspec.Struct, kw_only=True):
     """One request under way: its routes in order and the plan that decides among them.
 
     `attempt` and `sent_at` are those of the newest attempt; `number` keeps its place among the waiting. `start` is kept
-    for the trace, and `lockfile` is the one that the routes are of. `call` is told of what happens. `tried` counts its
-    attempts; `origin` is the journey whose answer made this one necessary; `texts` are those of the newest attempt, of
-    one for vectors.
+    for the trace, and `lockfile` is the one that the routes are of. `call` is told of what happens. `payment` is its
+    money, None where there are no budgets. `tried` counts its attempts; `origin` is the journey whose answer made this
+    one necessary; `texts` are those of the newest attempt, of one for vectors, and `part` its number, from 1, where
+    one request does not hold all texts.
     """
 
     request: ChatRequest
@@ -117,6 +132,7 @@ class Journey(msgspec.Struct, kw_only=True):
     terms: Terms
     retries: RetryBudget
     call: Call
+    payment: Payment | None = None
     attempt: AttemptSpan | None = None
     index: int = 0
     waited_seconds: float = 0.0
@@ -127,6 +143,7 @@ class Journey(msgspec.Struct, kw_only=True):
     tried: int = 0
     origin: "Journey | None" = None
     texts: Sequence[str] = ()
+    part: int | None = None
 
     @property
     def route(self) -> Route:
@@ -154,6 +171,7 @@ class Dispatcher:
         random: Callable[[], float],
         prices: Callable[[ModelRef], Prices | None] = lambda _: None,
         ended: Ended = lambda *_: None,
+        budgets: Budgets | None = None,
     ) -> None:
         self.lockfile = lockfile
         self.lockfile_error: ConfigError | None = None
@@ -165,6 +183,7 @@ class Dispatcher:
         self._random = random
         self._prices = prices
         self._ended = ended
+        self._budgets = budgets
         self._numbers = itertools.count()
         self._table: dict[tuple[str, str | None], _Bound] = {}
         if profile is not None:
@@ -259,7 +278,22 @@ class Dispatcher:
             way = way.first_model()
             outlooks = outlooks[: len(way.routes)]
         charges = tuple(route.charge(request, count(route)) for route in way.routes)
-        return self._begin(request, profile, deadline, bound, way, charges, tuple(outlooks), call, terms)
+        journey = self._begin(request, profile, deadline, bound, way, charges, tuple(outlooks), call, terms)
+        if self._budgets is not None and self._budgets.are_set:
+            scope = self.scope(journey.start.profile, request.model, terms)
+            journey.payment = chat_payment(
+                self._budgets, scope, way.routes, way.workers, self._prices, lambda: journey.request
+            )
+        return journey
+
+    def profile(self, asked: str | None) -> str:
+        """The profile that a request is of."""
+        return asked or self._profile or self.lockfile.default_profile
+
+    @staticmethod
+    def scope(profile: str, alias: str, terms: Terms) -> Scope:
+        """Whose money a request spends."""
+        return Scope(terms.payer if terms.payer is not None else alias, profile, terms.flow.tenant)
 
     def _outlook(self, route: Route, request: ChatRequest, counted_tokens: float) -> Outlook:
         return (*route.outlook(request, counted_tokens), self._prices(route.ref))
@@ -322,6 +356,9 @@ class Dispatcher:
         charges = tuple(route.charge_texts(counted[route]) for route in way.routes)
         journey = self._begin(request, profile, deadline, bound, way, charges, tuple(outlooks), call, terms)
         journey.kind = "embed"
+        if self._budgets is not None and self._budgets.are_set:
+            scope = self.scope(journey.start.profile, alias, terms)
+            journey.payment = texts_payment(self._budgets, scope, way.routes, way.workers, self._prices, texts)
         return journey
 
     def _begin(
@@ -346,7 +383,7 @@ class Dispatcher:
             spill=terms.spill,
         )
         start = Start(
-            profile=profile or self._profile or self.lockfile.default_profile,
+            profile=self.profile(profile),
             binding=bound.binding,
             charges=charges,
             outlooks=outlooks,
@@ -373,7 +410,18 @@ class Dispatcher:
         return journey
 
     async def go(self, journey: Journey, send: Send[Answer]) -> Answer:
-        """Try route after route until one answers. Raises AllModelsFailed, or the error that ends it by policy."""
+        """Try route after route until one answers. Raises AllModelsFailed, BudgetExceeded, or the error that ends it by
+        policy."""
+        if journey.payment is None:
+            return await self._go(journey, send)
+        try:
+            return await self._go(journey, send)
+        except BaseException:
+            # What was set aside and not sent.
+            journey.payment.close()
+            raise
+
+    async def _go(self, journey: Journey, send: Send[Answer]) -> Answer:
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
             account = journey.terms.account
@@ -407,11 +455,16 @@ class Dispatcher:
     async def _send(self, journey: Journey, worker: ProviderWorker, permit: Permit, send: Send[Answer]) -> Answer:
         """Send, and tell whoever wants to know how it ended, also when it was cancelled."""
         journey.tried += 1
+        payment = journey.payment
         try:
             result = await send(worker, permit, journey)
         except BaseException as error:
+            if payment is not None:
+                payment.ended(None, error)
             self._ended(journey, None, error)
             raise
+        if payment is not None:
+            payment.ended(result)
         self._ended(journey, result, None)
         return result
 
@@ -463,36 +516,56 @@ class Dispatcher:
         self.failed(journey, error)
 
     async def _permit(self, journey: Journey) -> Permit:
-        charges, flow = journey.charges, journey.terms.flow
+        """The right to send, and the money for it."""
+        charges, flow, payment = journey.charges, journey.terms.flow, journey.payment
         while True:
             now = trio.current_time()
             match self._decide(journey, now):
                 case Go(index):
                     journey.index = index
-                    return journey.routes[index].admit(charges[index], now, flow)
+                    permit = journey.routes[index].admit(charges[index], now, flow)
+                    if payment is not None:
+                        is_paid = payment.reserve(index, permit)
+                        assert is_paid, "it was looked at in this moment"
+                    return permit
                 case Wait(indexes=indexes, until=until):
+                    if payment is not None and payment.blocked.intersection(indexes):
+                        if payment.blocked.issuperset(indexes):
+                            await payment.wait(until)
+                            continue
+                        # Others can be had first: the money is looked at again beside that.
+                        indexes = tuple(index for index in indexes if index not in payment.blocked)
+                        until = min(until, now + _LOOK_EVERY_SECONDS)
                     waiter: Waiter[Permit] = Waiter(journey.number, journey.plan.deadline, flow)
                     places = [(journey.routes[index].line, charges[index]) for index in indexes]
                     readiness = journey.plan.steps[-1].readiness
                     journey.call.waits(journey.plan.models, readiness, indexes)
-                    permit = await waiter.wait(places, until)
+                    given = await waiter.wait(places, until)
                     seconds = trio.current_time() - now
-                    if permit is not None:
-                        journey.index = journey.routes.index(permit.route)
-                        journey.plan.given(journey.index)
-                        journey.call.goes(seconds, permit.route.ref, readiness[journey.index])
-                        return permit
+                    if given is not None:
+                        index = journey.routes.index(given.route)
+                        if payment is not None and not payment.reserve(index, given):
+                            # Others were faster at the money.
+                            given.settle("not_sent", trio.current_time())
+                            journey.call.goes(seconds)
+                            continue
+                        journey.index = index
+                        journey.plan.given(index)
+                        journey.call.goes(seconds, given.route.ref, readiness[index])
+                        return given
                     journey.call.goes(seconds)
                 case Fail(error):
-                    if isinstance(error, AllModelsFailed):
-                        error.trace = journey.trace()
-                    raise error
+                    raise _told(journey, error)
 
     def _decide(self, journey: Journey, now: float) -> Decision:
-        plan, flow = journey.plan, journey.terms.flow
+        plan, flow, payment = journey.plan, journey.terms.flow, journey.payment
         readiness = [
-            route.readiness(charge, now, flow) for route, charge in zip(journey.routes, journey.charges, strict=True)
+            route.readiness(charge, now, flow, plan.deadline)
+            for route, charge in zip(journey.routes, journey.charges, strict=True)
         ]
+        if payment is not None:
+            payment.begin_look()
+            readiness = [_with_money(found, payment.look(index)) for index, found in enumerate(readiness)]
         used_up = plan.has_sent and not plan.patient and not journey.retries.allows(now)
         answered_at = max(route.answered_at for route in journey.routes)
         decision = plan.next(readiness, now, answered_at, used_up=used_up)
@@ -530,12 +603,36 @@ class Dispatcher:
     def _replace(self, lockfile: Lockfile) -> None:
         """Workers whose settings have changed serve who is on the way; new ones are made when they are needed."""
         before: Mapping[str, ProviderSettings] = self.lockfile.providers
+        before_budgets = self.lockfile.budgets
         for name in list(self.crews):
             if before.get(name) != lockfile.providers.get(name):
                 self._retired[name] = self.crews.pop(name)
                 self._retired[name].retire()
         self.lockfile = lockfile
         self._table.clear()
+        if self._budgets is not None and before_budgets != lockfile.budgets:
+            self._budgets.follow(lockfile.budgets)
+
+
+def _with_money(found: Readiness, money: Busy | Shut | None) -> Readiness:
+    """How a route stands for a request that `money` keeps from it. What is shut besides is not to be tried either."""
+    if money is None:
+        return found
+    if isinstance(found, Shut):
+        waits = found.wait_seconds if isinstance(money, Busy) else None
+        return Shut(wait_seconds=waits, why=money.why, error=found.error)
+    return money
+
+
+def _told(journey: Journey, error: LLMRingError) -> LLMRingError:
+    """What to raise for a decision to fail: with its trace, and where money was short and nothing was sent, that."""
+    if isinstance(error, AllModelsFailed):
+        error.trace = journey.trace()
+        short = journey.payment.refusal() if journey.payment is not None and not journey.plan.has_sent else None
+        if isinstance(short, BudgetExceeded):
+            short.trace = error.trace
+        return short or error
+    return error
 
 
 def _keys(routes: Sequence[Sequence[Route]]) -> tuple[str | None, ...]:

@@ -11,6 +11,7 @@ import trio
 from llmring.codecs.codec import EmbeddingsCodec
 from llmring.embeddings import Embeddings
 from llmring.errors import Attempt, InvalidRequest, LLMRingError, Unsupported
+from llmring.providers.fairness import Flow
 from llmring.providers.route import Permit
 from llmring.providers.worker import ProviderWorker
 from llmring.refs import ModelRef
@@ -78,6 +79,7 @@ async def embed(
     deadline: float,
     call: Call,
     record: Record,
+    flow: Flow,
 ) -> Embedded:
     """Embed `texts` at the first model of `alias` that answers. Raises what `Dispatcher.go` raises."""
 
@@ -91,7 +93,9 @@ async def embed(
         return divided[bounds]
 
     async def send_first(worker: ProviderWorker, permit: Permit, journey: Journey) -> Embeddings:
-        return await _send(worker, permit, journey, parts_at(worker)[0], dimensions)
+        parts = parts_at(worker)
+        journey.part = 1 if len(parts) > 1 else None
+        return await _send(worker, permit, journey, parts[0], dimensions)
 
     def first_part(worker: ProviderWorker) -> tuple[str, ...]:
         try:
@@ -99,7 +103,7 @@ async def embed(
         except Unsupported:
             return ()
 
-    journey = dispatcher.embedding(alias, profile, deadline, first_part, call)
+    journey = dispatcher.embedding(alias, profile, deadline, first_part, call, Terms(flow=flow))
     first = await _go(dispatcher, journey, send_first, record)
     parts = parts_at(journey.workers[journey.index])
     ref = journey.route.ref
@@ -107,8 +111,9 @@ async def embed(
     attempts: list[Attempt] = list(journey.plan.attempts)
 
     async def embed_part(index: int) -> None:
-        patient = Terms(patient=True)
+        patient = Terms(flow=flow, patient=True, payer=alias)
         rest = dispatcher.embedding(str(ref), profile, deadline, lambda _: parts[index], call, patient)
+        rest.origin, rest.part = journey, index + 1
 
         async def send(worker: ProviderWorker, permit: Permit, journey: Journey) -> Embeddings:
             return await _send(worker, permit, journey, parts[index], dimensions)

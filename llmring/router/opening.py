@@ -7,7 +7,7 @@ for it. Its background tasks live in one nursery; a bug in one of them ends the 
 import math
 import os
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
@@ -30,7 +30,8 @@ from llmring.config import (
 )
 from llmring.errors import ConfigError
 from llmring.keys import keys_in_use
-from llmring.lockfile import Lockfile, ProviderSettings, read_lockfile
+from llmring.lockfile import Budget, Lockfile, ProviderSettings, read_lockfile
+from llmring.money.budgets import Budgets
 from llmring.pricing import Prices
 from llmring.providers.crew import Crew
 from llmring.providers.endpoint import Endpoint, endpoint
@@ -39,7 +40,9 @@ from llmring.providers.overlay import Published, capabilities
 from llmring.providers.tokens import is_loaded, load
 from llmring.providers.transport import Connect, HttpxConnect
 from llmring.receipts.ledger import Ledger, open_ledger
-from llmring.receipts.opening import writer_for
+from llmring.receipts.opening import open_ledger_store, writer_for
+from llmring.receipts.store import Store
+from llmring.receipts.writer import utc_now
 from llmring.refs import ModelRef
 from llmring.registry.cache import Cache
 from llmring.registry.catalog import Catalog
@@ -76,8 +79,10 @@ async def open_router(
     decisions: Path | str | Literal[False] | None = None,
     state: Path | str | Literal[False] | None = None,
     receipts: bool | Path | str | None = None,
+    budgets: Sequence[Budget] = (),
     telemetry: Telemetry | None = None,
     jitter: Callable[[], float] = random.random,
+    clock: Callable[[], datetime] = utc_now,
 ) -> AsyncGenerator[Router]:
     """Open a router for the length of the `async with`. Reads files; nothing waits for the network.
 
@@ -85,7 +90,7 @@ async def open_router(
     `profile`: by default LLMRING_PROFILE, then the lockfile's. `timeout` bounds a call in seconds. Leaving the block
     refuses new calls, waits up to `grace` seconds for those under way, then cuts them off with RouterClosed. `keys`, by
     the names of variables, stand in for the environment. `connect` makes connections (llmring.testing has a scripted
-    provider); `jitter()` gives a number in [0, 1).
+    provider); `jitter()` gives a number in [0, 1), and `clock()` the time of day, by which days and months begin.
 
     Without a `catalog` the newest one of this machine is used, and renewed behind the calls' backs when it is a day
     old: see LLMRING_REGISTRY_URL. `refresh` false keeps off the network; by default LLMRING_REGISTRY_REFRESH says.
@@ -105,6 +110,9 @@ async def open_router(
     LLMRING_RECEIPTS says; else they are kept as well as can be, but where `connect` is given: what is scripted never
     happened.
 
+    `budgets` cap what may be spent, beside those of the lockfile. They are kept in the ledger, also where no receipts
+    are; in memory alone for this router with a `connect` of the caller's, unless receipts are asked for.
+
     `telemetry` says where spans and metrics go, and whether with prompts and answers; by default to the providers that
     the program sets for all of its libraries, without.
 
@@ -113,10 +121,10 @@ async def open_router(
     settings = read_settings()
     if not isinstance(lockfile, Lockfile):
         lockfile = read_lockfile(find_lockfile(lockfile, settings, Path.cwd()))
-    lists = _lists(settings, refresh) if catalog is None else None
-    directory = _shown_in(settings, status)
-    first = catalog if catalog is not None else read_bundled()
-    calls, files, keeper = Calls(), Files(), _keeper(settings, state, is_real=connect is None)
+    lists, directory = _lists(settings, refresh) if catalog is None else None, _shown_in(settings, status)
+    calls, files, first = Calls(), Files(), catalog if catalog is not None else read_bundled()
+    keeper = _keeper(settings, state, is_real=connect is None)
+    counted = Budgets(budgets, lockfile.budgets, budget_store(settings, receipts, is_real=connect is None), clock)
     connects, told = connect if connect is not None else HttpxConnect(), telemetry or Telemetry()
     raised: BaseException | None = None
     try:
@@ -125,6 +133,7 @@ async def open_router(
             _recording(settings, decisions) as recorder,
             _ledger(settings, receipts, is_real=connect is None) as ledger,
             _keeping(keeper),
+            _kept(counted),
             trio.open_nursery() as nursery,
         ):
 
@@ -151,6 +160,7 @@ async def open_router(
                 jitter,
                 prices,
                 ended,
+                counted,
             )
             keeper.memories = dispatcher.memories
             router = Router(
@@ -164,9 +174,10 @@ async def open_router(
                 recorder,
                 ended,
                 ledger.status if ledger is not None else _nothing,
+                counted,
             )
             refresher = Refresher(lists, first, router.adopt) if lists is not None else None
-            for task in (dispatcher.watch, _load_vocabularies, *_tasks(keeper, recorder, refresher)):
+            for task in (dispatcher.watch, counted.run, _load_vocabularies, *_tasks(keeper, recorder, refresher)):
                 nursery.start_soon(task)
             _show(router, lockfile.path, directory, nursery)
             try:
@@ -244,6 +255,26 @@ def _ledger(
     if place is None:
         raise ConfigError(f"receipts: there is no home directory: name a file in `receipts`, or in {RECEIPTS_VARIABLE}")
     return open_ledger(writer_for(place, read_signing_key()), required=asked is not None)
+
+
+def budget_store(
+    settings: Settings, receipts: bool | Path | str | None, *, is_real: bool
+) -> Callable[[], Store] | None:
+    """What opens the ledger that budgets are kept in; None where they are in memory alone."""
+    asked = settings.receipts if receipts is None else receipts
+    if not is_real and (asked is None or asked is False):
+        return None
+    return partial(open_ledger_store, ledger_place(receipts, settings))
+
+
+@asynccontextmanager
+async def _kept(budgets: Budgets) -> AsyncGenerator[None]:
+    """Around the nursery: when its last task has ended, all is spent."""
+    try:
+        yield
+    finally:
+        with trio.CancelScope(shield=True):
+            await budgets.aclose()
 
 
 def _nothing(*_: object) -> None:

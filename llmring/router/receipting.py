@@ -53,6 +53,7 @@ class Receipts:
                 kind=journey.kind,
                 ended_at=datetime.now(UTC),
                 call=f"{self._run}-{first.number}",
+                part=journey.part,
                 attempt=journey.tried,
                 alias=first.request.model,
                 profile=journey.start.profile,

@@ -17,6 +17,8 @@ from llmring.embeddings import Embeddings, EmbedResponse
 from llmring.errors import AllModelsFailed, Attempt, ConfigError, InvalidRequest, ProviderError
 from llmring.live import LiveModel
 from llmring.lockfile.providers import Kind as ProviderKind
+from llmring.money.budgets import Budgets
+from llmring.money.payment import Payment
 from llmring.pricing import Prices, in_a_batch, price
 from llmring.prompts import ChatOptions, Prompt, check_request, to_request
 from llmring.providers.estimate import context_problem, input_tokens
@@ -39,6 +41,7 @@ from llmring.router.map.batch_plan import BatchCalls, Mode, Way
 from llmring.router.map.rows import Input, Inputs, Row
 from llmring.router.map.run import Batching, Caps, MapRun, OnError, RowCalls
 from llmring.router.map.span import MapSpan
+from llmring.router.paying import batch_payment
 from llmring.router.recorder import Recorder
 from llmring.router.records import Kind
 from llmring.router.served import NAMES_ITS_OWN, is_other
@@ -69,6 +72,7 @@ class Router:
         recorder: Recorder | None = None,
         streamed: Ended = lambda *_: None,
         receipts: Callable[[], ReceiptsStatus | None] = lambda: None,
+        budgets: Budgets | None = None,
     ) -> None:
         self.dispatcher = dispatcher
         self.catalog = catalog
@@ -80,6 +84,7 @@ class Router:
         self._recorder = recorder
         self._streamed = streamed
         self._receipts = receipts
+        self._budgets = budgets
         self._digests: dict[ModelRef, str | None] = {}
 
     def status(self) -> RouterStatus:
@@ -92,6 +97,7 @@ class Router:
             lockfile_error=str(error) if error is not None else None,
             registry={source.provider: source.version for source in self.catalog.sources},
             receipts=self._receipts(),
+            budgets=self._budgets.status() if self._budgets is not None else (),
         )
 
     def adopt(self, catalog: Catalog) -> None:
@@ -241,6 +247,15 @@ class Router:
                 paid = terms if account is None else msgspec.structs.replace(terms, account=account)
                 return await self._chat(request, profile, call, paid)
 
+        async def prepay(request: ChatRequest) -> Payment | None:
+            way = self._way(request, profile, spill)
+            scope = self.dispatcher.scope(self.dispatcher.profile(profile), request.model, terms)
+            if way is None or self._budgets is None or not self._budgets.are_set:
+                return None
+            payment = batch_payment(self._budgets, scope, way.route, prices, request)
+            await payment.prepay()
+            return payment
+
         batches = BatchCalls(
             way=partial(self._way, profile=profile, spill=spill),
             way_of=self._way_of,
@@ -248,7 +263,7 @@ class Router:
         )
         return MapRun(
             prompts,
-            RowCalls(prepare=prepare, models=models, routes=routes, send=send),
+            RowCalls(prepare=prepare, models=models, routes=routes, send=send, prepay=prepay),
             lambda: self.dispatcher.routes(alias, profile, spill),
             self._nursery,
             self._calls,
@@ -308,6 +323,7 @@ class Router:
         *,
         dimensions: int | None = None,
         profile: str | None = None,
+        tenant: str = "",
         timeout: float | None = None,  # noqa: ASYNC109 - of the call, as everywhere here
     ) -> EmbedResponse:
         """One vector for each of `texts`, in order, from the first model of `model` that answers.
@@ -317,6 +333,7 @@ class Router:
         a call that fails half-way are lost.
         """
         given = check_texts(texts)
+        flow = _flow("interactive", tenant, 1.0)
         if timeout is not None and not timeout > 0:
             raise InvalidRequest(f"timeout must be a positive number of seconds, not {timeout}")
         seconds = timeout if timeout is not None else self._timeout
@@ -324,7 +341,7 @@ class Router:
         with Call(self._telemetry, "embed", model) as call:
             with self._calls.call():
                 found = await embed(
-                    self.dispatcher, model, given, dimensions, profile, deadline, call, self._record_part
+                    self.dispatcher, model, given, dimensions, profile, deadline, call, self._record_part, flow
                 )
             response = EmbedResponse(
                 vectors=found.vectors,

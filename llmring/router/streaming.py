@@ -169,6 +169,8 @@ class ChatStream:
         """Tell how the stream ended, once."""
         if self._is_under_way:
             self._is_under_way = False
+            if self._journey.payment is not None:
+                self._journey.payment.ended(completion, error)
             self._ended(self._journey, completion, error, self._live.partial().usage if error is not None else None)
 
     async def _open(self, worker: ProviderWorker, permit: Permit, journey: Journey) -> LiveStream:

@@ -184,3 +184,72 @@ def test_what_is_no_receipt_is_said_so(terminal: Terminal, ledger: Path) -> None
     ended = terminal.run("receipts", "verify", "x.json")
     assert (ended.code, "neither a ledger nor an export, a proof or a receipt" in ended.err) == (1, True)
     assert terminal.run("receipts", "show", "rcpt_none").code == 1
+
+
+def test_one_receipt_of_many_is_signed_and_worked_out_again(terminal: Terminal, ledger: Path) -> None:
+    shown = terminal.run("receipts", "preview", "--alias", "summarizer")
+    assert shown.out.startswith("📋 Receipt Preview:\nCertified receipts: 3 of 3 calls\n")
+    ended = terminal.run("receipts", "generate", "--alias", "summarizer", "--tag", "june", "-o", "batch.dsse")
+    assert ended.out.startswith("✅ Receipt generated successfully!\nReceipt ID: rcpt_")
+    key = terminal.run("receipts", "keys").json()["keys"][0]
+    told = strangers.opens((terminal.directory / "batch.dsse").read_text(), key)
+    assert (told["batch_summary"]["receipts"], told["tags"]) == (3, ["june"])
+    name = told["receipt_id"]
+    (terminal.directory / "batch.json").write_text(terminal.run("receipts", "show", name).out)
+    for file in ("batch.dsse", "batch.json"):
+        again = terminal.run("receipts", "verify", file)
+        assert (again.code, "Its ledger has these receipts, and they come to this" in again.out) == (0, True)
+    assert terminal.run("receipts", "verify").code == 0
+    assert "a batch of 3 receipts" in terminal.run("receipts", "list").out
+    nothing = terminal.run("receipts", "generate", "--alias", "summarizer", "--since-last")
+    assert (nothing.code, "there are no such receipts" in nothing.err) == (1, True)
+    assert terminal.run("receipts", "preview", "--since-last", "--json").json()["selection"]["entries_from"] == 0
+    (terminal.directory / "keys.json").write_text(terminal.run("receipts", "keys").out)
+    edited(ledger, "DELETE FROM entries WHERE sequence = 1")
+    wrong = terminal.run("receipts", "verify", "batch.dsse")
+    assert (wrong.code, "their root is another one" in wrong.out) == (1, True)
+    ledger.rename(ledger.with_name("gone.db"))
+    alone = terminal.run("receipts", "verify", "batch.dsse", "--key", "keys.json")
+    assert (alone.code, "Its ledger is not here" in alone.out) == (0, True)
+    assert not terminal.run("receipts", "verify", "batch.json", "--key", "keys.json", "--json").json()["recomputed"]
+
+
+def test_a_batch_receipt_is_of_a_time(terminal: Terminal, ledger: Path) -> None:
+    assert terminal.run("receipts", "generate", "--until", "2026-01-01").code == 1
+    found = terminal.run("receipts", "generate", "--since", "2026-01-01T00:00:00+01:00", "--json").json()
+    assert found["selection"]["since"] == "2025-12-31T23:00:00.000000Z"
+    wrong = terminal.run("receipts", "preview", "--since", "yesterday")
+    assert (wrong.code, "is no time" in wrong.err) == (2, True)
+
+
+def test_a_receipt_that_was_altered_is_not_certified(terminal: Terminal, ledger: Path) -> None:
+    edited(ledger, "UPDATE entries SET signature = zeroblob(64) WHERE sequence = 1")
+    ended = terminal.run("receipts", "generate")
+    assert (ended.code, "entry 1 is not as it was signed" in ended.err) == (1, True)
+
+
+def test_a_receipt_is_proved_to_be_in_a_batch(terminal: Terminal, ledger: Path) -> None:
+    name = receipts(terminal)[1]["receipt_id"]
+    batch = terminal.run("receipts", "generate", "--json").json()["receipt_id"]
+    assert terminal.run("receipts", "prove", name, "--batch", batch, "-o", "proof.json").code == 0
+    ended = terminal.run("receipts", "verify", "proof.json")
+    assert (ended.code, f"receipts of the batch receipt {batch}" in ended.out) == (0, True)
+    assert terminal.run("receipts", "prove", batch, "--batch", batch).code == 1
+    assert terminal.run("receipts", "prove").code == 2
+
+
+def test_a_ledger_is_proved_to_go_on_from_a_checkpoint(terminal: Terminal, ledger: Path) -> None:
+    terminal.run("receipts", "checkpoint", "-o", "kept.json")
+    assert terminal.run("chat", "hello", "--model", "summarizer").code == 0
+    assert terminal.run("receipts", "prove", "--since", "kept.json", "-o", "proof.json").code == 0
+    (terminal.directory / "keys.json").write_text(terminal.run("receipts", "keys").out)
+    loose = terminal.run("receipts", "verify", "proof.json", "--key", "keys.json")
+    assert (loose.code, "No --checkpoint was given" in loose.out) == (0, True)
+    asked = ("receipts", "verify", "proof.json", "--key", "keys.json", "--checkpoint")
+    assert terminal.run(*asked, "kept.json").code == 0
+    terminal.run("chat", "hello", "--model", "summarizer")
+    terminal.run("receipts", "checkpoint", "-o", "later.json")
+    assert "not the one that was kept" in terminal.run(*asked, "later.json").err
+    edited(ledger, "UPDATE entries SET hash = zeroblob(32) WHERE sequence = 1")
+    ended = terminal.run("receipts", "prove", "--since", "kept.json")
+    assert (ended.code, "does not go on from the checkpoint" in ended.err) == (1, True)

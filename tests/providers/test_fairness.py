@@ -197,7 +197,7 @@ def route(*limits: Limit, connections: int = 100) -> Route:
     return Route(ModelRef("acme", "small"), Credential(Budget(limits, 0.0), connections, lambda: 0.0), {}, _nobody, 0.0)
 
 
-def test_a_batch_leaves_a_tenth_free_for_a_minute_after_a_call() -> None:
+def test_a_batch_leaves_a_tenth_free_for_ten_minutes_after_a_call() -> None:
     tested = route(TEN_A_SECOND)
     capacity = tested.credential.budget.buckets["requests"].capacity
     assert tested.readiness(size(590.0), 0.0, BATCH) is READY

@@ -1,6 +1,8 @@
-"""How somebody without llmring reads a receipt: another canonicaliser, and OpenSSL's Ed25519 behind `cryptography`."""
+"""How somebody without llmring reads a receipt: another canonicaliser, other trees, OpenSSL's Ed25519 behind
+`cryptography`."""
 
 import base64
+import hashlib
 import json
 from typing import Any
 
@@ -47,3 +49,44 @@ def opens(envelope: bytes | str, jwk: dict[str, str]) -> Any:
     except InvalidSignature:
         return None
     return json.loads(body)
+
+
+def leaf(body: bytes) -> str:
+    return hashlib.sha256(b"\0" + body).hexdigest()
+
+
+def node(left: str, right: str) -> str:
+    return hashlib.sha256(b"\1" + bytes.fromhex(left) + bytes.fromhex(right)).hexdigest()
+
+
+def root(leaves: list[str]) -> str:
+    """The root over hashes of leaves, as RFC 6962 defines it."""
+    if len(leaves) == 1:
+        return leaves[0]
+    split = 1
+    while 2 * split < len(leaves):
+        split *= 2
+    return node(root(leaves[:split]), root(leaves[split:]))
+
+
+def goes_on(old_size: int, old_root: str, size: int, new_root: str, path: list[str]) -> bool:
+    """Whether a tree goes on from another: the trees' own shape, from the top, tells what each hash is of."""
+    told = list(path)
+
+    def parts(low: int, high: int, *, is_whole: bool) -> tuple[str, str]:
+        """The roots of what both trees have of the leaves from `low` to `high`: the older one's, the newer one's."""
+        if old_size - low == high - low:
+            one = old_root if is_whole else told.pop(0)
+            return one, one
+        split = 1
+        while 2 * split < high - low:
+            split *= 2
+        split += low
+        if old_size <= split:
+            old, new = parts(low, split, is_whole=is_whole)
+            return old, node(new, told.pop(0))
+        old, new = parts(split, high, is_whole=False)
+        left = told.pop(0)
+        return node(left, old), node(left, new)
+
+    return parts(0, size, is_whole=True) == (old_root, new_root) and not told

@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from llmring.errors import ReceiptError
-from llmring.receipts.merkle import EMPTY, Frontier, inclusion_proof, leaf_hash, root_from, root_of
+from llmring.receipts.merkle import (
+    EMPTY,
+    Frontier,
+    consistency_proof,
+    extends,
+    inclusion_proof,
+    leaf_hash,
+    node_hash,
+    root_from,
+    root_of,
+)
 
 SIZES = range(1, 71)
 LEAVES = [leaf_hash(b"%d" % number) for number in range(70)]
@@ -86,3 +96,98 @@ def test_a_frontier_goes_on_where_it_was_written_down(first: int, size: int) -> 
 def test_a_frontier_that_cannot_be_is_refused(size: int, data: bytes) -> None:
     with pytest.raises(ReceiptError, match="frontier"):
         Frontier.decode(size, data)
+
+
+def defined_consistency(size: int, payloads: Sequence[bytes], *, is_whole: bool = True) -> list[bytes]:
+    """RFC 6962, 2.1.2, word for word: SUBPROOF(m, D[n], b)."""
+    if size == len(payloads):
+        return [] if is_whole else [defined_root(payloads)]
+    k = 1
+    while k * 2 < len(payloads):
+        k *= 2
+    if size <= k:
+        return [*defined_consistency(size, payloads[:k], is_whole=is_whole), defined_root(payloads[k:])]
+    return [*defined_consistency(size - k, payloads[k:], is_whole=False), defined_root(payloads[:k])]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_tree_is_proved_to_have_grown_out_of_every_smaller_one(size: int) -> None:
+    payloads = [b"%d" % number for number in range(size)]
+    root = root_of(LEAVES[:size])
+    for old in range(1, size + 1):
+        path = consistency_proof(LEAVES[:size], old)
+        assert path == defined_consistency(old, payloads)
+        assert extends(old, root_of(LEAVES[:old]), size, root, path)
+
+
+def test_consistency_proofs_are_those_of_certificate_transparency() -> None:
+    """The worked example of RFC 6962, 2.1.3: seven leaves, and the trees of three, four and six before them."""
+    a, b, c, d, e, f, j = LEAVES[:7]
+    g, h, i = node_hash(a, b), node_hash(c, d), node_hash(e, f)
+    k = node_hash(g, h)
+    assert consistency_proof(LEAVES[:7], 3) == [c, d, g, node_hash(i, j)]
+    assert consistency_proof(LEAVES[:7], 4) == [node_hash(i, j)]
+    assert consistency_proof(LEAVES[:7], 6) == [i, j, k]
+
+
+grown = some.integers(1, 70).flatmap(lambda size: some.tuples(some.integers(1, size), some.just(size)))
+
+
+@given(grown, some.integers(0, 70), some.integers(0, 31), some.integers(1, 255))
+def test_no_altered_consistency_proof_holds(sizes: tuple[int, int], place: int, byte: int, flip: int) -> None:
+    old, size = sizes
+    path = consistency_proof(LEAVES[:size], old)
+    told = [root_of(LEAVES[:old]), root_of(LEAVES[:size]), *path]
+    spoilt = bytearray(told[place % len(told)])
+    spoilt[byte] ^= flip
+    told[place % len(told)] = bytes(spoilt)
+    assert not extends(old, told[0], size, told[1], told[2:])
+
+
+@given(grown, some.integers(0, 70), some.sampled_from(["left out", "twice", "swapped", "more", "shorter"]))
+def test_no_hash_of_a_consistency_proof_is_left_out_or_moved(sizes: tuple[int, int], place: int, how: str) -> None:
+    old, size = sizes
+    path = consistency_proof(LEAVES[:size], old)
+    at = place % len(path) if path else 0
+    changed = {
+        "left out": path[:at] + path[at + 1 :],
+        "twice": [*path[: at + 1], *path[at:]],
+        "swapped": [*path[:at], *path[at : at + 2][::-1], *path[at + 2 :]],
+        "more": [*path, LEAVES[0]],
+        "shorter": path[:-1],
+    }[how]
+    if changed != path:
+        assert not extends(old, root_of(LEAVES[:old]), size, root_of(LEAVES[:size]), changed)
+
+
+@given(grown, some.integers(0, 71), some.integers(0, 71))
+def test_a_consistency_proof_is_of_two_sizes_only(sizes: tuple[int, int], other_old: int, other: int) -> None:
+    old, size = sizes
+    path = consistency_proof(LEAVES[:size], old)
+    before, after = root_of(LEAVES[:old]), root_of(LEAVES[:size])
+    if other_old != old:
+        assert not extends(other_old, root_of(LEAVES[:other_old]), size, after, path) or (
+            path == consistency_proof(LEAVES[:size], other_old)
+        )
+    if other != size and other <= 70:
+        assert not extends(old, before, other, root_of(LEAVES[:other]), path) or (
+            path == consistency_proof(LEAVES[:other], old)
+        )
+
+
+@given(grown, some.integers(0, 69))
+def test_a_history_that_was_written_anew_has_no_consistency_proof(sizes: tuple[int, int], place: int) -> None:
+    """Whatever is proved of the new tree: its older part is not the one that was kept."""
+    old, size = sizes
+    anew = [*LEAVES[:size]]
+    anew[place % old] = leaf_hash(b"another")
+    path = consistency_proof(anew, old)
+    assert extends(old, root_of(anew[:old]), size, root_of(anew), path)
+    assert not extends(old, root_of(LEAVES[:old]), size, root_of(anew), path)
+
+
+@pytest.mark.parametrize("old", [-1, 0, 4])
+def test_a_tree_grows_out_of_nothing_that_is_empty_or_larger(old: int) -> None:
+    with pytest.raises(ReceiptError, match="does not begin"):
+        consistency_proof(LEAVES[:3], old)
+    assert not extends(old, EMPTY, 3, root_of(LEAVES[:3]), [])

@@ -106,7 +106,7 @@ def test_what_is_lost_at_the_end_is_logged(tmp_path: Path, caplog: pytest.LogCap
     ("statements", "why"),
     [
         (("CREATE TABLE notes (a)",), "a database of something else: it was not touched"),
-        (("PRAGMA application_id = 1280070215", "PRAGMA user_version = 99"), "of version 99, and this llmring knows 1"),
+        (("PRAGMA application_id = 1280070215", "PRAGMA user_version = 99"), "of version 99, and this llmring knows 2"),
     ],
 )
 def test_another_database_is_not_touched(tmp_path: Path, statements: tuple[str, ...], why: str) -> None:
@@ -152,7 +152,7 @@ def test_whoever_edits_the_database_is_found_out(tmp_path: Path) -> None:
         (copy / DATABASE).unlink(missing_ok=True)
         with closing(sqlite3.connect(copy / DATABASE)) as other:
             other.executescript("\n".join(saved))
-            other.executescript("PRAGMA application_id = 1280070215; PRAGMA user_version = 1")
+            other.executescript("PRAGMA application_id = 1280070215; PRAGMA user_version = 2")
         assert [(one.deed, one.sequence) for one in judged(file_place(copy)).findings] == [expected], edit
 
 

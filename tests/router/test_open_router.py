@@ -7,6 +7,7 @@ import trio
 import trio.testing
 
 from llmring.errors import ConfigError, LockfileMissing, MissingKey, RouterClosed, UnknownAlias, UnknownProfile
+from llmring.router.map.run import MapRun
 from llmring.router.opening import open_router
 from llmring.router.router import Router
 from llmring.testing import ScriptedProvider, answer, hang, status
@@ -205,6 +206,38 @@ async def test_an_edit_does_not_refill_the_limits(tmp_path: Path, autojump_clock
         start = trio.current_time()
         await router.map("alone", ["x"] * 5).to_list()
         assert trio.current_time() - start == pytest.approx(3.05)
+
+
+@pytest.mark.parametrize("edited", [61, 120, 30])
+async def test_those_in_line_before_an_edit_and_after_it_take_out_of_the_same_limits(
+    tmp_path: Path, autojump_clock: Clock, edited: int
+) -> None:
+    def text(limit: int) -> str:
+        return CHAIN.replace('"TEST_KEY_A"', f'"TEST_KEY_A"\nrequests_per_minute = {limit}')
+
+    path = tmp_path / "llmring.lock"
+    path.write_text(text(60))
+    provider = ScriptedProvider({"first": [answer(after=0.5)]})
+    async with open_router(path, connect=provider, grace=0) as router, trio.open_nursery() as nursery:
+        run = await nursery.start(_keep_asking, router)
+        await trio.sleep(120.0)
+        path.write_text(text(edited))
+        router.dispatcher.reload()
+        edited_at = trio.current_time()
+        await trio.sleep(180.0)
+        nursery.cancel_scope.cancel()
+    for minute in range(3):
+        began_at = edited_at + 60.0 * minute
+        sent = sum(began_at <= at < began_at + 60.0 for at in provider.times("first"))
+        assert sent == pytest.approx(edited, abs=1)
+    assert run.report.failed == 0
+
+
+async def _keep_asking(router: Router, task_status: trio.TaskStatus[MapRun]) -> None:
+    async with router.map("alone", (str(number) for number in range(10**6))) as run:
+        task_status.started(run)
+        async for row in run:
+            assert row.ok
 
 
 async def test_calls_that_began_before_an_edit_are_served_after_it(tmp_path: Path, autojump_clock: Clock) -> None:

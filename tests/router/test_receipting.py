@@ -164,11 +164,33 @@ async def test_vectors_have_a_receipt_a_request(path: Path) -> None:
     async with open_router(lockfile(), connect=ScriptedProvider({"first": [VECTORS]}), receipts=path) as router:
         await router.embed("alone", ["the-prompt-canary"])
     (receipt,) = receipts(path)
-    assert (receipt.kind, receipt.outcome, receipt.alias) == ("embed", "answered", "alone")
+    assert (receipt.kind, receipt.outcome, receipt.alias, receipt.part) == ("embed", "answered", "alone", None)
     with closing(open_store(path, must_exist=True)) as store:
         (row,) = store.rows()
     assert row.salt is not None
     assert receipt.request_digest == digest(opening(row.salt, "request"), b'["the-prompt-canary"]')
+
+
+def vectors(count: int) -> Step:
+    data = [{"index": number, "embedding": [1.0]} for number in range(count)]
+    return Step(body=msgspec.json.encode({"data": data, "usage": {"prompt_tokens": count}}))
+
+
+async def test_texts_that_are_sent_in_parts_are_one_call(path: Path, autojump_clock: Clock) -> None:
+    """By the alias that was asked for, in as many receipts as there were attempts."""
+    texts = [f"text {number}" for number in range(150)]
+    provider = ScriptedProvider({"m": [vectors(128), status(500), vectors(22)]})
+    text = '[[profiles.default.bindings]]\nalias = "a"\nmodels = ["mistral:m"]\n'
+    keys = {"MISTRAL_API_KEY": "k"}
+    async with open_router(lockfile(text), connect=provider, keys=keys, receipts=path) as router:
+        assert len((await router.embed("a", texts)).vectors) == 150
+    found = receipts(path)
+    assert [(one.alias, one.part, one.attempt, one.outcome) for one in found] == [
+        ("a", 1, 1, "answered"),
+        ("a", 2, 1, "ServerFault"),
+        ("a", 2, 2, "answered"),
+    ]
+    assert len({one.call for one in found}) == 1
 
 
 async def test_an_answer_that_is_asked_for_again_is_one_call(path: Path) -> None:

@@ -117,6 +117,11 @@ class BatchJobs:
     def leave(self) -> None:
         """Hand in nothing more and wait for no batch: they go on at their providers, and a later run reads them."""
         self._is_left = True
+        for group in self._groups.values():
+            for asked in group.asked.values():
+                if asked.payment is not None:
+                    # Not handed in.
+                    asked.payment.close()
         self._groups.clear()
         for scope in self._scopes:
             scope.cancel()

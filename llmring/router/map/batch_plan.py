@@ -13,6 +13,7 @@ import msgspec
 from llmring.chat import ChatRequest, ChatResponse, Completion
 from llmring.codecs.batch import BatchRow, BatchStatus, row_bytes
 from llmring.errors import LLMRingError, ProviderError
+from llmring.money.payment import Payment
 from llmring.providers.desk import BatchDesk
 from llmring.providers.route import Route
 from llmring.router.account import Account
@@ -53,11 +54,13 @@ MOST_FULL_SECONDS = 900.0
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A row under way, what is asked for it, and its money, where that is bounded."""
+    """A row under way, what is asked for it, and its money, where that is bounded: by the run's own cap, and, of a row
+    in a batch, by budgets."""
 
     place: Place
     request: ChatRequest
     account: Account | None = None
+    payment: Payment | None = None
 
 
 class Way(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,9 +8,10 @@ import itertools
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Mapping, Sequence, Sized
 from contextlib import ExitStack, aclosing
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Self, TypeGuard
 
 import msgspec
 import trio
@@ -23,9 +24,11 @@ from llmring.errors import (
     InvalidRequest,
     LLMRingError,
     MapTimeout,
+    ReceiptError,
     RouterClosed,
     TooManyFailures,
 )
+from llmring.money.payment import Payment
 from llmring.providers.pace import least_seconds
 from llmring.providers.route import Route
 from llmring.refs import ModelRef
@@ -47,15 +50,18 @@ _LEAVE_SECONDS = 5.0
 
 class RowCalls(msgspec.Struct, frozen=True, kw_only=True):
     """What a run has done for a row: its input made a request, the request's models, those of them that may be asked,
-    the call itself, with the row's money where that is bounded.
+    the call itself, with the row's money where that is bounded; and the money for it in a batch, set aside from the
+    budgets, None where it is in none or there are none.
 
-    `prepare` raises InvalidRequest, `models` and `routes` ConfigError, `send` what `chat` raises.
+    `prepare` raises InvalidRequest, `models` and `routes` ConfigError, `send` what `chat` raises, `prepay` what that
+    raises of money.
     """
 
     prepare: Callable[[Input], ChatRequest]
     models: Callable[[ChatRequest], Sequence[ModelRef]]
     routes: Callable[[ChatRequest], Sequence[Route]]
     send: Callable[[ChatRequest, Account | None], Awaitable[ChatResponse]]
+    prepay: Callable[[ChatRequest], Awaitable[Payment | None]]
 
 
 class Caps(msgspec.Struct, frozen=True, kw_only=True):
@@ -283,6 +289,12 @@ class MapRun:
                 # Of an online answer it has settled already.
                 asked.account.paid(response.cost.usd, response.model)
             asked.account.close()
+        if asked.payment is not None:
+            asked.payment.paid(response.cost.usd if response is not None else Decimal(0))
+        if _is_unpaid(error):
+            # Nothing was sent, and nothing would be: it is left for a later run, as those are that were not read.
+            self._stop(error)
+            return True
         return self._end(asked.place, response, error)
 
     def _finish_batched(self, asked: Asked, response: ChatResponse | None, error: LLMRingError | None) -> bool:
@@ -385,8 +397,15 @@ class MapRun:
             except InvalidRequest as error:
                 self._end(place, None, error)
                 return
+        payment = None
+        if self._jobs is not None and not self._jobs.has(place.key):
+            try:
+                payment = await self._calls_of.prepay(request)
+            except InvalidRequest as error:
+                self._end(place, None, error)
+                return
         self._in_flight += 1
-        asked = Asked(place=place, request=request, account=account)
+        asked = Asked(place=place, request=request, account=account, payment=payment)
         if self._jobs is not None:
             await self._jobs.take(asked)
         else:
@@ -441,6 +460,9 @@ class MapRun:
     async def _row(self, asked: Asked) -> None:
         """Ask online."""
         response = error = None
+        if asked.payment is not None:
+            # Each attempt pays for itself.
+            asked.payment.close()
         try:
             response = await self._calls_of.send(asked.request, asked.account)
         except LLMRingError as raised:
@@ -570,6 +592,11 @@ def _check_options(inputs: object, window: int | None, caps: Caps) -> None:
         raise InvalidRequest(f"max_failures must be at least 0, not {caps.max_failures}")
     if caps.deadline is not None and not caps.deadline > 0.0:
         raise InvalidRequest(f"deadline must be a positive number of seconds, not {caps.deadline}")
+
+
+def _is_unpaid(error: LLMRingError | None) -> TypeGuard[LLMRingError]:
+    """Whether a row was not asked at all for want of money, or because a budget cannot be kept."""
+    return isinstance(error, ReceiptError) or (isinstance(error, BudgetExceeded) and error.budget is not None)
 
 
 def _is_setup(error: LLMRingError) -> bool:

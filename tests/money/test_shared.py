@@ -1,0 +1,263 @@
+"""One budget for several routers and processes: in one ledger, over restarts, kills and a disk that refuses."""
+
+import itertools
+import logging
+import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import trio
+
+from llmring.config import Settings
+from llmring.errors import BudgetExceeded, LLMRingError, ReceiptError
+from llmring.lockfile import Budget, parse_lockfile
+from llmring.money.amounts import to_nanos
+from llmring.money.budgets import account_of, named
+from llmring.money.periods import RUN, period_of
+from llmring.money.pot import IDLE_SECONDS, Pot, Waiting
+from llmring.receipts.spending import Move, Spent
+from llmring.receipts.sqlite_store import open_store
+from llmring.router.opening import budget_store, open_router
+from llmring.router.router import Router
+from llmring.testing import ScriptedProvider, Step, answer
+from tests.money.spender import LOCKFILE, WORST
+
+FULL = answer("ok", input_tokens=8, output_tokens=1000)
+SMALL = answer("ok", input_tokens=8, output_tokens=10)
+ACCOUNT = account_of("shared", (None, None, None))
+EACH = to_nanos(WORST)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.db"
+
+
+def shared(limit: Decimal) -> Budget:
+    return Budget(name="shared", limit=limit, per="month")
+
+
+@asynccontextmanager
+async def opened(path: Path, limit: Decimal, *script: Step) -> AsyncGenerator[Router]:
+    lockfile = parse_lockfile(LOCKFILE, Path("test.lock"))
+    provider = ScriptedProvider({"gpt-4o-mini": script or (FULL,)})
+    keys = {"OPENAI_API_KEY": "key"}
+    async with open_router(lockfile, connect=provider, receipts=path, budgets=[shared(limit)], keys=keys) as router:
+        yield router
+
+
+async def ask(router: Router) -> None:
+    await router.chat("alone", "abcd", max_tokens=1000, timeout=20)
+
+
+async def ask_until_refused(router: Router, *, seconds: float = 20) -> tuple[int, LLMRingError]:
+    """How many were answered, and the error."""
+    for answered in itertools.count():
+        try:
+            await router.chat("alone", "abcd", max_tokens=1000, timeout=seconds)
+        except LLMRingError as error:
+            return answered, error
+    raise AssertionError
+
+
+def spent(path: Path) -> Spent:
+    with closing(open_store(path, must_exist=True)) as store:
+        (one,) = store.spending([period_of("month", datetime.now(UTC)).key])
+    return one
+
+
+async def test_what_was_spent_is_kept_for_the_next_router(path: Path) -> None:
+    async with opened(path, WORST * 3) as router:
+        await ask(router)
+        await ask(router)
+    assert spent(path) == Spent(account=ACCOUNT, period=spent(path).period, spent=2 * EACH, held=0)
+    async with opened(path, WORST * 3) as router:
+        await ask(router)
+        with pytest.raises(BudgetExceeded) as caught:
+            await ask(router)
+    assert (caught.value.spent, caught.value.reserved) == (3 * WORST, Decimal(0))
+    # Another limit is another limit for what was spent already.
+    async with opened(path, WORST * 4) as router:
+        await ask(router)
+    async with opened(path, WORST * 2) as router:
+        with pytest.raises(BudgetExceeded):
+            await ask(router)
+    assert spent(path).spent == 4 * EACH
+
+
+async def test_two_routers_spend_one_cap_to_the_last_cent_and_no_further(path: Path) -> None:
+    """100 answers at the most; each of them asks for 80."""
+    answered = refused = 0
+
+    async def spend(router: Router) -> None:
+        nonlocal answered, refused
+        for _ in range(20):
+            try:
+                await ask(router)
+                answered += 1
+            except BudgetExceeded:
+                refused += 1
+
+    async with opened(path, WORST * 100) as one, opened(path, WORST * 100) as other, trio.open_nursery() as nursery:
+        for router in (one, other):
+            for _ in range(4):
+                nursery.start_soon(spend, router)
+    assert (answered, refused) == (100, 60)
+    assert (spent(path).spent, spent(path).held) == (100 * EACH, 0)
+
+
+async def test_what_comes_back_to_one_router_may_be_spent_by_the_other(path: Path) -> None:
+    """Each reservation is nearly the whole cap, and costs a hundredth of it."""
+    cap = WORST * Decimal("1.1")
+    async with opened(path, cap, SMALL) as one, opened(path, cap, SMALL) as other:
+        await ask(one)
+        await ask(other)
+        await ask(one)
+
+
+@contextmanager
+def spender(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "tests.money.spender", *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_processes_share_a_cap(path: Path) -> None:
+    with ExitStack() as stack:
+        processes = [stack.enter_context(spender(path, WORST * 120)) for _ in range(2)]
+        said = [process.communicate(timeout=60)[0].splitlines() for process in processes]
+    assert all(lines[-1].startswith("BudgetExceeded") for lines in said)
+    assert sum(lines.count("answered") for lines in said) == 120
+    assert (spent(path).spent, spent(path).held) == (120 * EACH, 0)
+
+
+async def test_what_a_killed_process_was_allowed_counts_as_spent_and_is_little(path: Path) -> None:
+    """10 answers, an eleventh under way; the slice is 2 % of 100 answers."""
+    with spender(path, WORST * 100, 10) as process:
+        assert process.stdout is not None
+        for _ in range(10):
+            assert process.stdout.readline() == "answered\n"
+        # The eleventh is on its way, now or in a moment.
+        process.kill()
+    left = spent(path)
+    counted = left.spent + left.held
+    assert 10 * EACH <= counted <= (11 + 2) * EACH + EACH
+    async with opened(path, WORST * 100) as router:
+        answered, error = await ask_until_refused(router, seconds=1)
+    assert isinstance(error, BudgetExceeded)
+    assert answered == (100 * EACH - counted) // EACH
+
+
+async def test_a_ledger_that_refuses_has_requests_refused_when_the_slice_is_used_up(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL, logger="llmring")
+    async with opened(path, WORST * 200) as router:
+        await ask(router)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            sent, error = await ask_until_refused(router)
+            assert isinstance(error, ReceiptError)
+            assert re.match(r"budget 'shared' cannot be kept.* is locked", str(error))
+            # A slice is four of them, and it had been renewed ahead.
+            assert 1 <= sent <= 8
+            (told,) = router.status().budgets
+            assert told.problem is not None
+            other.execute("ROLLBACK")
+        with trio.fail_after(20):
+            while True:
+                try:
+                    await ask(router)
+                    break
+                except ReceiptError:
+                    await trio.sleep(0.1)
+        assert router.status().budgets[0].problem is None
+
+
+def test_budgets_are_kept_also_where_receipts_are_not(tmp_path: Path) -> None:
+    at_home = Settings(data_directory=tmp_path)
+    assert budget_store(at_home, False, is_real=True) is not None
+    assert budget_store(at_home, None, is_real=False) is None
+    assert budget_store(at_home, False, is_real=False) is None
+    homeless = budget_store(Settings(), None, is_real=True)
+    assert homeless is not None
+    with pytest.raises(ReceiptError, match="no home directory"):
+        homeless()
+
+
+# The parts.
+
+
+def test_an_account_is_named_by_its_budget_and_whose_it_is() -> None:
+    assert account_of("a|b", (None, "", "x")) == '["a|b",null,"","x"]'
+    assert named(account_of("a|b", (None, "", "x"))) == ("a|b", (None, "", "x"))
+
+
+def pot(cap: int = 1000) -> Pot:
+    budget = Budget(name="x", limit=Decimal(cap) / 10**9, per="run")
+    return Pot(budget, RUN, ACCOUNT, (None, None, None), holder="a", is_shared=True, now=0.0)
+
+
+def test_what_is_given_back_is_not_used_though_nobody_hears_of_it(path: Path) -> None:
+    with closing(open_store(path)) as store:
+        one = pot()
+        one.waiting[Waiting(300, lambda: None)] = None
+        move = one.move(0.0, 0)
+        one.stands(move, store.exchange([move])[0], 0.0)
+        assert (one.allowed, one.waiting) == (320, {})
+        move = one.move(IDLE_SECONDS, 5)
+        assert (move.held, move.wanted) == (0, 0)
+        store.exchange([move])
+        one.failed(OSError("the answer was lost"))
+        assert one.take(1, IDLE_SECONDS) is None
+
+
+def test_rows_of_those_that_are_done_become_one(path: Path) -> None:
+    def done(holder: str, at: int) -> Move:
+        about = {"account": ACCOUNT, "period": "run", "holder": holder, "cap": 100, "at": at}
+        return Move(**about, spent=7, held=7, least=7, wanted=7, is_last=True)  # type: ignore[arg-type] # as written
+
+    with closing(open_store(path)) as store:
+        store.exchange([done("a", 0), done("a", 1), done("b", 2), done("c", 9000)])
+        assert store.spending(["run"]) == [Spent(account=ACCOUNT, period="run", spent=21, held=0)]
+    with closing(sqlite3.connect(path)) as raw:
+        assert raw.execute("SELECT holder, spent FROM budgets ORDER BY holder").fetchall() == [("", 14), ("c", 7)]
+
+
+def test_a_ledger_of_the_first_version_is_brought_up(path: Path) -> None:
+    with closing(open_store(path)):
+        pass
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("DROP TABLE budgets")
+        raw.execute("PRAGMA user_version = 1")
+        raw.commit()
+    with closing(open_store(path)) as store:
+        assert store.spending(["run"]) == []
+
+
+@pytest.mark.parametrize(
+    ("now", "day", "month_ends"),
+    [
+        ("2026-11-21T23:59:59.999999+00:00", "2026-11-21", "2026-12-01"),
+        ("2026-11-22T00:30:00+01:00", "2026-11-21", "2026-12-01"),
+        ("2028-02-29T00:00:00+00:00", "2028-02-29", "2028-03-01"),
+        ("2026-12-31T12:00:00+00:00", "2026-12-31", "2027-01-01"),
+    ],
+)
+def test_periods_are_of_utc(now: str, day: str, month_ends: str) -> None:
+    at = datetime.fromisoformat(now)
+    today, month = period_of("day", at), period_of("month", at)
+    assert (today.key, month.key) == (day, day[:7])
+    assert today.holds(at)
+    assert month.holds(at)
+    assert month.ends_at == datetime.fromisoformat(f"{month_ends}T00:00:00+00:00")

@@ -1,0 +1,189 @@
+"""Whole ledgers and exports are audited in parts, by several processes: with the findings of one, whoever writes on."""
+
+import os
+import signal
+import sqlite3
+import threading
+from contextlib import closing
+from functools import partial
+
+import psycopg
+import pytest
+
+from llmring.config import LedgerPlace
+from llmring.errors import ReceiptError
+from llmring.ledger_url import LedgerUrl
+from llmring.receipts import auditing
+from llmring.receipts.auditing import audit_export, audit_ledger
+from llmring.receipts.chain import Audit
+from llmring.receipts.checkpoint import read_checkpoint
+from llmring.receipts.exchange import export_lines
+from llmring.receipts.keys import KeySet, prepare_next
+from llmring.receipts.opening import open_store
+from llmring.receipts.processes import MANY, all_done, processes_for
+from llmring.receipts.signing import PublicKey
+from llmring.receipts.store import Standing
+from tests.receipts.attempts import attempted, writer_at, written
+
+SIZE = 23
+IN_POSTGRESQL = {
+    "zeroblob(64)": r"decode(repeat('00', 64), 'hex')",
+    "replace(payload, 'fast', 'slow')": "decode(replace(encode(payload, 'escape'), 'fast', 'slow'), 'escape')",
+    " entries": " llmring.entries",
+}
+
+
+@pytest.fixture
+def ledger(place: LedgerPlace, monkeypatch: pytest.MonkeyPatch) -> LedgerPlace:
+    """Audited in parts of five entries; with three checkpoints."""
+    monkeypatch.setattr(auditing, "PART", 5)
+    with closing(writer_at(place)) as writer:
+        for number in range(SIZE):
+            writer.take([attempted(number)])
+            assert writer.flush()
+            if number % 7 == 6:
+                writer.checkpoint()
+    return place
+
+
+def judged(place: LedgerPlace, count: int) -> Audit:
+    with closing(open_store(place, must_exist=True)) as store:
+        return audit_ledger(store, processes=count)
+
+
+def edit(place: LedgerPlace, statement: str) -> None:
+    """Run what is told in SQLite's SQL."""
+    if isinstance(place.where, LedgerUrl):
+        with psycopg.connect(place.where.reveal()) as other:
+            for told, meant in IN_POSTGRESQL.items():
+                statement = statement.replace(told, meant)
+            other.execute(statement.encode())
+        return
+    with closing(sqlite3.connect(place.where)) as file:
+        file.execute(statement)
+        file.commit()
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("SELECT 1", ""),
+        ("UPDATE entries SET payload = replace(payload, 'fast', 'slow') WHERE sequence = 5", "altered: entry 5"),
+        ("UPDATE entries SET signature = zeroblob(64) WHERE sequence = 22", "altered: entry 22"),
+        ("DELETE FROM entries WHERE sequence BETWEEN 4 AND 15", "removed: entries 4 to 15"),
+        ("DELETE FROM entries WHERE sequence > 18", "cut off: entries 19 to 22"),
+        ("DELETE FROM entries", "cut off: entries 0 to 22"),
+        ("UPDATE entries SET sequence = 99 WHERE sequence = 9", "moved: entry 9"),
+        ("UPDATE entries SET sequence = -9223372036854775808 WHERE sequence = 22", "moved: entry 22"),
+        ("UPDATE entries SET sequence = 9223372036854775807 WHERE sequence = 0", "moved: entry 0"),
+        (
+            """INSERT INTO entries SELECT sequence + 1000000000000, kind, NULL, timestamp, payload, signature, key_id,
+               hash, salt FROM entries WHERE sequence IN (3, 17)""",
+            "added: entry 3",
+        ),
+    ],
+)
+def test_several_processes_find_what_one_finds(ledger: LedgerPlace, statement: str, told: str) -> None:
+    edit(ledger, statement)
+    alone = judged(ledger, 1)
+    assert [str(one)[: len(told)] for one in alone.findings[:1]] == ([told] if told else [])
+    assert (alone.root is None) == bool(told)
+    assert judged(ledger, 2) == alone
+
+
+def test_an_export_is_audited_alike(ledger: LedgerPlace) -> None:
+    with closing(open_store(ledger, must_exist=True)) as store:
+        keys = KeySet(keys=tuple(PublicKey(key.raw) for key in store.public_keys()), current_key_id=None)
+        rows = [row.signed for row in store.rows()]
+        lines = list(export_lines(store.head().ledger, keys, rows, store.checkpoints()))
+    whole = audit_export(lines, processes=2)
+    assert (whole.entries, whole.findings, whole.checkpoints) == (SIZE, (), 3)
+    assert whole == audit_export(lines, processes=1)
+    broken = [*lines[:8], b"{}\n", *lines[9:15], *lines[16:]]
+    found = audit_export(broken, processes=2)
+    assert [(one.deed, one.sequence) for one in found.findings] == [("altered", 7), ("removed", 14)]
+    assert found == audit_export(broken, processes=1)
+
+
+def test_what_is_written_meanwhile_is_no_finding(ledger: LedgerPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As soon as the audit has begun: receipts, a checkpoint and a hand-over."""
+
+    def standing() -> Standing:
+        found, key = look(), ledger.key
+        assert key is not None
+        with closing(writer_at(ledger)) as writer:
+            writer.hand_over(prepare_next(key))
+            writer.take([attempted(1), attempted(2)])
+            assert writer.flush()
+            writer.checkpoint()
+        return found
+
+    with closing(open_store(ledger, must_exist=True)) as store:
+        look = store.standing
+        monkeypatch.setattr(store, "standing", standing)
+        found = audit_ledger(store)
+    assert (found.entries, found.findings, found.checkpoints) == (SIZE, (), 3)
+    after = judged(ledger, 1)
+    assert (after.entries, after.findings, len(after.signers)) == (SIZE + 3, (), 2)
+
+
+def test_how_a_ledger_stands_is_of_one_moment(place: LedgerPlace) -> None:
+    """Two hundred looks, while another process's entries and checkpoints are written."""
+    writer, is_over = written(place, attempted(0)), threading.Event()
+
+    def write() -> None:
+        while not is_over.is_set():
+            writer.take([attempted(1), attempted(2)])
+            writer.flush()
+            writer.checkpoint()
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    try:
+        for must_exist in (True, False):
+            with closing(open_store(place, must_exist=must_exist)) as store:
+                looks = [store.standing() for _ in range(100)]
+            for now in looks:
+                assert (now.entries, now.last) == (now.head.size, now.head.size - 1)
+                assert [read_checkpoint(one).size for one in now.checkpoints[-1:]] == [now.head.checkpoint_size] * bool(
+                    now.checkpoints
+                )
+            assert looks[0].entries < looks[-1].entries
+    finally:
+        is_over.set()
+        writing.join(60)
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def die_but_in(process: int, number: int) -> int:
+    if os.getpid() != process:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def refuse(number: int) -> int:
+    raise ReceiptError(f"not {number}")
+
+
+def test_work_is_given_back_in_its_order() -> None:
+    assert all_done((partial(double, number) for number in range(50)), 2) == [2 * number for number in range(50)]
+    assert all_done((partial(double, number) for number in range(3)), 1) == [0, 2, 4]
+    assert all_done([], 2) == list[int]()
+
+
+def test_a_process_that_is_killed_costs_nothing_but_time() -> None:
+    works = [partial(die_but_in, os.getpid(), number) for number in range(12)]
+    assert all_done(works, 2) == list(range(12))
+
+
+def test_an_error_in_another_process_is_raised_in_this_one() -> None:
+    with pytest.raises(ReceiptError, match="not 3"):
+        all_done([partial(double, 1), partial(refuse, 3), partial(double, 2)], 2)
+
+
+def test_few_entries_are_checked_where_they_are() -> None:
+    assert processes_for(MANY - 1) == 1
+    assert processes_for(MANY) >= 1
