@@ -4,11 +4,14 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from bench.postgresql import NoServer, Server, find_programs, open_server
+from llmring.config import LedgerPlace
+from tests.receipts.ledgers import database_place, file_place
 
 # No time limit an example, since a busy machine is no failure; what fails is printed to be run again.
 settings.register_profile(
@@ -42,6 +45,15 @@ def postgresql() -> Iterator[Server]:
     need_postgresql()
     with open_server("fsync=off") as server:
         yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> LedgerPlace:
+    """Where there is no ledger yet, in each kind of store."""
+    if request.param == "sqlite":
+        return file_place(tmp_path)
+    server: Server = request.getfixturevalue("postgresql")
+    return database_place(server.new_database(), tmp_path)
 
 
 @pytest.fixture

@@ -1,23 +1,10 @@
-"""A place for a ledger, of each kind."""
+"""Writers that a test has opened are closed after it."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from bench.postgresql import Server
-from llmring.config import LedgerPlace
 from tests.receipts.attempts import close_writers
-from tests.receipts.ledgers import database_place, file_place
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> LedgerPlace:
-    """Where there is no ledger yet."""
-    if request.param == "sqlite":
-        return file_place(tmp_path)
-    server: Server = request.getfixturevalue("postgresql")
-    return database_place(server.new_database(), tmp_path)
 
 
 @pytest.fixture(autouse=True)

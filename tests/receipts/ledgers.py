@@ -21,6 +21,11 @@ def database_place(url: str, directory: Path) -> LedgerPlace:
     return LedgerPlace(where=LedgerUrl(url), key=directory / "signing.key")
 
 
+def spelled(place: LedgerPlace) -> str:
+    """As a program or a variable names it, with its password."""
+    return place.where.reveal() if isinstance(place.where, LedgerUrl) else str(place.where)
+
+
 def entries(place: LedgerPlace) -> list[Entry]:
     with closing(open_store(place, must_exist=True)) as store:
         return [read(row.signed.payload_type, row.signed.payload) for row in store.rows()]
