@@ -24,6 +24,7 @@ import msgspec
 
 from bench.machine import headline
 from llmring.chat import ChatRequest, Completion, Message
+from llmring.config import LedgerPlace
 from llmring.pricing import Prices
 from llmring.receipts.auditing import audit_ledger
 from llmring.receipts.building import RANDOM_BYTES, Attempted, Facts, draft
@@ -66,7 +67,7 @@ ATTEMPT = Attempted(
 def post_microseconds() -> float:
     rounds = []
     for _ in range(ROUNDS):
-        ledger = Ledger(writer_for(Path("ledger.db"), None))
+        ledger = Ledger(writer_for(LedgerPlace(where=Path("ledger.db"), key=None), None))
         began = time.process_time()
         for _ in range(MOST_WAITING):
             ledger.post(msgspec.structs.replace(ATTEMPT, ended_at=datetime.now(UTC)))
@@ -106,7 +107,7 @@ def whole_microseconds() -> float:
     """From attempts to rows on disk."""
     rounds = []
     with tempfile.TemporaryDirectory() as directory:
-        writer = writer_for(Path(directory) / "ledger.db", None)
+        writer = writer_for(LedgerPlace(where=Path(directory) / "ledger.db", key=Path(directory) / "signing.key"), None)
         writer.open()
         for _ in range(ROUNDS):
             began = time.process_time()

@@ -22,6 +22,7 @@ import msgspec
 
 from bench.machine import headline
 from llmring.chat import Completion
+from llmring.config import LedgerPlace
 from llmring.pricing import Prices
 from llmring.receipts.building import Attempted, Facts
 from llmring.receipts.opening import writer_for
@@ -71,7 +72,7 @@ def attempts(count: int) -> Iterator[Attempted]:
 
 def make(directory: Path, count: int) -> Path:
     path = directory / f"{count}.db"
-    with closing(writer_for(path, None)) as writer:
+    with closing(writer_for(LedgerPlace(where=path, key=directory / "signing.key"), None)) as writer:
         waiting: list[Attempted] = []
         for one in attempts(count):
             waiting.append(one)

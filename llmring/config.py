@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from llmring.errors import ConfigError, LockfileMissing
+from llmring.ledger_url import LedgerUrl, parse_ledger
 
 LOCKFILE_VARIABLE = "LLMRING_LOCKFILE_PATH"
 PROFILE_VARIABLE = "LLMRING_PROFILE"
@@ -26,6 +27,7 @@ STATE_VARIABLE = "LLMRING_STATE"
 RECEIPTS_VARIABLE = "LLMRING_RECEIPTS"
 SIGNING_KEY_VARIABLE = "LLMRING_SIGNING_KEY"
 LEDGER_NAME = "ledger.db"
+SIGNING_KEY_NAME = "signing.key"
 CONTENT_VARIABLE = "LLMRING_TRACE_CONTENT"
 OTEL_CONTENT_VARIABLE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 OTLP_PROTOCOL = "http/protobuf"
@@ -46,8 +48,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     renew them over the network. `status`: whether a router shows its state to `llmring status`, or in which directory.
     `decisions` is the file that a router appends its decisions to. `state_directory` is where routers keep what they
     have learned of limits, None where they are not to, or there is no home. `receipts`: whether a router keeps a
-    ledger, or in which file; `data_directory` is where it is by default, None where there is no home. `trace_content`:
-    whether spans hold prompts, answers and tool arguments.
+    ledger, or in which file or database; `data_directory` is where it is by default, None where there is no home.
+    `trace_content`: whether spans hold prompts, answers and tool arguments.
     """
 
     lockfile_path: Path | None = None
@@ -57,7 +59,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     status: bool | Path | None = None
     decisions: Path | None = None
     state_directory: Path | None = None
-    receipts: bool | Path | None = None
+    receipts: bool | Path | LedgerUrl | None = None
     data_directory: Path | None = None
     trace_content: bool = False
 
@@ -74,7 +76,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         status=_switch(environ.get(STATUS_VARIABLE, "").strip()),
         decisions=Path(decisions) if decisions else None,
         state_directory=_state_directory(environ),
-        receipts=_switch(environ.get(RECEIPTS_VARIABLE, "").strip()),
+        receipts=_receipts(environ.get(RECEIPTS_VARIABLE, "").strip()),
         data_directory=_data_directory(environ),
         trace_content=_trace_content(environ),
     )
@@ -129,6 +131,11 @@ def _switch(value: str) -> bool | Path | None:
     return word in _ON if word in _ON or word in _OFF else Path(value)
 
 
+def _receipts(value: str) -> bool | Path | LedgerUrl | None:
+    said = _switch(value)
+    return parse_ledger(value) if isinstance(said, Path) else said
+
+
 def _cache_directory(environ: Mapping[str, str]) -> Path | None:
     base = _base_directory(environ, "XDG_CACHE_HOME", ".cache")
     return base / "llmring" / "registry" if base is not None else None
@@ -158,15 +165,30 @@ def _base_directory(environ: Mapping[str, str], variable: str, under_home: str) 
     return Path(home) / under_home if home else None
 
 
-def ledger_path(asked: Path | str | bool | None, settings: Settings) -> Path | None:
-    """The file of the ledger: `asked`, LLMRING_RECEIPTS, ~/.local/share/llmring/ledger.db. None where there is no home.
+class LedgerPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a ledger is, and the file of the key that signs it: beside a file; for a database beside the ledger that
+    this user has by default, None where there is no home."""
 
-    `asked` true, or None with a setting that is no path, is the last of these.
+    where: Path | LedgerUrl
+    key: Path | None
+
+
+def ledger_place(asked: Path | str | bool | None, settings: Settings) -> LedgerPlace | None:
+    """The ledger: `asked`, LLMRING_RECEIPTS, ~/.local/share/llmring/ledger.db. None where there is no home.
+
+    `asked` true, or None with a setting that names none, is the last of these. Raises ConfigError for an address that
+    is none of PostgreSQL.
     """
     named = settings.receipts if asked is None else asked
+    home = settings.data_directory
     if named is None or isinstance(named, bool):
-        return settings.data_directory / LEDGER_NAME if settings.data_directory is not None else None
-    return Path.cwd() / os.path.expanduser(named)
+        return LedgerPlace(where=home / LEDGER_NAME, key=home / SIGNING_KEY_NAME) if home is not None else None
+    where = named if isinstance(named, LedgerUrl) else parse_ledger(named)
+    if isinstance(where, LedgerUrl):
+        where.reveal()
+        return LedgerPlace(where=where, key=home / SIGNING_KEY_NAME if home is not None else None)
+    path = Path.cwd() / os.path.expanduser(where)
+    return LedgerPlace(where=path, key=path.parent / SIGNING_KEY_NAME)
 
 
 def read_signing_key(environ: Mapping[str, str] = os.environ) -> str | None:

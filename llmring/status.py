@@ -52,6 +52,15 @@ class RouteStatus(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None = None
 
 
+class ReceiptsStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The ledger of a router. `waiting` receipts are kept in memory until it can be written; `missing` attempts have no
+    receipt, and no gap in the ledger tells of them yet; `why` is what is in the way, "" where nothing is."""
+
+    waiting: int
+    missing: int
+    why: str
+
+
 class BudgetStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One budget in its present period, in dollars, for one alias, profile or tenant where it is of each. `spent_usd`
     is by all processes, as far as this one has heard; `reserved_usd` by its requests under way, at the most that they
@@ -73,12 +82,13 @@ class BudgetStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 class RouterStatus(msgspec.Struct, frozen=True, kw_only=True):
     """All models that were asked for since the router opened, by provider and name. `lockfile_error` is what is wrong
-    with an edited lockfile that is not used; `registry` the versions of the lists that prices come from. `budgets` are
-    those that were drawn on."""
+    with an edited lockfile that is not used; `registry` the versions of the lists that prices come from; `receipts` is
+    None where none are kept; `budgets` are those that were drawn on."""
 
     routes: tuple[RouteStatus, ...]
     lockfile_error: str | None
     registry: dict[str, int]
+    receipts: ReceiptsStatus | None = None
     budgets: tuple[BudgetStatus, ...] = ()
 
 

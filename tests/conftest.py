@@ -1,10 +1,17 @@
-"""What holds for all tests: of hypothesis, of the registry, of signals."""
+"""What holds for all tests: of hypothesis, of the registry, of signals; and a database server for those that ask."""
 
 import os
 import signal
 import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from bench.postgresql import NoServer, Server, find_programs, open_server
+from llmring.config import LedgerPlace
+from tests.receipts.ledgers import database_place, file_place
 
 # No time limit an example, since a busy machine is no failure; what fails is printed to be run again.
 settings.register_profile(
@@ -30,3 +37,38 @@ os.environ["LLMRING_RECEIPTS"] = "off"
 # In the background of a shell SIGINT is ignored, and so it would be by the commands that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A server for tests that leave it as it is, each with a database of its own."""
+    need_postgresql()
+    with open_server("fsync=off") as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> LedgerPlace:
+    """Where there is no ledger yet, in each kind of store."""
+    if request.param == "sqlite":
+        return file_place(tmp_path)
+    server: Server = request.getfixturevalue("postgresql")
+    return database_place(server.new_database(), tmp_path)
+
+
+@pytest.fixture
+def own_postgresql() -> Iterator[Server]:
+    """A server for one test, to be stopped and ended as it likes."""
+    need_postgresql()
+    with open_server() as server:
+        yield server
+
+
+def need_postgresql() -> None:
+    """Skip a test where there is none, but not where all tests must have run (.ci/run)."""
+    try:
+        find_programs()
+    except NoServer as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 
 import click
 import msgspec
@@ -11,6 +10,7 @@ import msgspec
 from llmring.cli.ledgers import chosen_ledger, failures, ledger_option, reading
 from llmring.cli.lockfiles import failing, file_option, json_option, open_own, print_json
 from llmring.cli.tables import print_table, printable
+from llmring.config import LedgerPlace
 from llmring.lockfile import Budget
 from llmring.lockfile.budgets import EACH, Per, describe
 from llmring.money.amounts import to_usd
@@ -18,6 +18,7 @@ from llmring.money.budgets import account_of, named
 from llmring.money.periods import Period, period_of
 from llmring.money.pot import Names
 from llmring.receipts.spending import Spent
+from llmring.receipts.store import LedgerMissing
 
 NUMBERS = ("limit", "spent", "held", "left")
 HEADS = ("budget", "of", "per", *NUMBERS, "begins anew (UTC)")
@@ -52,24 +53,27 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 def command(file: str | None, ledger: str | None, *, as_json: bool) -> None:
     """Show what is spent of the lockfile's budgets, and when they begin anew."""
     lockfile, _ = failing(open_own, file)
-    path = failing(chosen_ledger, ledger)
+    place = failing(chosen_ledger, ledger)
     now = datetime.now(UTC)
     periods: dict[Per, Period] = {budget.per: period_of(budget.per, now) for budget in lockfile.budgets}
     with failures():
-        found = _spent(path, periods) if path.is_file() else []
+        found = _spent(place, periods)
     lines = [line for budget in lockfile.budgets for line in _lines(budget, periods[budget.per], found)]
     if as_json:
         told = msgspec.to_builtins(lines)
-        print_json({"lockfile": str(lockfile.path), "ledger": str(path), "budgets": told})
+        print_json({"lockfile": str(lockfile.path), "ledger": str(place.where), "budgets": told})
     elif not lines:
         click.echo(f"{printable(str(lockfile.path))} has no budgets that were drawn on")
     else:
         print_table("", HEADS, [_row(line) for line in lines], numbers=NUMBERS)
 
 
-def _spent(path: Path, periods: Mapping[Per, Period]) -> list[Spent]:
-    with reading(path) as store:
-        return store.spending([period.key for period in periods.values()])
+def _spent(place: LedgerPlace, periods: Mapping[Per, Period]) -> list[Spent]:
+    try:
+        with reading(place) as store:
+            return store.spending([period.key for period in periods.values()])
+    except LedgerMissing:
+        return []
 
 
 def _lines(budget: Budget, period: Period, found: Sequence[Spent]) -> Iterator[Line]:

@@ -9,11 +9,18 @@ import click
 import msgspec
 
 from llmring.cli.running import Failed
-from llmring.config import RECEIPTS_VARIABLE, ledger_path, read_settings, read_signing_key
+from llmring.config import (
+    RECEIPTS_VARIABLE,
+    SIGNING_KEY_VARIABLE,
+    LedgerPlace,
+    ledger_place,
+    read_settings,
+    read_signing_key,
+)
 from llmring.errors import ConfigError, LLMRingError, ReceiptError
 from llmring.receipts.batch_receipt import BatchReceipt
 from llmring.receipts.keys import KeySet
-from llmring.receipts.opening import writer_for
+from llmring.receipts.opening import open_store, writer_for
 from llmring.receipts.receipt import Entry, Receipt, read
 from llmring.receipts.signing import PublicKey, Signed, spelled
 from llmring.receipts.store import Row, Store
@@ -23,8 +30,8 @@ Work = TypeVar("Work", bound=Callable[..., Any])
 
 ledger_option = click.option(
     "--ledger",
-    metavar="FILE",
-    help="The ledger. Default: LLMRING_RECEIPTS, then ~/.local/share/llmring/ledger.db.",
+    metavar="LEDGER",
+    help="The ledger, a file or postgresql://... Default: LLMRING_RECEIPTS, then ~/.local/share/llmring/ledger.db.",
 )
 output_option = click.option(
     "-o", "--output", type=click.Path(path_type=Path, allow_dash=True), help="Default: standard output."
@@ -32,12 +39,19 @@ output_option = click.option(
 force_option = click.option("--force", is_flag=True, help="Replace an OUTPUT that exists.")
 
 
-def chosen_ledger(argument: str | None) -> Path:
-    """The path that the command line and the environment lead to. Raises ConfigError."""
-    path = ledger_path(argument, read_settings())
-    if path is None:
+def chosen_ledger(argument: str | None) -> LedgerPlace:
+    """The ledger that the command line and the environment lead to. Raises ConfigError."""
+    place = ledger_place(argument, read_settings())
+    if place is None:
         raise ConfigError(f"there is no home directory: name a ledger with --ledger, or in {RECEIPTS_VARIABLE}")
-    return path
+    return place
+
+
+def key_file(place: LedgerPlace) -> Path:
+    """Where its key is. Raises ConfigError."""
+    if place.key is None:
+        raise ConfigError(f"there is no home directory for the key: set {SIGNING_KEY_VARIABLE}")
+    return place.key
 
 
 @contextmanager
@@ -50,18 +64,16 @@ def failures() -> Iterator[None]:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[Store]:
-    """A ledger that is there, to be read. Raises ReceiptError."""
-    from llmring.receipts.sqlite_store import open_store
-
-    with closing(open_store(path, must_exist=True)) as store:
+def reading(place: LedgerPlace) -> Iterator[Store]:
+    """A ledger that is there, to be read. Raises ReceiptError: LedgerMissing where there is none."""
+    with closing(open_store(place, must_exist=True)) as store:
         yield store
 
 
 @contextmanager
-def ledger_writer(path: Path) -> Iterator[Writer]:
+def ledger_writer(place: LedgerPlace) -> Iterator[Writer]:
     """A writer of a ledger that is there, with its key. Raises ReceiptError."""
-    with closing(writer_for(path, read_signing_key())) as writer:
+    with closing(writer_for(place, read_signing_key())) as writer:
         yield writer
 
 

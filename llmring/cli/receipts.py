@@ -13,6 +13,7 @@ from llmring.cli.ledgers import (
     failures,
     force_option,
     found_row,
+    key_file,
     key_set,
     ledger_option,
     ledger_writer,
@@ -27,16 +28,17 @@ from llmring.cli.receipts_prove import command as prove_command
 from llmring.cli.receipts_verify import command as verify_command
 from llmring.cli.reconcile import command as reconcile_command
 from llmring.cli.tables import print_table, printable
-from llmring.config import SIGNING_KEY_VARIABLE, read_signing_key
-from llmring.errors import ConfigError
+from llmring.config import LEDGER_NAME, SIGNING_KEY_VARIABLE, LedgerPlace, read_signing_key
+from llmring.errors import ConfigError, ReceiptError
+from llmring.ledger_url import LedgerUrl
 from llmring.receipts.batch_receipt import BatchReceipt
 from llmring.receipts.contents import opening
 from llmring.receipts.exchange import export_lines
 from llmring.receipts.keys import KeySet, encode_key_set, make_key, prepare_next, read_key, take_next
-from llmring.receipts.opening import key_path, writer_for
+from llmring.receipts.opening import writer_for
 from llmring.receipts.receipt import Entry, Gap, Handover, Receipt
 from llmring.receipts.signing import encode_envelope
-from llmring.receipts.store import Row
+from llmring.receipts.store import LedgerMissing, Row
 
 COLUMNS = ("time", "receipt", "alias", "model", "outcome", "tokens", "cost")
 NUMBERS = ("tokens", "cost")
@@ -56,7 +58,8 @@ for one in (generate_command, preview_command, verify_command, prove_command, re
 @click.option("--rotate", is_flag=True, help="Have the key that is there hand over to a new one.")
 @json_option
 def keygen(ledger: str | None, *, rotate: bool, as_json: bool) -> None:
-    """Make the key that signs a ledger, beside it. Without this, it is made with the first receipt.
+    """Make the key that signs a ledger, beside it; that of a database is in ~/.local/share/llmring/signing.key. Without
+    this, it is made with the first receipt.
 
     --rotate writes a hand-over into the ledger, signed by the old key, which is then deleted. Running routers go on
     with the new one.
@@ -64,12 +67,12 @@ def keygen(ledger: str | None, *, rotate: bool, as_json: bool) -> None:
     with failures():
         if read_signing_key() is not None:
             raise ConfigError(f"{SIGNING_KEY_VARIABLE} holds the key: it is looked after where it comes from")
-        path = chosen_ledger(ledger)
-        file = key_path(path)
+        place = chosen_ledger(ledger)
+        file = key_file(place)
         old = read_key(file).key_id if rotate else None
         made = rotate or make_key(file)
-        if rotate:
-            _rotate(path, file)
+        if old is not None:
+            _rotate(place, file, old)
         key_id = read_key(file).key_id
     if as_json:
         print_json({"key_id": key_id, "path": str(file), "made": made, "replaced": old})
@@ -79,8 +82,14 @@ def keygen(ledger: str | None, *, rotate: bool, as_json: bool) -> None:
         click.echo(f"✅ Made the key {key_id} in {file}" if made else f"The key {key_id} is in {file} already")
 
 
-def _rotate(path: Path, file: Path) -> None:
-    writer = writer_for(path, None)
+def _rotate(place: LedgerPlace, file: Path, old: str) -> None:
+    beside = LedgerPlace(where=file.parent / LEDGER_NAME, key=file)
+    if isinstance(place.where, LedgerUrl) and _is_signed_by(beside, old):
+        raise ConfigError(
+            f"the key {old} signs the ledger {beside.where}, too, which could not be written to without it: name that "
+            f"one another ledger first, or sign the database's with a key in {SIGNING_KEY_VARIABLE}"
+        )
+    writer = writer_for(place, None)
     try:
         writer.open()
         writer.hand_over(prepare_next(file))
@@ -89,17 +98,25 @@ def _rotate(path: Path, file: Path) -> None:
         writer.close()
 
 
+def _is_signed_by(place: LedgerPlace, key_id: str) -> bool:
+    try:
+        with reading(place) as store:
+            return store.head().key_id == key_id
+    except ReceiptError:
+        return False
+
+
 @command.command("keys")
 @ledger_option
 def keys(ledger: str | None) -> None:
     """Print the public keys of a ledger, for others to verify it with: a JWK set."""
     with failures():
-        path = chosen_ledger(ledger)
-        if path.exists():
-            with reading(path) as store:
+        place = chosen_ledger(ledger)
+        try:
+            with reading(place) as store:
                 found = key_set(store)
-        else:
-            public = read_key(key_path(path)).public
+        except LedgerMissing:
+            public = read_key(key_file(place)).public
             found = KeySet(keys=(public,), current_key_id=public.key_id)
     print_json(encode_key_set(found))
 
@@ -170,10 +187,10 @@ def _openings(row: Row) -> dict[str, Any]:
 def checkpoint(ledger: str | None, output: Path | None, *, force: bool) -> None:
     """Sign how the ledger stands now. Given to somebody else, it shows whatever is done to the ledger later."""
     with failures():
-        path = chosen_ledger(ledger)
-        with reading(path):
+        place = chosen_ledger(ledger)
+        with reading(place):
             pass
-        with ledger_writer(path) as writer:
+        with ledger_writer(place) as writer:
             signed = writer.checkpoint()
         _write([encode_envelope(signed) + b"\n"], output, force=force)
 

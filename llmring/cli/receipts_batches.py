@@ -106,11 +106,11 @@ def generate(
     ledger.
     """
     with failures():
-        path = chosen_ledger(ledger)
-        with reading(path) as store:
+        place = chosen_ledger(ledger)
+        with reading(place) as store:
             batch = _batch(store, since, until, aliases, since_last=since_last)
         batch = msgspec.structs.replace(batch, description=description, tags=tuple(tags))
-        with ledger_writer(path) as writer:
+        with ledger_writer(place) as writer:
             signed = writer.certify(batch)
         if output is not None:
             with open_output(output, force=force) as out:

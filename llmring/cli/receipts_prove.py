@@ -16,6 +16,7 @@ from llmring.cli.ledgers import (
     reading,
 )
 from llmring.cli.output import open_output
+from llmring.config import LedgerPlace
 from llmring.errors import ReceiptError
 from llmring.receipts.batch_proof import prove_in_batch
 from llmring.receipts.checkpoint import encode_extension, encode_proof, read_checkpoint
@@ -62,44 +63,44 @@ def command(
     if (receipt_id is None) == (kept is None) or (batch_id is not None and receipt_id is None):
         raise click.UsageError("name either a receipt, with --batch or without, or a checkpoint with --since")
     with failures():
-        path = chosen_ledger(ledger)
+        place = chosen_ledger(ledger)
         if kept is not None:
-            proof = _extension(path, decode_envelope(read_bytes(kept).strip()))
+            proof = _extension(place, decode_envelope(read_bytes(kept).strip()))
         elif batch_id is not None:
-            proof = _in_batch(path, receipt_id or "", batch_id)
+            proof = _in_batch(place, receipt_id or "", batch_id)
         else:
-            proof = _in_ledger(path, receipt_id or "")
+            proof = _in_ledger(place, receipt_id or "")
         with open_output(output, force=force) as out:
             out.write(proof + b"\n")
 
 
-def _in_ledger(path: Path, receipt_id: str) -> bytes:
-    with reading(path) as store:
+def _in_ledger(place: LedgerPlace, receipt_id: str) -> bytes:
+    with reading(place) as store:
         row = found_row(store, receipt_id)
         covering = [one for one in store.checkpoints() if read_checkpoint(one).size > row.sequence]
-    signed = covering[-1] if covering else _new_checkpoint(path)
-    with reading(path) as store:
+    signed = covering[-1] if covering else _new_checkpoint(place)
+    with reading(place) as store:
         hashes = store.hashes(read_checkpoint(signed).size)
     return encode_proof(row.signed, row.sequence, inclusion_proof(hashes, row.sequence), signed)
 
 
-def _in_batch(path: Path, receipt_id: str, batch_id: str) -> bytes:
-    with reading(path) as store:
+def _in_batch(place: LedgerPlace, receipt_id: str, batch_id: str) -> bytes:
+    with reading(place) as store:
         batch = found_row(store, batch_id).signed
         return prove_in_batch(receipt_id, batch, (row.signed for row in store.rows()))
 
 
-def _extension(path: Path, kept: Signed) -> bytes:
+def _extension(place: LedgerPlace, kept: Signed) -> bytes:
     """Raises ReceiptError where there is nothing to be proved: the ledger is not that of the checkpoint any more."""
     old = read_checkpoint(kept)
-    with reading(path) as store:
+    with reading(place) as store:
         head, newest = store.head(), _newest(store)
     if head.ledger != old.ledger:
         raise ReceiptError(f"the checkpoint is of another ledger, {old.ledger}")
     is_current = newest is not None and read_checkpoint(newest).size == head.size
-    new = newest if newest is not None and is_current else _new_checkpoint(path)
+    new = newest if newest is not None and is_current else _new_checkpoint(place)
     said = read_checkpoint(new)
-    with reading(path) as store:
+    with reading(place) as store:
         hashes = store.hashes(said.size)
     proof = consistency_proof(hashes, old.size)
     if not extends(old.size, bytes.fromhex(old.root), said.size, bytes.fromhex(said.root), proof):
@@ -115,6 +116,6 @@ def _newest(store: Store) -> Signed | None:
     return found[-1] if found else None
 
 
-def _new_checkpoint(path: Path) -> Signed:
-    with ledger_writer(path) as writer:
+def _new_checkpoint(place: LedgerPlace) -> Signed:
+    with ledger_writer(place) as writer:
         return writer.checkpoint()

@@ -14,7 +14,9 @@ from llmring.cli.ledgers import chosen_ledger, failures, key_set, ledger_option,
 from llmring.cli.lockfiles import json_option, print_json
 from llmring.cli.running import note
 from llmring.cli.tables import printable
+from llmring.config import LedgerPlace
 from llmring.errors import ConfigError, ReceiptError, SignatureInvalid
+from llmring.ledger_url import LedgerUrl
 from llmring.receipts.auditing import audit_export, audit_ledger
 from llmring.receipts.batch_proof import against_ledger, verify_in_batch
 from llmring.receipts.batch_receipt import BatchReceipt
@@ -24,6 +26,7 @@ from llmring.receipts.checkpoint import verify_extension, verify_proof
 from llmring.receipts.keys import read_public_keys
 from llmring.receipts.receipt import Entry, Receipt, read, receipt_id_of
 from llmring.receipts.signing import PublicKey, ReceiptSigner, Signed, decode_envelope, verifies
+from llmring.receipts.store import LedgerMissing
 
 FOUND = 1
 MOST_SHOWN = 100
@@ -44,7 +47,7 @@ _SQLITE = b"SQLite format 3\x00"
       llmring receipts verify nothing-is-gone.json --key their-keys.json --checkpoint kept-in-june.json
     """,
 )
-@click.argument("file", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
+@click.argument("file", metavar="[FILE]", required=False)
 @ledger_option
 @click.option(
     "--key",
@@ -64,17 +67,18 @@ _SQLITE = b"SQLite format 3\x00"
 )
 @json_option
 def command(
-    file: Path | None, ledger: str | None, key_files: Sequence[Path], checkpoint_files: Sequence[Path], *, as_json: bool
+    file: str | None, ledger: str | None, key_files: Sequence[Path], checkpoint_files: Sequence[Path], *, as_json: bool
 ) -> int:
     """Find out what was altered, removed, moved, put in, signed again or cut off. Ends with 1 when anything was."""
     with failures():
         trusted = [key for one in key_files for key in read_public_keys(read_bytes(one)).keys]
         checkpoints = [decode_envelope(read_bytes(one).strip()) for one in checkpoint_files]
-        path = file if file is not None else chosen_ledger(ledger)
-        judged = _judged(path, trusted, checkpoints)
+        place = chosen_ledger(file if file is not None else ledger)
+        judged = _judged(place, trusted, checkpoints)
         if judged is None:
+            assert isinstance(place.where, Path), "a database is a ledger"
             beside = chosen_ledger(ledger) if file is not None else None
-            return _one(path, trusted or _own_keys(ledger), checkpoints, beside, as_json=as_json)
+            return _one(place.where, trusted or _own_keys(ledger), checkpoints, beside, as_json=as_json)
     if as_json:
         print_json(msgspec.to_builtins(judged))
     else:
@@ -82,14 +86,18 @@ def command(
     return FOUND if judged.findings else 0
 
 
-def _judged(path: Path, trusted: Sequence[PublicKey], checkpoints: Sequence[Signed]) -> Audit | None:
+def _judged(place: LedgerPlace, trusted: Sequence[PublicKey], checkpoints: Sequence[Signed]) -> Audit | None:
     """Of a ledger or an export; None for what is neither."""
+    path = place.where
+    if isinstance(path, LedgerUrl):
+        with reading(place) as store:
+            return audit_ledger(store, trusted, checkpoints)
     try:
         with path.open("rb") as source:
             start = source.read(len(_SQLITE))
             source.seek(0)
             if start == _SQLITE:
-                with reading(path) as store:
+                with reading(place) as store:
                     return audit_ledger(store, trusted, checkpoints)
             if b'"llmring_export"' in source.readline():
                 source.seek(0)
@@ -127,7 +135,7 @@ class _Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _one(
-    path: Path, trusted: Sequence[PublicKey], kept: Sequence[Signed], ledger: Path | None, *, as_json: bool
+    path: Path, trusted: Sequence[PublicKey], kept: Sequence[Signed], ledger: LedgerPlace | None, *, as_json: bool
 ) -> int:
     """A proof, an envelope, or a receipt with its signature."""
     data = read_bytes(path).strip()
@@ -217,15 +225,18 @@ def _signed_by(data: bytes, keys: dict[str, PublicKey]) -> _Found:
     return _Found(what=name, receipt_id=entry.receipt_id, batch=entry, told=(told,))
 
 
-def _is_recomputed(batch: BatchReceipt, ledger: Path | None) -> bool:
+def _is_recomputed(batch: BatchReceipt, ledger: LedgerPlace | None) -> bool:
     """Whether the ledger of a batch receipt is here: then it was worked out again. Raises SignatureInvalid where
     something else came of it."""
-    if ledger is None or not ledger.exists() or batch.selection is None:
+    if ledger is None or batch.selection is None:
         return False
-    with reading(ledger) as store:
-        if store.head().ledger != batch.ledger:
-            return False
-        wrong = against_ledger(batch, (row.signed for row in store.rows()))
+    try:
+        with reading(ledger) as store:
+            if store.head().ledger != batch.ledger:
+                return False
+            wrong = against_ledger(batch, (row.signed for row in store.rows()))
+    except LedgerMissing:
+        return False
     if wrong:
         raise SignatureInvalid("; ".join(wrong))
     return True

@@ -123,6 +123,12 @@ def remarks(process: ProcessStatus) -> list[str]:
     """What its owner should know beside its models."""
     error = process.router.lockfile_error
     found = [f"the edited lockfile is not used: {printable(error)}"] if error is not None else []
+    kept = process.router.receipts
+    if kept is not None and (kept.missing or kept.why):
+        found.append(
+            f"receipts cannot be written: {kept.waiting:,} are kept until they can, {kept.missing:,} attempts have none"
+            + (f": {printable(kept.why)}" if kept.why else "")
+        )
     return found if process.router.routes else [*found, "it has not asked for a model yet"]
 
 

@@ -203,7 +203,7 @@ class Budgets:
         some seconds what was allowed stays taken, which is logged. Shield it."""
         known = [pot for pot in self._pots.values() if pot.is_shared and not pot.is_untouched]
         pots = [*known, *self._leaving]
-        if not pots:
+        if not pots and self._store is None:
             return
         now, at = trio.current_time(), int(self.clock().timestamp())
         moves = [pot.move(now, at, is_last=True) for pot in pots]
@@ -214,7 +214,8 @@ class Budgets:
 
     def _end(self, moves: Sequence[Move]) -> None:
         try:
-            self._exchange(moves)
+            if moves:
+                self._exchange(moves)
             if self._store is not None:
                 self._store.close()
         except ReceiptError as error:

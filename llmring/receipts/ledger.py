@@ -18,6 +18,7 @@ import trio
 from llmring.errors import ConfigError, ReceiptError
 from llmring.receipts.building import Attempted
 from llmring.receipts.writer import Writer
+from llmring.status import ReceiptsStatus
 
 _LOG = logging.getLogger("llmring")
 
@@ -54,6 +55,12 @@ class Ledger:
     def missing(self) -> int:
         """Attempts that have no receipt, and of which no gap tells yet."""
         return self._writer.missing + self._overflown - self._told
+
+    def status(self) -> ReceiptsStatus:
+        """From any thread."""
+        return ReceiptsStatus(
+            waiting=self._writer.waiting + len(self._waiting), missing=self.missing, why=self._writer.why
+        )
 
     def post(self, ended: Attempted) -> None:
         """Leave an attempt. Never waits; where the queue is full, it is counted and has no receipt."""

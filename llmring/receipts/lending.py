@@ -11,10 +11,6 @@ from llmring.receipts.spending import BASE, FOLD_SECONDS, HEARD_SECONDS, Grant, 
 Ask = Callable[[str, Sequence[Any]], Sequence[Sequence[Any]]]
 """Runs a statement, with `?` for what is given, on the table `budgets`; its rows, none where it has none."""
 
-CREATE = """CREATE TABLE budgets (account TEXT NOT NULL, period TEXT NOT NULL, holder TEXT NOT NULL,
-    spent BIGINT NOT NULL, allowed BIGINT NOT NULL, heard_at BIGINT NOT NULL, ended BIGINT NOT NULL,
-    PRIMARY KEY (account, period, holder))"""
-
 _OTHERS = """SELECT COALESCE(SUM(allowed), 0), COALESCE(SUM(spent), 0),
     COALESCE(SUM(CASE WHEN ended = 1 OR heard_at < ? THEN allowed ELSE spent END), 0)
     FROM budgets WHERE account = ? AND period = ? AND holder <> ?"""

@@ -6,6 +6,7 @@ The only file that imports sqlite3. What it refuses becomes a ReceiptError that 
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,38 +14,34 @@ from typing import Any, TypeVar
 from llmring.errors import ReceiptError
 from llmring.receipts import lending
 from llmring.receipts.checking import Held
+from llmring.receipts.schema import ID_BYTES, MIGRATIONS, VERSION, filled, foreign, is_current
 from llmring.receipts.signing import Signed
 from llmring.receipts.spending import Grant, Move, Spent
-from llmring.receipts.store import Addition, Head, Key, Row, Standing, Store, held_of
+from llmring.receipts.store import Addition, Head, Key, LedgerMissing, Row, Standing, Store, held_of
+from llmring.receipts.tables import (
+    CHECKPOINT_COLUMNS,
+    HEAD_COLUMNS,
+    KEY_COLUMNS,
+    ROW_COLUMNS,
+    checkpoint_cells,
+    checkpoint_of,
+    failed,
+    head_cells,
+    head_of,
+    key_cells,
+    key_of,
+    kind_of,
+    row_cells,
+    row_of,
+)
 
 LOCKED_SECONDS = 1.0
 """How long a write waits for another process's."""
 
 Found = TypeVar("Found")
 _APPLICATION = 0x4C4C5247
-_TYPE = "application/vnd.llmring.{}+json"
-
-_MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    (
-        """CREATE TABLE ledger (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL, size INTEGER NOT NULL,
-           last BLOB, frontier BLOB NOT NULL, key_id TEXT, checkpoint_size INTEGER NOT NULL,
-           checkpoint_at TEXT NOT NULL)""",
-        """CREATE TABLE entries (sequence INTEGER PRIMARY KEY, kind TEXT NOT NULL, receipt_id TEXT UNIQUE,
-           timestamp TEXT NOT NULL, payload BLOB NOT NULL, signature BLOB NOT NULL, key_id TEXT NOT NULL,
-           hash BLOB NOT NULL, salt BLOB)""",
-        """CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, payload BLOB NOT NULL, signature BLOB NOT NULL,
-           key_id TEXT NOT NULL)""",
-        "CREATE TABLE keys (since INTEGER PRIMARY KEY, key_id TEXT NOT NULL, public_key BLOB NOT NULL)",
-        """INSERT INTO ledger VALUES (1, lower(hex(randomblob(16))), 0, NULL, x'', NULL, 0,
-           strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'))""",
-    ),
-    (lending.CREATE,),
-)
-"""By number, from 1: what makes a ledger of one version out of the version before. Never changed, only added to."""
-
-VERSION = len(_MIGRATIONS)
-_HEAD = "SELECT id, size, last, frontier, key_id, checkpoint_size, checkpoint_at FROM ledger"
-_ROW = "SELECT sequence, kind, payload, signature, key_id, receipt_id, timestamp, hash, salt FROM entries"
+_HEAD = f"SELECT {HEAD_COLUMNS} FROM ledger"
+_ROW = f"SELECT {ROW_COLUMNS} FROM entries"
 
 
 class SqliteStore:
@@ -76,54 +73,28 @@ class SqliteStore:
 
     def _write(self, new: Addition) -> None:
         run = self._connection.execute
-        rows = (
-            (
-                row.sequence,
-                _kind(row.signed.payload_type),
-                row.receipt_id,
-                row.timestamp,
-                row.signed.payload,
-                row.signed.signature,
-                row.signed.key_id,
-                row.hash,
-                row.salt,
-            )
-            for row in new.rows
-        )
-        self._connection.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        for key in new.keys:
-            run("INSERT INTO keys VALUES (?, ?, ?)", (key.since, key.key_id, key.raw))
+        self._connection.executemany(_insert("entries", ROW_COLUMNS), map(row_cells, new.rows))
+        self._connection.executemany(_insert("keys", KEY_COLUMNS), map(key_cells, new.keys))
         if new.checkpoint is not None:
-            one = new.checkpoint
-            given = (new.head.size, one.payload, one.signature, one.key_id)
-            run("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?)", given)
-        head = new.head
+            made = checkpoint_cells(new.checkpoint, new.head.size)
+            run(_insert("checkpoints", CHECKPOINT_COLUMNS, "INSERT OR REPLACE"), made)
         run(
             "UPDATE ledger SET size = ?, last = ?, frontier = ?, key_id = ?, checkpoint_size = ?, checkpoint_at = ?",
-            (head.size, head.last, head.frontier, head.key_id, head.checkpoint_size, head.checkpoint_at),
+            head_cells(new.head),
         )
+
+    def holds(self, new: Addition) -> bool:
+        last = new.rows[-1]
+        return self._all("SELECT hash FROM entries WHERE sequence = ?", (last.sequence,)) == [(last.hash,)]
 
     def head(self) -> Head:
         return self._asked(self._head)
 
     def _head(self) -> Head:
-        row = self._connection.execute(_HEAD).fetchone()
-        if row is None:
-            raise ReceiptError(f"the ledger {self.path} is damaged: it does not say how many entries it has")
-        ledger, size, last, frontier, key_id, checkpoint_size, checkpoint_at = row
-        return Head(
-            ledger=ledger,
-            size=size,
-            last=last,
-            frontier=frontier,
-            key_id=key_id,
-            checkpoint_size=checkpoint_size,
-            checkpoint_at=checkpoint_at,
-        )
+        return head_of(self._connection.execute(_HEAD).fetchall(), str(self.path))
 
     def public_keys(self) -> list[Key]:
-        rows = self._all("SELECT key_id, public_key, since FROM keys ORDER BY since")
-        return [Key(key_id, raw, since) for key_id, raw, since in rows]
+        return [key_of(cells) for cells in self._all(f"SELECT {KEY_COLUMNS} FROM keys ORDER BY since")]
 
     def standing(self) -> Standing:
         self._all("BEGIN")
@@ -145,7 +116,7 @@ class SqliteStore:
 
     def held(self, first: int, last: int) -> list[Held]:
         rows = self._all(f"{_ROW} WHERE sequence BETWEEN ? AND ? ORDER BY sequence", (first, last))
-        return [held_of(_row(row)) for row in rows]
+        return [held_of(row_of(cells)) for cells in rows]
 
     def rows(
         self,
@@ -163,25 +134,25 @@ class SqliteStore:
             query += " DESC LIMIT ?"
             given.append(newest)
         try:
-            for row in self._connection.execute(query, given):
-                yield _row(row)
+            for cells in self._connection.execute(query, given):
+                yield row_of(cells)
         except sqlite3.Error as error:
             raise _failed(self.path, error) from error
 
     def of_type(self, payload_type: str) -> list[Row]:
-        rows = self._all(f"{_ROW} WHERE kind = ? ORDER BY sequence", (_kind(payload_type),))
-        return [_row(row) for row in rows]
+        rows = self._all(f"{_ROW} WHERE kind = ? ORDER BY sequence", (kind_of(payload_type),))
+        return [row_of(cells) for cells in rows]
 
     def find(self, receipt_id: str) -> Row | None:
         rows = self._all(f"{_ROW} WHERE receipt_id = ?", (receipt_id,))
-        return _row(rows[0]) if rows else None
+        return row_of(rows[0]) if rows else None
 
     def hashes(self, size: int) -> list[bytes]:
         return [row[0] for row in self._all("SELECT hash FROM entries ORDER BY sequence LIMIT ?", (size,))]
 
     def checkpoints(self) -> list[Signed]:
-        rows = self._all("SELECT payload, signature, key_id FROM checkpoints ORDER BY size")
-        return [Signed(_TYPE.format("checkpoint"), *row) for row in rows]
+        rows = self._all(f"SELECT {CHECKPOINT_COLUMNS} FROM checkpoints ORDER BY size")
+        return [checkpoint_of(cells) for cells in rows]
 
     def exchange(self, moves: Sequence[Move]) -> list[Grant]:
         return self._alone(lambda: [lending.exchange(self._ask, move) for move in moves])
@@ -215,7 +186,7 @@ def open_store(path: Path, *, must_exist: bool = False) -> SqliteStore:
     """
     try:
         if must_exist and not path.is_file():
-            raise ReceiptError(f"there is no ledger {path}")
+            raise LedgerMissing(f"there is no ledger {path}")
         if not must_exist:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             # Before SQLite would, for it makes files that others may read.
@@ -239,25 +210,26 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, may_write: bool) -> 
     application, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
     is_new = application == 0 and version == 0 and _count_tables(connection) == 0
     if application != _APPLICATION and not is_new:
-        raise ReceiptError(f"{path} is a database of something else: it was not touched")
-    if version > VERSION:
-        raise ReceiptError(f"the ledger {path} is of version {version}, and this llmring knows {VERSION}")
+        raise foreign(str(path))
+    is_ready = is_current(str(path), version, may_write=may_write)
     if not may_write:
-        if version < VERSION:
-            raise ReceiptError(f"the ledger {path} is of version {version}: it is brought to {VERSION} when written to")
         return
     # Readers do not hold up the writer. Where the file system cannot, SQLite stays with what it can.
     connection.execute("PRAGMA journal_mode = WAL")
-    if version == VERSION:
+    if is_ready:
         return
     connection.execute("BEGIN IMMEDIATE")
     # Another process may have been faster.
-    for number in range(_pragma(connection, "user_version"), VERSION):
-        for statement in _MIGRATIONS[number]:
-            connection.execute(statement)
+    for migration in MIGRATIONS[_pragma(connection, "user_version") :]:
+        for statement in migration.sqlite:
+            connection.execute(filled(statement, os.urandom(ID_BYTES), datetime.now(UTC)))
     connection.execute(f"PRAGMA application_id = {_APPLICATION}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")
+
+
+def _insert(table: str, columns: str, verb: str = "INSERT") -> str:
+    return f"{verb} INTO {table} ({columns}) VALUES ({', '.join('?' * len(columns.split(', ')))})"
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:
@@ -270,20 +242,5 @@ def _count_tables(connection: sqlite3.Connection) -> int:
     return value
 
 
-def _kind(payload_type: str) -> str:
-    return payload_type.removeprefix("application/vnd.llmring.").removesuffix("+json")
-
-
-def _row(row: tuple[Any, ...]) -> Row:
-    sequence, kind, payload, signature, key_id, receipt_id, timestamp, digest, salt = row
-    signed = Signed(_TYPE.format(kind), _bytes(payload), _bytes(signature), str(key_id))
-    return Row(sequence, signed, receipt_id, timestamp, _bytes(digest), salt)
-
-
-def _bytes(value: Any) -> bytes:
-    """As it was written; of a row that somebody changed by hand, whatever it is now."""
-    return value if isinstance(value, bytes) else str(value).encode()
-
-
 def _failed(path: Path, error: Exception) -> ReceiptError:
-    return ReceiptError(f"the ledger {path}: {(getattr(error, 'strerror', None) or str(error)).lower()}")
+    return failed(str(path), (getattr(error, "strerror", None) or str(error)).lower())

@@ -1,4 +1,5 @@
-"""Where a ledger is kept: what a store must offer. Values and a protocol; sqlite_store.py is one.
+"""Where a ledger is kept: what a store must offer. Values and a protocol; sqlite_store.py and postgresql_store.py are
+two.
 
 A store adds entries in one transaction with the head they were chained to, so any number of processes may share one:
 whoever comes second chains to the first. It knows no keys and checks no signatures.
@@ -9,6 +10,7 @@ from typing import Protocol
 
 import msgspec
 
+from llmring.errors import ReceiptError
 from llmring.receipts.checking import Held
 from llmring.receipts.signing import Signed
 from llmring.receipts.spending import Grant, Move, Spent
@@ -66,14 +68,31 @@ class Addition(msgspec.Struct, frozen=True, kw_only=True):
     keys: Sequence[Key] = ()
 
 
+class LedgerMissing(ReceiptError):
+    """There is none to be read."""
+
+
+class CommitUnknown(ReceiptError):
+    """The connection was lost between a commit and the word of it: only the ledger can tell whether `new` is in it."""
+
+    def __init__(self, message: str, new: Addition) -> None:
+        super().__init__(message)
+        self.new = new
+
+
 class Store(Protocol):
     """Every method raises ReceiptError for what the disk or the database refuses; then nothing was written."""
 
     def append(self, make: Callable[[Head], Addition]) -> None:
         """Write what `make` gives for the head as it is, in one transaction. On disk when it returns.
 
-        `make` may ask `find`, which sees what nobody else writes any more until the transaction ends.
+        Raises CommitUnknown where it may have been written all the same: ask `holds` before it is written again.
         """
+        ...
+
+    def holds(self, new: Addition) -> bool:
+        """Whether entries that `append` did not know of are in the ledger; once the transaction that was to write them
+        has ended, so that they do not come later."""
         ...
 
     def head(self) -> Head: ...

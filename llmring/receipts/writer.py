@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import msgspec
 
@@ -18,12 +19,15 @@ from llmring.receipts.checkpoint import sign_checkpoint
 from llmring.receipts.merkle import Frontier, leaf_hash
 from llmring.receipts.receipt import VERSION, Entry, Gap, Handover, payload, payload_type, receipt_id_of, timestamp
 from llmring.receipts.signing import PrivateKey, Signed, base64url, sign
-from llmring.receipts.store import Addition, Head, Key, Row, Store
+from llmring.receipts.store import Addition, CommitUnknown, Head, Key, Row, Store
 
 _LOG = logging.getLogger("llmring")
 
 MOST_KEPT = 16_384
 """Receipts that wait for a disk that does not take them: some 30 MB."""
+
+MOST_TOGETHER = 1024
+"""Receipts in one transaction, 2 MB, so that a slow line to a database takes them within its time limit."""
 
 CHECKPOINT_ENTRIES = 10_000
 CHECKPOINT_AGE = timedelta(days=1)
@@ -34,6 +38,17 @@ OpenKey = Callable[[str | None], PrivateKey]
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+class _Unsettled(msgspec.Struct, frozen=True, kw_only=True):
+    """Entries of which only the ledger knows whether they were written: of the first `kept` receipts that are kept, of
+    which `written` were new to it, and of `missing` attempts without one, the last of them at `ended_at`."""
+
+    new: Addition
+    kept: int
+    written: int
+    missing: int
+    ended_at: datetime | None
 
 
 class Writer:
@@ -55,12 +70,17 @@ class Writer:
         self._ended_at: datetime | None = None
         self._why = ""
         self._failing = False
-        self._adding = 0
+        self._unsettled: _Unsettled | None = None
 
     @property
     def waiting(self) -> int:
         """Receipts that are kept, as they cannot be written."""
         return len(self._kept)
+
+    @property
+    def why(self) -> str:
+        """What is in the way of those that wait or are missing; "" while nothing is."""
+        return self._why
 
     def open(self) -> None:
         """Open the ledger and its key now. Raises ReceiptError."""
@@ -94,20 +114,54 @@ class Writer:
         a disk or a database refuses: that is logged when it begins and when it ends."""
         if not self._kept and not self.missing:
             return True
+        kept, missing = len(self._kept), self.missing
         try:
-            self._opened().append(self._add)
+            try:
+                self._write()
+            except CommitUnknown:
+                # Most often another connection is to be had at once, which tells.
+                self._write()
         except ReceiptError as error:
             self._why = str(error)
             if not self._failing:
                 _LOG.error("receipts cannot be written, and are kept until they can: %s", error)
             self._failing = True
             return False
-        if self._failing or self.missing:
-            _LOG.warning("receipts are written again: %d were kept, %d are missing", len(self._kept), self.missing)
-        self.written += self._adding
-        self._kept.clear()
-        self.missing, self._failing, self._why = 0, False, ""
+        if self._failing or missing:
+            _LOG.warning("receipts are written again: %d were kept, %d are missing", kept, missing)
+        self._failing, self._why = False, ""
         return True
+
+    def _write(self) -> None:
+        """All that is kept, and the gap with the last of it. Raises ReceiptError."""
+        store = self._opened()
+        if self._unsettled is not None:
+            self._settle(store, self._unsettled)
+        while self._kept or self.missing:
+            kept = self._kept[:MOST_TOGETHER]
+            missing = self.missing if len(kept) == len(self._kept) else 0
+            new = self._unwritten(kept, store)
+            try:
+                if new or missing:
+                    store.append(partial(self._add, new, missing))
+            except CommitUnknown as error:
+                self._unsettled = _Unsettled(
+                    new=error.new, kept=len(kept), written=len(new), missing=missing, ended_at=self._ended_at
+                )
+                raise
+            self._wrote(len(kept), len(new), missing)
+
+    def _settle(self, store: Store, one: _Unsettled) -> None:
+        if store.holds(one.new):
+            self._wrote(one.kept, one.written, one.missing)
+            # Of attempts that were lost since then another gap tells.
+            self._began_at = one.ended_at
+        self._unsettled = None
+
+    def _wrote(self, kept: int, written: int, missing: int) -> None:
+        self.written += written
+        del self._kept[:kept]
+        self.missing -= missing
 
     def hand_over(self, to: PrivateKey) -> None:
         """Have the ledger's key say that `to` signs from now on. Raises ReceiptError; then nothing has changed."""
@@ -168,7 +222,10 @@ class Writer:
                 store.close()
             except ReceiptError as error:
                 _LOG.warning("%s", error)
-        lost = len(self._kept) + self.missing
+        unsettled = self._unsettled.kept + self._unsettled.missing if self._unsettled is not None else 0
+        if unsettled:
+            _LOG.error("it is not known whether %d receipts were written: %s", unsettled, self._why)
+        lost = len(self._kept) + self.missing - unsettled
         if lost:
             _LOG.error("%d receipts are lost: %s", lost, self._why or "the ledger was closed")
 
@@ -188,36 +245,34 @@ class Writer:
             )
         return self._key
 
-    def _add(self, head: Head) -> Addition:
+    def _add(self, new: Sequence[Draft], missing: int, head: Head) -> Addition:
         now = self._now()
         chain = _Chain(head, self._key_of(head), timestamp(now))
-        new = self._unwritten()
-        self._adding = len(new)
         for one in new:
             chain.add(one.receipt, one.salt)
-        if self.missing:
-            chain.add(self._gap(chain))
+        if missing:
+            chain.add(self._gap(missing, chain))
         is_due = chain.tree.size - head.checkpoint_size >= CHECKPOINT_ENTRIES
         is_old = now - datetime.fromisoformat(head.checkpoint_at) >= CHECKPOINT_AGE
         return chain.addition(checkpoint=is_due or is_old)
 
-    def _unwritten(self) -> list[Draft]:
-        """What is kept, without what the ledger has: a row of a batch is read again where its reader was killed before
-        it could say so, and still has one receipt."""
+    def _unwritten(self, kept: Sequence[Draft], store: Store) -> list[Draft]:
+        """What the ledger does not have: a row of a batch is read again where its reader was killed before it could say
+        so, and still has one receipt."""
         new: list[Draft] = []
         seen: set[str] = set()
-        for one in self._kept:
+        for one in kept:
             name = one.receipt.receipt_id
-            if one.once and (name in seen or self._opened().find(name) is not None):
+            if one.once and (name in seen or store.find(name) is not None):
                 continue
             seen.add(name)
             new.append(one)
         return new
 
-    def _gap(self, chain: "_Chain") -> Gap:
+    def _gap(self, missing: int, chain: "_Chain") -> Gap:
         return Gap(
             llmring_gap=VERSION,
-            missing=self.missing,
+            missing=missing,
             began_at=timestamp(self._began_at) if self._began_at is not None else chain.at,
             ended_at=timestamp(self._ended_at) if self._ended_at is not None else chain.at,
             why=self._why,

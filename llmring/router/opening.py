@@ -21,7 +21,7 @@ from llmring.config import (
     RECEIPTS_VARIABLE,
     Settings,
     find_lockfile,
-    ledger_path,
+    ledger_place,
     read_base_url,
     read_registry_url,
     read_settings,
@@ -111,11 +111,12 @@ async def open_router(
     with False, nor, unless `state` names a directory, with a `connect` of the caller's.
 
     `receipts` true keeps a signed receipt of every attempt in a ledger of this user's, or in the file that it names,
-    with the key beside it or in LLMRING_SIGNING_KEY; false keeps none. By default LLMRING_RECEIPTS says; else they are
-    kept as well as can be, but where `connect` is given: what is scripted never happened.
+    with the key beside it or in LLMRING_SIGNING_KEY, or in a database, postgresql://...; false keeps none. By default
+    LLMRING_RECEIPTS says; else they are kept as well as can be, but where `connect` is given: what is scripted never
+    happened.
 
-    `budgets` cap what may be spent, beside those of the lockfile. They are kept in the ledger's file, also where no
-    receipts are; in memory alone for this router with a `connect` of the caller's, unless receipts are asked for.
+    `budgets` cap what may be spent, beside those of the lockfile. They are kept in the ledger, also where no receipts
+    are; in memory alone for this router with a `connect` of the caller's, unless receipts are asked for.
 
     `telemetry` says where spans and metrics go, and whether with prompts and answers; by default to the providers that
     the program sets for all of its libraries, without.
@@ -174,7 +175,20 @@ async def open_router(
                 counted,
             )
             keeper.memories = dispatcher.memories
-            router = Router(dispatcher, first, files, calls, nursery, timeout, told, recorder, ended, books, counted)
+            router = Router(
+                dispatcher,
+                first,
+                files,
+                calls,
+                nursery,
+                timeout,
+                told,
+                recorder,
+                ended,
+                books,
+                ledger.status if ledger is not None else _nothing,
+                counted,
+            )
             refresher = Refresher(lists, first, router.adopt) if lists is not None else None
             for task in (dispatcher.watch, counted.run, _load_vocabularies, *_tasks(keeper, recorder, refresher)):
                 nursery.start_soon(task)
@@ -248,23 +262,22 @@ def _ledger(
 ) -> AbstractAsyncContextManager[Ledger | None]:
     """The ledger, where there is to be one. Raises ConfigError where it was asked for and there is no place for it."""
     asked = settings.receipts if receipts is None else receipts
-    path = ledger_path(receipts, settings)
-    if asked is False or (asked is None and (not is_real or path is None)):
+    place = ledger_place(receipts, settings)
+    if asked is False or (asked is None and (not is_real or place is None)):
         return nullcontext()
-    if path is None:
+    if place is None:
         raise ConfigError(f"receipts: there is no home directory: name a file in `receipts`, or in {RECEIPTS_VARIABLE}")
-    return open_ledger(writer_for(path, read_signing_key()), required=asked is not None)
+    return open_ledger(writer_for(place, read_signing_key()), required=asked is not None)
 
 
 def budget_store(
     settings: Settings, receipts: bool | Path | str | None, *, is_real: bool
 ) -> Callable[[], Store] | None:
-    """What opens the file that budgets are kept in; None where they are in memory alone."""
+    """What opens the ledger that budgets are kept in; None where they are in memory alone."""
     asked = settings.receipts if receipts is None else receipts
-    path = ledger_path(receipts, settings)
     if not is_real and (asked is None or asked is False):
         return None
-    return partial(open_ledger_store, path)
+    return partial(open_ledger_store, ledger_place(receipts, settings))
 
 
 @asynccontextmanager

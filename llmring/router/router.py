@@ -44,7 +44,7 @@ from llmring.router.recorder import Recorder
 from llmring.router.records import Kind
 from llmring.router.served import NAMES_ITS_OWN, is_other
 from llmring.router.streaming import ChatStream, Ended, OnBreak
-from llmring.status import RouterStatus
+from llmring.status import ReceiptsStatus, RouterStatus
 from llmring.telemetry.spans import Call
 from llmring.telemetry.telemetry import Telemetry
 from llmring.trace import Spill, attach
@@ -68,6 +68,7 @@ class Router:
         recorder: Recorder | None = None,
         streamed: Ended = lambda *_: None,
         books: Books | None = None,
+        receipts: Callable[[], ReceiptsStatus | None] = lambda: None,
         budgets: Budgets | None = None,
     ) -> None:
         self.dispatcher = dispatcher
@@ -80,6 +81,7 @@ class Router:
         self._recorder = recorder
         self._streamed = streamed
         self._books = books
+        self._receipts = receipts
         self._budgets = budgets
         self._digests: dict[ModelRef, str | None] = {}
 
@@ -92,6 +94,7 @@ class Router:
             routes=tuple(sorted(routes, key=lambda one: one.model)),
             lockfile_error=str(error) if error is not None else None,
             registry={source.provider: source.version for source in self.catalog.sources},
+            receipts=self._receipts(),
             budgets=self._budgets.status() if self._budgets is not None else (),
         )
 

@@ -16,6 +16,7 @@ from llmring.receipts.building import Attempted, Facts
 from llmring.refs import ModelRef
 from tests.cli.terminal import Terminal
 from tests.receipts.attempts import NOON, attempted, writer_at
+from tests.receipts.ledgers import file_place
 
 CLAUDE = ModelRef("anthropic", "claude-haiku-4-5")
 COST = Decimal("0.000228")
@@ -23,7 +24,7 @@ COST = Decimal("0.000228")
 
 
 def written(directory: Path, *ended: Attempted) -> None:
-    with closing(writer_at(directory)) as writer:
+    with closing(writer_at(file_place(directory))) as writer:
         writer.take(ended)
         assert writer.flush()
 

@@ -10,15 +10,16 @@ import sys
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from llmring import __version__
-from llmring.cli.status import rows
+from llmring.cli.status import remarks, rows
 from llmring.refs import ModelRef
-from llmring.status import LimitStatus, RouteStatus
+from llmring.status import LimitStatus, ProcessStatus, ReceiptsStatus, RouterStatus, RouteStatus
 from tests.cli.terminal import KEY, Terminal, command, environment
 
 PROGRAM = """
@@ -381,3 +382,24 @@ def test_a_map_is_shown_unless_the_variable_forbids_it(terminal: Terminal, varia
         assert KEY not in ended.out
     assert not list((terminal.directory / "llmring").glob("*"))
     assert os.path.exists(terminal.directory / "llmring") is is_shown
+
+
+def test_receipts_that_are_missing_are_told() -> None:
+    def told(receipts: ReceiptsStatus | None) -> list[str]:
+        return remarks(
+            ProcessStatus(
+                pid=1,
+                program="program",
+                version="1",
+                started_at=datetime.now(UTC),
+                lockfile="llmring.lock",
+                router=RouterStatus(routes=(), lockfile_error=None, registry={}, receipts=receipts),
+            )
+        )
+
+    nothing = told(None)
+    assert told(ReceiptsStatus(waiting=7, missing=0, why="")) == nothing
+    assert told(ReceiptsStatus(waiting=16384, missing=1200, why="the ledger x: full")) == [
+        "receipts cannot be written: 16,384 are kept until they can, 1,200 attempts have none: the ledger x: full",
+        *nothing,
+    ]

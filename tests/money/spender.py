@@ -25,7 +25,7 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-async def spend(ledger: Path, limit: Decimal, most: int | None) -> None:
+async def spend(ledger: str, limit: Decimal, most: int | None) -> None:
     full = answer("ok", input_tokens=8, output_tokens=1000)
     provider = ScriptedProvider({"gpt-4o-mini": [full] if most is None else [*([full] * most), hang()]})
     budget = Budget(name="shared", limit=limit, per="month")
@@ -42,4 +42,4 @@ async def spend(ledger: Path, limit: Decimal, most: int | None) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(spend, Path(sys.argv[1]), Decimal(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else None)
+    trio.run(spend, sys.argv[1], Decimal(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else None)

@@ -1,19 +1,31 @@
 """No cap is passed, for any order of what processes that share a ledger do, over midnights, kills and lost answers."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
+from bench.postgresql import Server
+from llmring.config import LedgerPlace
 from llmring.lockfile import Budget
 from llmring.money.periods import Period
 from llmring.money.pot import Pot, Waiting
-from llmring.receipts.sqlite_store import SqliteStore, open_store
+from llmring.receipts.opening import open_store
+from llmring.receipts.store import Store
+from tests.receipts.ledgers import database_place, file_place
 
 fates = st.sampled_from(["answered", "answered", "answered", "answered", "lost", "refused"])
 ACCOUNT = '["daily",null,null,null]'
@@ -23,12 +35,13 @@ class Machine(RuleBasedStateMachine):
     """`spent` is what was settled, by period, and `lost` what a killed process had under way: all of it may be billed.
     Each process has a pot for each period that it has drawn on."""
 
-    store: SqliteStore
+    store: Store
+
+    new_place: ClassVar[Callable[[], LedgerPlace]]
 
     @initialize(cap=st.integers(0, 3000))
     def begin(self, cap: int) -> None:
-        self.directory = tempfile.TemporaryDirectory()
-        self.store = open_store(Path(self.directory.name) / "ledger.db")
+        self.store = open_store(type(self).new_place())
         self.cap = cap
         self.budget = Budget(name="daily", limit=Decimal(cap) / 10**9, per="day")
         self.now = 0.0
@@ -174,8 +187,19 @@ class Machine(RuleBasedStateMachine):
             else:
                 assert (one.spent + one.held if one is not None else 0) >= whole
         self.store.close()
-        self.directory.cleanup()
 
 
-Machine.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
-TestMachine: Any = Machine.TestCase
+@pytest.mark.parametrize(("kind", "examples"), [("sqlite", 40), ("postgresql", 10)])
+def test_no_cap_is_passed(kind: str, examples: int, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    def place() -> LedgerPlace:
+        if kind == "sqlite":
+            return file_place(Path(tempfile.mkdtemp(dir=tmp_path)))
+        server: Server = request.getfixturevalue("postgresql")
+        return database_place(server.new_database(), tmp_path)
+
+    how = settings(max_examples=examples, stateful_step_count=40, deadline=None)
+
+    class Placed(Machine):
+        new_place = staticmethod(place)
+
+    run_state_machine_as_test(Placed, settings=how)

@@ -12,22 +12,27 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import psycopg
 import pytest
 import trio
+import trio.lowlevel
 
-from llmring.config import Settings
+from bench.postgresql import Server
+from llmring.config import LedgerPlace, Settings
 from llmring.errors import BudgetExceeded, LLMRingError, ReceiptError
+from llmring.ledger_url import LedgerUrl
 from llmring.lockfile import Budget, parse_lockfile
 from llmring.money.amounts import to_nanos
 from llmring.money.budgets import account_of, named
 from llmring.money.periods import RUN, period_of
 from llmring.money.pot import IDLE_SECONDS, Pot, Waiting
+from llmring.receipts.opening import open_store
 from llmring.receipts.spending import Move, Spent
-from llmring.receipts.sqlite_store import open_store
 from llmring.router.opening import budget_store, open_router
 from llmring.router.router import Router
 from llmring.testing import ScriptedProvider, Step, answer
 from tests.money.spender import LOCKFILE, WORST
+from tests.receipts.ledgers import database_place, spelled
 
 FULL = answer("ok", input_tokens=8, output_tokens=1000)
 SMALL = answer("ok", input_tokens=8, output_tokens=10)
@@ -35,9 +40,10 @@ ACCOUNT = account_of("shared", (None, None, None))
 EACH = to_nanos(WORST)
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.db"
+@pytest.fixture(autouse=True)
+def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the key of a database is."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
 
 
 def shared(limit: Decimal) -> Budget:
@@ -45,11 +51,13 @@ def shared(limit: Decimal) -> Budget:
 
 
 @asynccontextmanager
-async def opened(path: Path, limit: Decimal, *script: Step) -> AsyncGenerator[Router]:
+async def opened(place: LedgerPlace, limit: Decimal, *script: Step) -> AsyncGenerator[Router]:
     lockfile = parse_lockfile(LOCKFILE, Path("test.lock"))
     provider = ScriptedProvider({"gpt-4o-mini": script or (FULL,)})
     keys = {"OPENAI_API_KEY": "key"}
-    async with open_router(lockfile, connect=provider, receipts=path, budgets=[shared(limit)], keys=keys) as router:
+    async with open_router(
+        lockfile, connect=provider, receipts=spelled(place), budgets=[shared(limit)], keys=keys
+    ) as router:
         yield router
 
 
@@ -67,32 +75,58 @@ async def ask_until_refused(router: Router, *, seconds: float = 20) -> tuple[int
     raise AssertionError
 
 
-def spent(path: Path) -> Spent:
-    with closing(open_store(path, must_exist=True)) as store:
+def run(place: LedgerPlace, statement: str) -> list[tuple[object, ...]]:
+    """A statement on the ledger's tables, and what it finds."""
+    if isinstance(place.where, LedgerUrl):
+        with psycopg.connect(place.where.reveal(), options="-c search_path=llmring") as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description is not None else []
+    with closing(sqlite3.connect(place.where)) as file:
+        found = file.execute(statement).fetchall()
+        file.commit()
+        return found
+
+
+@contextmanager
+def locked(place: LedgerPlace) -> Iterator[None]:
+    """Another program has the table of budgets."""
+    if isinstance(place.where, LedgerUrl):
+        with psycopg.connect(place.where.reveal()) as connection:
+            connection.execute("LOCK TABLE llmring.budgets")
+            yield
+        return
+    with closing(sqlite3.connect(place.where, isolation_level=None)) as file:
+        file.execute("BEGIN IMMEDIATE")
+        yield
+        file.execute("ROLLBACK")
+
+
+def spent(place: LedgerPlace) -> Spent:
+    with closing(open_store(place, must_exist=True)) as store:
         (one,) = store.spending([period_of("month", datetime.now(UTC)).key])
     return one
 
 
-async def test_what_was_spent_is_kept_for_the_next_router(path: Path) -> None:
-    async with opened(path, WORST * 3) as router:
+async def test_what_was_spent_is_kept_for_the_next_router(place: LedgerPlace) -> None:
+    async with opened(place, WORST * 3) as router:
         await ask(router)
         await ask(router)
-    assert spent(path) == Spent(account=ACCOUNT, period=spent(path).period, spent=2 * EACH, held=0)
-    async with opened(path, WORST * 3) as router:
+    assert spent(place) == Spent(account=ACCOUNT, period=spent(place).period, spent=2 * EACH, held=0)
+    async with opened(place, WORST * 3) as router:
         await ask(router)
         with pytest.raises(BudgetExceeded) as caught:
             await ask(router)
     assert (caught.value.spent, caught.value.reserved) == (3 * WORST, Decimal(0))
     # Another limit is another limit for what was spent already.
-    async with opened(path, WORST * 4) as router:
+    async with opened(place, WORST * 4) as router:
         await ask(router)
-    async with opened(path, WORST * 2) as router:
+    async with opened(place, WORST * 2) as router:
         with pytest.raises(BudgetExceeded):
             await ask(router)
-    assert spent(path).spent == 4 * EACH
+    assert spent(place).spent == 4 * EACH
 
 
-async def test_two_routers_spend_one_cap_to_the_last_cent_and_no_further(path: Path) -> None:
+async def test_two_routers_spend_one_cap_to_the_last_cent_and_no_further(place: LedgerPlace) -> None:
     """100 answers at the most; each of them asks for 80."""
     answered = refused = 0
 
@@ -105,18 +139,18 @@ async def test_two_routers_spend_one_cap_to_the_last_cent_and_no_further(path: P
             except BudgetExceeded:
                 refused += 1
 
-    async with opened(path, WORST * 100) as one, opened(path, WORST * 100) as other, trio.open_nursery() as nursery:
+    async with opened(place, WORST * 100) as one, opened(place, WORST * 100) as other, trio.open_nursery() as nursery:
         for router in (one, other):
             for _ in range(4):
                 nursery.start_soon(spend, router)
     assert (answered, refused) == (100, 60)
-    assert (spent(path).spent, spent(path).held) == (100 * EACH, 0)
+    assert (spent(place).spent, spent(place).held) == (100 * EACH, 0)
 
 
-async def test_what_comes_back_to_one_router_may_be_spent_by_the_other(path: Path) -> None:
+async def test_what_comes_back_to_one_router_may_be_spent_by_the_other(place: LedgerPlace) -> None:
     """Each reservation is nearly the whole cap, and costs a hundredth of it."""
     cap = WORST * Decimal("1.1")
-    async with opened(path, cap, SMALL) as one, opened(path, cap, SMALL) as other:
+    async with opened(place, cap, SMALL) as one, opened(place, cap, SMALL) as other:
         await ask(one)
         await ask(other)
         await ask(one)
@@ -132,48 +166,77 @@ def spender(*arguments: object) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def test_processes_share_a_cap(path: Path) -> None:
+def test_processes_share_a_cap(place: LedgerPlace) -> None:
     with ExitStack() as stack:
-        processes = [stack.enter_context(spender(path, WORST * 120)) for _ in range(2)]
+        processes = [stack.enter_context(spender(spelled(place), WORST * 120)) for _ in range(2)]
         said = [process.communicate(timeout=60)[0].splitlines() for process in processes]
     assert all(lines[-1].startswith("BudgetExceeded") for lines in said)
     assert sum(lines.count("answered") for lines in said) == 120
-    assert (spent(path).spent, spent(path).held) == (120 * EACH, 0)
+    assert (spent(place).spent, spent(place).held) == (120 * EACH, 0)
 
 
-async def test_what_a_killed_process_was_allowed_counts_as_spent_and_is_little(path: Path) -> None:
+async def test_what_a_killed_process_was_allowed_counts_as_spent_and_is_little(place: LedgerPlace) -> None:
     """10 answers, an eleventh under way; the slice is 2 % of 100 answers."""
-    with spender(path, WORST * 100, 10) as process:
+    with spender(spelled(place), WORST * 100, 10) as process:
         assert process.stdout is not None
         for _ in range(10):
             assert process.stdout.readline() == "answered\n"
         # The eleventh is on its way, now or in a moment.
         process.kill()
-    left = spent(path)
+    left = spent(place)
     counted = left.spent + left.held
     assert 10 * EACH <= counted <= (11 + 2) * EACH + EACH
-    async with opened(path, WORST * 100) as router:
+    async with opened(place, WORST * 100) as router:
         answered, error = await ask_until_refused(router, seconds=1)
     assert isinstance(error, BudgetExceeded)
     assert answered == (100 * EACH - counted) // EACH
 
 
+async def test_a_server_that_is_killed_has_kept_what_was_allowed(own_postgresql: Server, tmp_path: Path) -> None:
+    """Two routers, and the server ends at once while both spend: of 200 answers not one more, and not one less."""
+    place, answered = database_place(own_postgresql.new_database(), tmp_path), 0
+
+    async def spend(router: Router) -> None:
+        nonlocal answered
+        while True:
+            try:
+                await ask(router)
+                answered += 1
+            except ReceiptError:
+                await trio.sleep(0.05)
+            except BudgetExceeded:
+                return
+
+    async with opened(place, WORST * 200) as one, opened(place, WORST * 200) as other, trio.open_nursery() as nursery:
+        await ask(one)
+        await ask(other)
+        for router in (one, other):
+            nursery.start_soon(spend, router)
+        for _ in range(3):
+            seen = answered
+            with trio.fail_after(60):
+                while answered < min(seen + 10, 190):
+                    await trio.lowlevel.checkpoint()
+            await trio.to_thread.run_sync(own_postgresql.crash)
+            await trio.to_thread.run_sync(own_postgresql.start)
+    assert answered + 2 == 200
+    assert (spent(place).spent, spent(place).held) == (200 * EACH, 0)
+
+
 async def test_a_ledger_that_refuses_has_requests_refused_when_the_slice_is_used_up(
-    path: Path, caplog: pytest.LogCaptureFixture
+    place: LedgerPlace, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL, logger="llmring")
-    async with opened(path, WORST * 200) as router:
+    async with opened(place, WORST * 200) as router:
         await ask(router)
-        with closing(sqlite3.connect(path, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+        with locked(place):
             sent, error = await ask_until_refused(router)
             assert isinstance(error, ReceiptError)
-            assert re.match(r"budget 'shared' cannot be kept.* is locked", str(error))
+            assert re.match(r"budget 'shared' cannot be kept.*( is locked|lock timeout)", str(error))
             # A slice is four of them, and it had been renewed ahead.
             assert 1 <= sent <= 8
             (told,) = router.status().budgets
             assert told.problem is not None
-            other.execute("ROLLBACK")
         with trio.fail_after(20):
             while True:
                 try:
@@ -208,8 +271,8 @@ def pot(cap: int = 1000) -> Pot:
     return Pot(budget, RUN, ACCOUNT, (None, None, None), holder="a", is_shared=True, now=0.0)
 
 
-def test_what_is_given_back_is_not_used_though_nobody_hears_of_it(path: Path) -> None:
-    with closing(open_store(path)) as store:
+def test_what_is_given_back_is_not_used_though_nobody_hears_of_it(place: LedgerPlace) -> None:
+    with closing(open_store(place)) as store:
         one = pot()
         one.waiting[Waiting(300, lambda: None)] = None
         move = one.move(0.0, 0)
@@ -222,27 +285,29 @@ def test_what_is_given_back_is_not_used_though_nobody_hears_of_it(path: Path) ->
         assert one.take(1, IDLE_SECONDS) is None
 
 
-def test_rows_of_those_that_are_done_become_one(path: Path) -> None:
+def test_rows_of_those_that_are_done_become_one(place: LedgerPlace) -> None:
     def done(holder: str, at: int) -> Move:
         about = {"account": ACCOUNT, "period": "run", "holder": holder, "cap": 100, "at": at}
         return Move(**about, spent=7, held=7, least=7, wanted=7, is_last=True)  # type: ignore[arg-type] # as written
 
-    with closing(open_store(path)) as store:
+    with closing(open_store(place)) as store:
         store.exchange([done("a", 0), done("a", 1), done("b", 2), done("c", 9000)])
         assert store.spending(["run"]) == [Spent(account=ACCOUNT, period="run", spent=21, held=0)]
-    with closing(sqlite3.connect(path)) as raw:
-        assert raw.execute("SELECT holder, spent FROM budgets ORDER BY holder").fetchall() == [("", 14), ("c", 7)]
+    assert run(place, "SELECT holder, spent FROM budgets ORDER BY holder") == [("", 14), ("c", 7)]
 
 
-def test_a_ledger_of_the_first_version_is_brought_up(path: Path) -> None:
-    with closing(open_store(path)):
+def test_a_ledger_of_the_first_version_is_brought_up(place: LedgerPlace) -> None:
+    with closing(open_store(place)):
         pass
-    with closing(sqlite3.connect(path)) as raw:
-        raw.execute("DROP TABLE budgets")
-        raw.execute("PRAGMA user_version = 1")
-        raw.commit()
-    with closing(open_store(path)) as store:
-        assert store.spending(["run"]) == []
+    with closing(open_store(place)) as store:
+        before = store.head().ledger
+    in_file = "PRAGMA user_version = 1"
+    run(place, "DROP TABLE budgets")
+    run(place, "UPDATE version SET version = 1" if isinstance(place.where, LedgerUrl) else in_file)
+    with pytest.raises(ReceiptError, match="it is brought to 2 when written to"):
+        open_store(place, must_exist=True)
+    with closing(open_store(place)) as store:
+        assert (store.spending(["run"]), store.head().ledger) == ([], before)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 
 from llmring.chat import ChatRequest, Completion, Message
+from llmring.config import LedgerPlace
 from llmring.pricing import Prices
 from llmring.receipts.building import Attempted, Facts
 from llmring.receipts.opening import writer_for
@@ -45,6 +45,23 @@ def attempted(number: int = 1, **fields: object) -> Attempted:
     return Attempted(**{**given, **fields})  # type: ignore[arg-type]  # whatever a test likes
 
 
-def writer_at(directory: Path) -> Writer:
-    """A ledger with its key beside, as a router opens it."""
-    return writer_for(directory / "ledger.db", None)
+_MADE: list[Writer] = []
+
+
+def writer_at(place: LedgerPlace) -> Writer:
+    """A ledger as a router opens it, for one test: closed with it where that does not."""
+    _MADE.append(writer_for(place, None))
+    return _MADE[-1]
+
+
+def close_writers() -> None:
+    while _MADE:
+        _MADE.pop().close()
+
+
+def written(place: LedgerPlace, *ended: Attempted) -> Writer:
+    """With receipts of `ended` in it."""
+    writer = writer_at(place)
+    writer.take(ended)
+    assert writer.flush()
+    return writer

@@ -3,49 +3,65 @@
 import os
 import signal
 import sqlite3
+import threading
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 
+import psycopg
 import pytest
 
+from llmring.config import LedgerPlace
 from llmring.errors import ReceiptError
+from llmring.ledger_url import LedgerUrl
 from llmring.receipts import auditing
 from llmring.receipts.auditing import audit_export, audit_ledger
 from llmring.receipts.chain import Audit
+from llmring.receipts.checkpoint import read_checkpoint
 from llmring.receipts.exchange import export_lines
 from llmring.receipts.keys import KeySet, prepare_next
+from llmring.receipts.opening import open_store
 from llmring.receipts.processes import MANY, all_done, processes_for
 from llmring.receipts.signing import PublicKey
-from llmring.receipts.sqlite_store import SqliteStore, open_store
 from llmring.receipts.store import Standing
-from tests.receipts.attempts import attempted, writer_at
+from tests.receipts.attempts import attempted, writer_at, written
 
 SIZE = 23
+IN_POSTGRESQL = {
+    "zeroblob(64)": r"decode(repeat('00', 64), 'hex')",
+    "replace(payload, 'fast', 'slow')": "decode(replace(encode(payload, 'escape'), 'fast', 'slow'), 'escape')",
+    " entries": " llmring.entries",
+}
 
 
 @pytest.fixture
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def ledger(place: LedgerPlace, monkeypatch: pytest.MonkeyPatch) -> LedgerPlace:
     """Audited in parts of five entries; with three checkpoints."""
     monkeypatch.setattr(auditing, "PART", 5)
-    with closing(writer_at(tmp_path)) as writer:
+    with closing(writer_at(place)) as writer:
         for number in range(SIZE):
             writer.take([attempted(number)])
             assert writer.flush()
             if number % 7 == 6:
                 writer.checkpoint()
-    return tmp_path / "ledger.db"
+    return place
 
 
-def judged(path: Path, count: int) -> Audit:
-    with closing(open_store(path, must_exist=True)) as store:
+def judged(place: LedgerPlace, count: int) -> Audit:
+    with closing(open_store(place, must_exist=True)) as store:
         return audit_ledger(store, processes=count)
 
 
-def edit(path: Path, statement: str) -> None:
-    with closing(sqlite3.connect(path)) as other:
-        other.execute(statement)
-        other.commit()
+def edit(place: LedgerPlace, statement: str) -> None:
+    """Run what is told in SQLite's SQL."""
+    if isinstance(place.where, LedgerUrl):
+        with psycopg.connect(place.where.reveal()) as other:
+            for told, meant in IN_POSTGRESQL.items():
+                statement = statement.replace(told, meant)
+            other.execute(statement.encode())
+        return
+    with closing(sqlite3.connect(place.where)) as file:
+        file.execute(statement)
+        file.commit()
 
 
 @pytest.mark.parametrize(
@@ -67,7 +83,7 @@ def edit(path: Path, statement: str) -> None:
         ),
     ],
 )
-def test_several_processes_find_what_one_finds(ledger: Path, statement: str, told: str) -> None:
+def test_several_processes_find_what_one_finds(ledger: LedgerPlace, statement: str, told: str) -> None:
     edit(ledger, statement)
     alone = judged(ledger, 1)
     assert [str(one)[: len(told)] for one in alone.findings[:1]] == ([told] if told else [])
@@ -75,7 +91,7 @@ def test_several_processes_find_what_one_finds(ledger: Path, statement: str, tol
     assert judged(ledger, 2) == alone
 
 
-def test_an_export_is_audited_alike(ledger: Path) -> None:
+def test_an_export_is_audited_alike(ledger: LedgerPlace) -> None:
     with closing(open_store(ledger, must_exist=True)) as store:
         keys = KeySet(keys=tuple(PublicKey(key.raw) for key in store.public_keys()), current_key_id=None)
         rows = [row.signed for row in store.rows()]
@@ -89,25 +105,55 @@ def test_an_export_is_audited_alike(ledger: Path) -> None:
     assert found == audit_export(broken, processes=1)
 
 
-class Busy(SqliteStore):
-    """A ledger that a router writes to as soon as an audit has begun: receipts, a checkpoint and a hand-over."""
+def test_what_is_written_meanwhile_is_no_finding(ledger: LedgerPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As soon as the audit has begun: receipts, a checkpoint and a hand-over."""
 
-    def standing(self) -> Standing:
-        found = super().standing()
-        with closing(writer_at(self.path.parent)) as writer:
-            writer.hand_over(prepare_next(self.path.parent / "signing.key"))
+    def standing() -> Standing:
+        found, key = look(), ledger.key
+        assert key is not None
+        with closing(writer_at(ledger)) as writer:
+            writer.hand_over(prepare_next(key))
             writer.take([attempted(1), attempted(2)])
             assert writer.flush()
             writer.checkpoint()
         return found
 
-
-def test_what_is_written_meanwhile_is_no_finding(ledger: Path) -> None:
-    with closing(Busy(ledger, sqlite3.connect(ledger, isolation_level=None))) as store:
+    with closing(open_store(ledger, must_exist=True)) as store:
+        look = store.standing
+        monkeypatch.setattr(store, "standing", standing)
         found = audit_ledger(store)
     assert (found.entries, found.findings, found.checkpoints) == (SIZE, (), 3)
     after = judged(ledger, 1)
     assert (after.entries, after.findings, len(after.signers)) == (SIZE + 3, (), 2)
+
+
+def test_how_a_ledger_stands_is_of_one_moment(place: LedgerPlace) -> None:
+    """While entries and checkpoints are written, from one look to the next."""
+    writer, is_over = written(place, attempted(0)), threading.Event()
+
+    def write() -> None:
+        for _ in range(5000):
+            if is_over.is_set():
+                break
+            writer.take([attempted(1), attempted(2)])
+            writer.flush()
+            writer.checkpoint()
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    try:
+        for must_exist in (True, False):
+            sizes: set[int] = set()
+            with closing(open_store(place, must_exist=must_exist)) as store:
+                while len(sizes) < 20 and writing.is_alive():
+                    now = store.standing()
+                    sizes.add(now.entries)
+                    assert (now.entries, now.last) == (now.head.size, now.head.size - 1)
+                    newest = read_checkpoint(now.checkpoints[-1]).size if now.checkpoints else 0
+                    assert newest == now.head.checkpoint_size
+    finally:
+        is_over.set()
+        writing.join(60)
 
 
 def double(number: int) -> int:

@@ -9,6 +9,7 @@ import pytest
 from llmring.receipts.receipt import Receipt, payload, read, timestamp
 from llmring.receipts.sqlite_store import open_store
 from tests.receipts.attempts import NOON, attempted, writer_at
+from tests.receipts.ledgers import file_place
 from tests.receipts.samples import FULL
 
 HOURS = range(6)
@@ -17,7 +18,7 @@ HOURS = range(6)
 @pytest.fixture
 def ledger(tmp_path: Path) -> Path:
     """A receipt an hour, from noon."""
-    with closing(writer_at(tmp_path)) as writer:
+    with closing(writer_at(file_place(tmp_path))) as writer:
         writer.take([attempted(ended_at=NOON + timedelta(hours=hour), call=str(hour)) for hour in HOURS])
         assert writer.flush()
     return tmp_path / "ledger.db"
@@ -37,7 +38,7 @@ def test_a_span_has_its_beginning_and_not_its_end(
 
 
 def test_a_receipt_names_whose_work_it_was_and_without_one_is_spelled_as_ever(tmp_path: Path) -> None:
-    with closing(writer_at(tmp_path)) as writer:
+    with closing(writer_at(file_place(tmp_path))) as writer:
         writer.take([attempted(tenant="acme"), attempted()])
         assert writer.flush()
     with closing(open_store(tmp_path / "ledger.db", must_exist=True)) as store:
