@@ -167,8 +167,10 @@ class PostgresqlStore:
         if newest is not None:
             yield from map(row_of, self._all(f"{asked} DESC LIMIT %s", (start, *within, newest)))
             return
-        while page := self._all(f"{asked} LIMIT {PAGE}", (start, *within)):
-            yield from map(row_of, page)
+        # What comes meanwhile stands behind it: a snapshot would be kept by the server for as long as its reader takes.
+        ((last,),) = self._all("SELECT max(sequence) FROM llmring.entries")
+        while last is not None and start <= last and (page := self._all(f"{asked} LIMIT {PAGE}", (start, *within))):
+            yield from (row_of(cells) for cells in page if cells[0] <= last)
             start = page[-1][0] + 1
 
     def of_type(self, payload_type: str) -> list[Row]:

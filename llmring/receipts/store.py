@@ -127,7 +127,7 @@ class Store(Protocol):
     ) -> Iterator[Row]:
         """All entries, or those from the number `first`, in their order; or so many of the newest, the newest first.
         With `since` and `until` only those whose timestamp, as receipts spell it, is not before the one and before the
-        other."""
+        other. What is written after the first of them has been read is not among them."""
         ...
 
     def of_type(self, payload_type: str) -> list[Row]:

@@ -1,11 +1,16 @@
 """`llmring receipts` on a ledger in PostgreSQL, as a user types it."""
 
 import json
+from contextlib import closing
+from datetime import timedelta
 
 import pytest
 
 from bench.postgresql import PASSWORD, Server
+from llmring.config import LedgerPlace
 from tests.cli.terminal import Ended, Terminal
+from tests.receipts.attempts import NOON, attempted, writer_at
+from tests.receipts.ledgers import database_place, file_place, spelled
 
 SPELLED = "the-password-canary"
 
@@ -18,6 +23,16 @@ def url(terminal: Terminal, postgresql: Server) -> str:
     for _ in range(3):
         assert run(terminal, "chat", "the prompt canary", "--model", "summarizer").code == 0
     return url
+
+
+def written(place: LedgerPlace) -> None:
+    """Three attempts, the same in every ledger, and a gap."""
+    with closing(writer_at(place)) as writer:
+        writer.take([attempted(call="1", tenant="acme"), attempted(call="2", request_id="req_2"), attempted(call="3")])
+        assert writer.flush()
+        writer.lost(2, NOON, "a test")
+        writer.take([attempted(call="4", alias="other", request_id="req_4", ended_at=NOON + timedelta(days=1))])
+        assert writer.flush()
 
 
 def run(terminal: Terminal, *arguments: str) -> Ended:
@@ -48,6 +63,69 @@ def test_a_ledger_in_a_database_is_proved_and_handed_out(terminal: Terminal, url
     (terminal.directory / "keys.json").write_text(run(terminal, "receipts", "keys").out)
     for file in ("proof.json", "out.jsonl"):
         assert run(terminal, "receipts", "verify", file, "--key", "keys.json").code == 0
+
+
+BILL = "provider_request_id,cost\nreq_2,0.000228\nreq_4,0.5\nreq_9,1\n"
+
+
+def test_reports_of_a_database_are_those_of_a_file(terminal: Terminal, postgresql: Server) -> None:
+    database, file = database_place(postgresql.new_database(), terminal.directory), file_place(terminal.directory)
+    for place in (database, file):
+        written(place)
+    (terminal.directory / "bill.csv").write_text(BILL)
+    commands = (
+        ("stats", "--json"),
+        ("stats", "--json", "--since", "2026-08-02"),
+        ("receipts", "reconcile", "bill.csv", "--provider", "openai", "--json"),
+    )
+    for command in commands:
+        found, told = (run(terminal, *command, "--ledger", spelled(place)) for place in (database, file))
+        assert (found.code, found.out) == (told.code, told.out), (command, found.err)
+        assert found.out.startswith("{"), command
+    exported = (
+        run(terminal, "export", "--until", "2026-08-01", "--ledger", spelled(place)) for place in (database, file)
+    )
+    found, told = (
+        [(one["alias"], one["total_cost"], one["timestamp"]) for one in ended.json()["receipts"]] for ended in exported
+    )
+    assert len(found) == 3 and found == told
+
+
+def test_a_batch_of_a_database_is_signed_proved_and_worked_out_again(terminal: Terminal, url: str) -> None:
+    name = run(terminal, "receipts", "list", "--json").json()["receipts"][1]["receipt_id"]
+    assert run(terminal, "receipts", "preview", "--json").json()["batch_summary"]["receipts"] == 3
+    made = run(terminal, "receipts", "generate", "--tag", "all", "-o", "batch.dsse", "--json").json()
+    assert made["batch_summary"]["receipts"] == 3
+    assert run(terminal, "receipts", "verify", "batch.dsse", "--json").json()["recomputed"] is True
+    assert run(terminal, "receipts", "prove", name, "--batch", made["receipt_id"], "-o", "proof.json").code == 0
+    assert run(terminal, "receipts", "verify", "proof.json").code == 0
+    assert run(terminal, "chat", "hello", "--model", "summarizer").code == 0
+    assert run(terminal, "receipts", "preview", "--since-last", "--json").json()["batch_summary"]["receipts"] == 1
+
+
+def test_a_database_is_proved_to_have_lost_nothing_since(terminal: Terminal, url: str) -> None:
+    assert run(terminal, "receipts", "checkpoint", "-o", "kept.json").code == 0
+    assert run(terminal, "chat", "hello", "--model", "summarizer").code == 0
+    assert run(terminal, "receipts", "prove", "--since", "kept.json", "-o", "proof.json").code == 0
+    ended = run(terminal, "receipts", "verify", "proof.json", "--checkpoint", "kept.json")
+    assert (ended.code, "The ledger of 4 entries, which goes on from the one of 3" in ended.out) == (0, True)
+
+
+def test_budgets_are_kept_and_shown_in_a_database(terminal: Terminal, postgresql: Server) -> None:
+    url = postgresql.new_database()
+    terminal.variables |= {"LLMRING_RECEIPTS": url, "XDG_DATA_HOME": str(terminal.directory / "data")}
+    lockfile = terminal.directory / "llmring.lock"
+    lockfile.write_text(lockfile.read_text() + '\n[budgets.daily]\nlimit = "0.50"\nper = "day"\n')
+    (before,) = run(terminal, "budgets", "--json").json()["budgets"]
+    assert run(terminal, "chat", "hello", "--model", "summarizer", "--max-tokens", "50").code == 0
+    told = run(terminal, "budgets", "--json", "--ledger", url).json()
+    (after,) = told["budgets"]
+    assert (before["spent_usd"], after["held_usd"]) == ("0", "0")
+    assert 0 < float(after["spent_usd"]) < 0.01
+    assert told["ledger"].startswith("postgresql:///ledger_")
+    lockfile.write_text(lockfile.read_text().replace('"0.50"', f'"{after["spent_usd"]}"'))
+    ended = run(terminal, "chat", "hello", "--model", "summarizer", "--max-tokens", "50")
+    assert (ended.code, "budget 'daily'" in ended.err) == (1, True)
 
 
 def test_the_key_of_a_database_is_handed_over(terminal: Terminal, url: str) -> None:

@@ -1,10 +1,9 @@
 """No cap is passed, for any order of what processes that share a ledger do, over midnights, kills and lost answers."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 from hypothesis import settings
@@ -35,13 +34,12 @@ class Machine(RuleBasedStateMachine):
     """`spent` is what was settled, by period, and `lost` what a killed process had under way: all of it may be billed.
     Each process has a pot for each period that it has drawn on."""
 
+    new_place: "staticmethod[[], LedgerPlace]"
     store: Store
-
-    new_place: ClassVar[Callable[[], LedgerPlace]]
 
     @initialize(cap=st.integers(0, 3000))
     def begin(self, cap: int) -> None:
-        self.store = open_store(type(self).new_place())
+        self.store = open_store(self.new_place())
         self.cap = cap
         self.budget = Budget(name="daily", limit=Decimal(cap) / 10**9, per="day")
         self.now = 0.0

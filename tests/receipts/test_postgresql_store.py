@@ -342,6 +342,19 @@ def test_many_receipts_are_written_and_read_in_parts(place: LedgerPlace, monkeyp
     assert judged(place).findings == ()
 
 
+def test_what_is_written_while_it_is_read_is_not_read(place: LedgerPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmring.receipts.postgresql_store.PAGE", 2)
+    writer = written(place, *[attempted(number) for number in range(5)])
+    with closing(open_store(place, must_exist=True)) as store:
+        rows = store.rows(first=1)
+        seen = [next(rows).sequence]
+        writer.take([attempted(5)])
+        assert writer.flush()
+        seen += [row.sequence for row in rows]
+    assert seen == [1, 2, 3, 4]
+    assert attempts(place) == [0, 1, 2, 3, 4, 5]
+
+
 # Secrets.
 
 SPELLED = "the-password-canary%3A%2F%40%25"
