@@ -85,10 +85,10 @@ def test_reports_of_a_database_are_those_of_a_file(terminal: Terminal, postgresq
     exported = (
         run(terminal, "export", "--until", "2026-08-01", "--ledger", spelled(place)) for place in (database, file)
     )
-    found, told = (
+    rows, others = (
         [(one["alias"], one["total_cost"], one["timestamp"]) for one in ended.json()["receipts"]] for ended in exported
     )
-    assert len(found) == 3 and found == told
+    assert len(rows) == 3 and rows == others
 
 
 def test_a_batch_of_a_database_is_signed_proved_and_worked_out_again(terminal: Terminal, url: str) -> None:
