@@ -5,6 +5,7 @@ prompt, nor a key, nor a provider's own words, which may quote both.
 """
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -117,6 +118,17 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     verdict: Verdict | None = None
 
 
+class Batched(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The batch that a request went in as a row. `id` is the provider's name for it, None where it was refused as a
+    whole; `handed_in_at` is when its handing in began, `read_at` when this row's result was read. `taken_up`: another
+    process had handed it in, of which the journal alone tells: not which other models there were then."""
+
+    handed_in_at: datetime
+    read_at: datetime
+    id: str | None = None
+    taken_up: bool = False
+
+
 class Trace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All decisions of one request. `str(trace)` tells them in sentences.
 
@@ -124,7 +136,9 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     random numbers of the order "spread". `began_at` is on the trio clock; `seconds` is the time limit from then, None
     without one. `patient`: refusals did not use up tries (map), and `spill` says when it may leave its first model;
     with "never" that is the only one here. `left_out` decisions in the middle of a very long way
-    were not kept. `again` is the way of the second request, where the first answer did not fit its schema.
+    were not kept. `again` is the way of the second request, where the first answer did not fit its schema. `batched`:
+    it was not sent by itself but in a batch, by the one decision that is here; of its models those are ready that have
+    a batch API and a key, and `seconds` of a route and `charge` are not known.
     """
 
     alias: str
@@ -140,6 +154,7 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     decisions: tuple[Decision, ...]
     left_out: int = 0
     again: "Trace | None" = None
+    batched: Batched | None = None
 
     @property
     def outcome(self) -> str:
@@ -184,12 +199,15 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         seen = "; ".join(map(_considered_text, decision.considered))
         lines = [f"at {decision.at:.3f} s {seen}", f"  -> {self._action(decision)}"]
         if decision.verdict is not None and decision.taken is not None:
-            lines.append(f"  {self.routes[decision.taken].name} {_verdict_text(decision.verdict)}")
+            told = _verdict_text if self.batched is None else _read_text
+            lines.append(f"  {self.routes[decision.taken].name} {told(decision.verdict)}")
         return lines
 
     def _action(self, decision: Decision) -> str:
         names = [self.routes[index].name for index in decision.routes]
         match decision.action:
+            case "go" if self.batched is not None:
+                return f"{names[0]} is asked in {_batch_text(self.batched)}"
             case "go":
                 return f"{names[0]} is {'tried all the same' if decision.trial else 'asked'}"
             case "fail":
@@ -225,6 +243,21 @@ def _verdict_text(verdict: Verdict) -> str:
     then = {"again": ": asked again without what it does not take", "raised": ": another model would not help"}
     others = ", and so would those with no larger window" if verdict.ruled_out else ""
     return f"failed {took} with {verdict.outcome}{status}{then.get(verdict.then, '')}{others}"
+
+
+def _batch_text(batched: Batched) -> str:
+    name = f"batch {batched.id}" if batched.id is not None else "a batch that was not taken"
+    by = " by an earlier process" if batched.taken_up else ""
+    return f"{name}, handed in{by} at {batched.handed_in_at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _read_text(verdict: Verdict) -> str:
+    """What came of a row of a batch, in which nobody knows how long the answer itself took."""
+    after = f"read {verdict.took_seconds:.3g} s later"
+    if verdict.then == "answered":
+        return f"answered, {after}"
+    status = f" (HTTP {verdict.status})" if verdict.status is not None else ""
+    return f"failed with {verdict.outcome}{status}, {after}"
 
 
 Source = Callable[[], Trace]

@@ -14,6 +14,7 @@ from llmring.chat import JSONSchema
 from llmring.errors import BadRequest, ConfigError, InvalidRequest, LLMRingError, ServerFault, Unanswered, Unsupported
 from llmring.lockfile import parse_lockfile
 from llmring.prompts import to_request
+from llmring.providers.errands import Errand
 from llmring.router.map.batch_plan import MOST_ROWS, Mode
 from llmring.router.map.run import MapRun
 from llmring.router.opening import open_router
@@ -257,7 +258,9 @@ async def test_a_batch_that_is_cancelled_at_its_provider_gives_back_what_it_has(
             batch_id = json.loads(path.read_text().splitlines()[2])["batch"]["id"]
             desk = router.dispatcher.crew(provider).first.desk
             assert desk is not None
-            await router.dispatcher.crew(provider).first._call(desk.batches.cancel(batch_id))
+            await router.dispatcher.crew(provider).first._call(
+                desk.batches.cancel(batch_id), Errand(kind="batch_discard", batch=batch_id)
+            )
             with trio.fail_after(60):
                 rows = await router.map(model, ["a", "b"], mode="auto", checkpoint=path).to_list()
         counts = await stats(simulator, *model.split(":"))

@@ -24,9 +24,10 @@ from llmring.cli.tracing import telemetry, trace_option
 from llmring.config import read_settings
 from llmring.errors import BudgetExceeded, MapTimeout, TooManyFailures
 from llmring.prompts import ChatOptions
+from llmring.providers.fairness import SHARES, Priority
 from llmring.router.map.batch_plan import Mode
 from llmring.router.map.report import Report
-from llmring.router.map.run import MapRun
+from llmring.router.map.run import MapRun, OnError
 from llmring.router.opening import open_router
 from llmring.router.status_directory import has_sockets
 from llmring.telemetry.telemetry import Telemetry
@@ -59,18 +60,27 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     prompt: str | None
     system: str | None
     temperature: float | None
+    top_p: float | None
+    seed: int | None
+    stop: tuple[str, ...]
     max_tokens: int | None
     effort: Effort | None
     schema: Path | None
+    timeout: float | None
     window: int | None
     ordered: bool
     force: bool
     checkpoint: Path | None
+    key: str | None
+    on_error: OnError
     max_failures: int | None
     budget: Decimal | None
     deadline: float | None
     dedupe: bool
     spill: Spill
+    priority: Priority
+    tenant: str
+    weight: float
     decisions: Path | None
     trace: Path | None
     mode: Mode
@@ -128,15 +138,27 @@ def _complete_first(ctx: click.Context, parameter: click.Parameter, incomplete: 
 )
 @click.option("-s", "--system", help="A system message for every row that has none of its own.")
 @click.option("--temperature", type=float, help="Sent only when given.")
+@click.option("--top-p", type=float, help="Sent only when given.")
+@click.option("--seed", type=int, help="Sent only when given.")
+@click.option("--stop", metavar="TEXT", multiple=True, help="Where an answer ends. May be repeated.")
 @click.option("--max-tokens", type=int, help="The longest answer, in tokens.")
 @effort_option
 @schema_option
+@click.option("--timeout", type=float, help="Seconds for each row, waiting included. Default: as long as it takes.")
 @click.option("--window", type=click.IntRange(min=1), help="Rows in flight. Default: twice the connections.")
 @click.option("--ordered", is_flag=True, help="Write rows in the order of the input, not as they finish.")
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path),
     help="A journal of finished rows: the same command again goes on where it stood.",
+)
+@click.option("--key", metavar="COLUMN", help="What a row is known by in the journal, in place of what it asks.")
+@click.option(
+    "--on-error",
+    type=click.Choice(get_args(OnError)),
+    default="yield",
+    show_default=True,
+    help="What a failed row is: a row of OUTPUT, the end of the run, or left out.",
 )
 @click.option("--max-failures", type=click.IntRange(min=0), help="Send no more rows after so many have failed.")
 @click.option(
@@ -151,6 +173,15 @@ def _complete_first(ctx: click.Context, parameter: click.Parameter, incomplete: 
     show_default=True,
     help="Use the next models when the first makes a row wait; when it has failed; or not at all.",
 )
+@click.option(
+    "--priority",
+    type=click.Choice(tuple(SHARES)),
+    default="batch",
+    show_default=True,
+    help="Where limits are short, calls that somebody waits for go before batches, 9 to 1.",
+)
+@click.option("--tenant", default="", help="Whose work this is: those of one priority share the limits.")
+@click.option("--weight", type=float, default=1.0, show_default=True, help="The tenant's share.")
 @click.option(
     "--decisions",
     metavar="FILE",
@@ -182,9 +213,9 @@ def command(**given: Any) -> int:
 
     Rows wait for the limits of the whole chain as long as it takes. The output appears when it is whole; until then
     finished rows are in OUTPUT.part, as JSON lines. With --checkpoint a run that was interrupted or killed is taken up
-    by the same command: what was answered is not asked again; `llmring map status` says how much that is. The first
-    Ctrl-C sends no more rows and gives those under way 10 seconds, the second one cuts them off. Batches go on at their
-    providers meanwhile, and the same command reads them.
+    by the same command: what was answered is not asked again; `llmring map status` says how much that is. After the
+    first Ctrl-C nothing more is sent, and what is on the wire has 10 seconds; the second one cuts it off. Batches go on
+    at their providers meanwhile, and the same command reads them.
     """
     options = Options(**given)
     with failing_cleanly(), telemetry(options.trace) as told:
@@ -197,16 +228,19 @@ async def work(options: Options, told: Telemetry | None) -> Report:
     lockfile = open_lockfile(options.lockfile)
     check_is_ours(lockfile, options.alias)
     template = Template(options.prompt) if options.prompt is not None else None
-    with open_lines(options.source, columns_read(template)) as lines:
+    with open_lines(options.source, columns_read(template, options.key)) as lines:
         async with open_router(
             lockfile, profile=options.profile, status=_shown(), decisions=options.decisions, telemetry=told
         ) as router:
-            rows = Rows(lines, options.alias, _call_options(options), template)
+            call_options = _call_options(options)
+            rows = Rows(lines, options.alias, call_options, template, options.key)
             run = router.map(
                 options.alias,
                 rows,
                 ordered=options.ordered,
                 window=options.window,
+                on_error=options.on_error,
+                key=(lambda _: rows.name) if options.key is not None else None,
                 checkpoint=options.checkpoint,
                 max_failures=options.max_failures,
                 budget=options.budget,
@@ -215,21 +249,25 @@ async def work(options: Options, told: Telemetry | None) -> Report:
                 spill=options.spill,
                 mode=options.mode,
                 adopt=dict(options.adopt),
+                priority=options.priority,
+                tenant=options.tenant,
+                weight=options.weight,
+                **call_options,
             )
             resumes = options.checkpoint is not None
             try:
                 with open_output(options.output, force=options.force, resumes=resumes) as output:
                     await _write_all(run, rows, output, lines.total, quiet=options.quiet)
             except* (BudgetExceeded, MapTimeout, TooManyFailures):
-                _report(run, quiet=options.quiet)
+                _report(run, lines.total, quiet=options.quiet)
                 raise
-    _report(run, quiet=options.quiet)
+    _report(run, lines.total, quiet=options.quiet)
     return run.report
 
 
-def _report(run: MapRun, *, quiet: bool) -> None:
+def _report(run: MapRun, total: int | None, *, quiet: bool) -> None:
     if not quiet:
-        note(report_text(run.report))
+        note(report_text(run.report, total))
 
 
 def _shown() -> bool | None:
@@ -238,11 +276,7 @@ def _shown() -> bool | None:
 
 
 async def _write_all(run: MapRun, rows: Rows, output: Output, total: int | None, *, quiet: bool) -> None:
-    def end() -> None:
-        rows.stop()
-        run.leave_batches()
-
-    stop = Stop(end)
+    stop = Stop(run.stop)
     try:
         async with run, progress_shown(run, total, quiet=quiet), stop.listening():
             with stop.scope:
@@ -260,7 +294,11 @@ def _call_options(options: Options) -> ChatOptions:
     return {
         "system": options.system,
         "temperature": options.temperature,
+        "top_p": options.top_p,
+        "seed": options.seed,
+        "stop": options.stop or None,
         "max_tokens": options.max_tokens,
         "reasoning_effort": options.effort,
         "response_format": read_schema(options.schema),
+        "timeout": options.timeout,
     }

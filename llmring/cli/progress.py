@@ -6,6 +6,7 @@ With rich, in a terminal, one line that moves; otherwise a plain line every five
 import math
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from decimal import Decimal
 
 import trio
 
@@ -66,12 +67,12 @@ def _live_line() -> tuple[Callable[[str], None], Callable[[], None]] | None:
 
 
 def progress_line(progress: Progress, report: Report, total: int | None) -> str:
-    """`123/1,000 rows · 9.1/s · $0.012300 · bound by openai requests limit · 1:23 left · 2 failed`."""
+    """`123/1,000 rows · 9.1/s · $0.012300 of $0.100000 · bound by openai requests limit · 1:23 left · 2 failed`."""
     of = f"/{total:,}" if total is not None else ""
     parts = [
         f"{progress.rows:,}{of} rows",
         f"{progress.rows_per_second:.1f}/s",
-        spent_text(report.usd, report.unpriced, report.lower_bounds),
+        _cost_text(report, progress.projected_usd),
         _bound_text(progress),
     ]
     if progress.eta_seconds is not None:
@@ -81,6 +82,13 @@ def progress_line(progress: Progress, report: Report, total: int | None) -> str:
     if progress.failed:
         parts.append(f"{progress.failed:,} failed")
     return " · ".join(parts)
+
+
+def _cost_text(report: Report, projected: Decimal | None) -> str:
+    """What was spent, and of how much it will be a part."""
+    spent = spent_text(report.usd, report.unpriced, report.lower_bounds)
+    # One that is not there yet, or is there in full, says nothing more.
+    return f"{spent} of ${projected:.6f}" if projected is not None and projected > report.usd else spent
 
 
 def _bound_text(progress: Progress) -> str:
@@ -99,8 +107,8 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
 
 
-def report_text(report: Report) -> str:
-    """The table at the end of a map, and what it comes to."""
+def report_text(report: Report, total: int | None = None) -> str:
+    """The table at the end of a map, and what it comes to; of a run that was stopped, what `total` rows would."""
     rows: list[tuple[str, ...]] = [("model", "served", "429s", "failed", "tokens in", "tokens out", "cost")]
     for model, part in sorted(report.by_model.items()):
         cost = spent_text(part.usd, part.unpriced, part.lower_bounds)
@@ -110,7 +118,7 @@ def report_text(report: Report) -> str:
     duplicates = f"{report.duplicates:,} rows equal to others, " if report.duplicates else ""
     share = report.bound_share
     bound = f" ({share:.0%} is the least that the limits allow)" if share is not None else ""
-    cost = spent_text(report.usd, report.unpriced, report.lower_bounds)
+    cost = _cost_text(report, report.projected_usd(total) if total is not None else None)
     summary = (
         f"{report.answered:,} of {report.rows:,} rows answered, {resumed}{duplicates}{report.failovers:,} failed over, "
         f"{report.refused:,} 429s, {cost}, {report.wall_seconds:.1f} s{bound}"

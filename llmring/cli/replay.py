@@ -29,11 +29,13 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
-    """A file up to its end, or up to the first difference. `too_long` requests were not kept whole."""
+    """A file up to its end, or up to the first difference. `too_long` requests were not kept whole; `batched` ones went
+    in batches, where nothing is waited for and tried again."""
 
     requests: int
     decisions: int
     too_long: int
+    batched: int
     difference: Difference | None = None
 
 
@@ -75,18 +77,23 @@ def command(file: Path, lock: str | None, profile: str | None, *, as_json: bool)
 
 
 def _verify(file: Path) -> Verified:
-    requests = decisions = too_long = 0
+    requests = decisions = too_long = batched = 0
     for number, record in read_records(file):
         requests += 1
         decisions += len(record.trace.decisions)
+        if record.kind == "batch_row":
+            batched += 1
+            continue
         if record.trace.left_out:
             too_long += 1
             continue
         what = difference(record.trace)
         if what is not None:
             place = Difference(line=number, alias=record.trace.alias, what=what)
-            return Verified(requests=requests, decisions=decisions, too_long=too_long, difference=place)
-    return Verified(requests=requests, decisions=decisions, too_long=too_long)
+            return Verified(
+                requests=requests, decisions=decisions, too_long=too_long, batched=batched, difference=place
+            )
+    return Verified(requests=requests, decisions=decisions, too_long=too_long, batched=batched)
 
 
 def _print_verified(file: Path, found: Verified) -> None:
@@ -97,6 +104,8 @@ def _print_verified(file: Path, found: Verified) -> None:
     click.echo(f"{found.requests:,} requests, {found.decisions:,} decisions: all come out as they were recorded")
     if found.too_long:
         click.echo(f"{found.too_long:,} of the requests took too long a way to be kept whole, and were not replayed")
+    if found.batched:
+        click.echo(f"{found.batched:,} of the requests went in batches, and were not replayed")
 
 
 def _compare(file: Path, lock: str | None, profile: str | None) -> Comparison:
@@ -136,6 +145,7 @@ def _remarks(found: Comparison) -> list[str]:
         (found.assumed, "met a model of which the record does not know whether it was free: assumed to be"),
         (found.estimated, "had failed and would not: they cost what was expected of them"),
         (found.cut_off, "were cut off by their caller, and are not compared"),
+        (found.batched, "went in batches, and are not compared"),
         (found.too_long, "took too long a way to be kept whole, and are not compared"),
     ]
     return [f"{count:,} {what}" for count, what in told if count]
@@ -166,6 +176,7 @@ def _json(found: Comparison) -> dict[str, Any]:
         "estimated": found.estimated,
         "cut_off": found.cut_off,
         "too_long": found.too_long,
+        "batched": found.batched,
         "recorded": _side_json(found.before),
         "replayed": _side_json(found.after),
     }

@@ -2,14 +2,13 @@
 
 A row is a JSON string (the prompt), or an object with `prompt` or `messages`, and the options of a call where they
 differ from those of the command line. With a template it is an object whose keys fill that, and nothing else. `id`
-comes back with the answer; keys that are not known are left alone.
+comes back with the answer; one key may name the row in a journal; those that are not known are left alone.
 """
 
 from codecs import BOM_UTF8
 from typing import Any, Self
 
 import msgspec
-import trio
 
 from llmring.chat import ChatRequest, Effort, JSONObject
 from llmring.cli.lines import Lines
@@ -44,6 +43,7 @@ class _OptionsIn(msgspec.Struct):
     service_tier: str | None = None
     metadata: dict[str, str] | None = None
     user: str | None = None
+    timeout: float | None = None
     strict_params: bool | None = None
     extra_params: JSONObject | None = None
 
@@ -56,11 +56,15 @@ class _RowIn(_OptionsIn):
     id: Any = msgspec.UNSET
 
 
-def columns_read(template: Template | None) -> Columns:
-    """Which columns of a table make rows: with a template its own, else a prompt or messages and the options."""
+def columns_read(template: Template | None, key: str | None = None) -> Columns:
+    """Which columns of a table make rows: with a template its own, else a prompt or messages and the options; and the
+    one that names them."""
+    keys = (key,) if key is not None else ()
+    named = tuple((name,) for name in keys)
     if template is None:
-        return Columns(read=frozenset(_RowIn.__struct_fields__), needed=(("prompt", "messages"),))
-    return Columns(read=frozenset((*template.names, "id")), needed=tuple((name,) for name in template.names))
+        return Columns(read=frozenset((*_RowIn.__struct_fields__, *keys)), needed=(("prompt", "messages"), *named))
+    needed = tuple((name,) for name in template.names)
+    return Columns(read=frozenset((*template.names, "id", *keys)), needed=(*needed, *named))
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -71,41 +75,33 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class Rows:
-    """The inputs of a map, read one by one. `marks` holds those that are not written yet, by index."""
+    """The inputs of a map, read one by one. `marks` holds those that are not written yet, by index; `name` is what the
+    column `key` says of the one that was read last."""
 
-    def __init__(self, lines: Lines, alias: str, options: ChatOptions, template: Template | None = None) -> None:
+    def __init__(
+        self, lines: Lines, alias: str, options: ChatOptions, template: Template | None = None, key: str | None = None
+    ) -> None:
         self.marks: dict[int, Mark] = {}
+        self.name = ""
+        self._key = key
         self._lines = lines
         self._alias = alias
         self._options = options
         self._template = template
         self._number = 0
         self._index = 0
-        self._stopped = False
-        self._reading = trio.CancelScope()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> ChatRequest | InvalidRequest:
-        while line := await self._next_line():
+        while line := await self._lines.next_line():
             self._number += 1
             if isinstance(line, Unreadable) or line.strip():
                 request, self.marks[self._index] = self._read(line, self._number)
                 self._index += 1
                 return request
         raise StopAsyncIteration
-
-    def stop(self) -> None:
-        """No more rows; a wait for the next one ends."""
-        self._stopped = True
-        self._reading.cancel()
-
-    async def _next_line(self) -> bytes | Unreadable:
-        with trio.CancelScope() as self._reading:
-            if not self._stopped:
-                return await self._lines.next_line()
-        return b""
 
     def _read(self, line: bytes | Unreadable, number: int) -> tuple[ChatRequest | InvalidRequest, Mark]:
         mark = Mark(number)
@@ -116,10 +112,13 @@ class Rows:
             decoded = msgspec.json.decode(line.removeprefix(BOM_UTF8) if number == 1 else line)
             if isinstance(decoded, dict):
                 mark = Mark(number, decoded.get("id", msgspec.UNSET))
+                self._note_name(decoded)
                 if self._template is not None:
                     return to_request(self._alias, self._template.fill(decoded), **self._options), mark
             elif self._template is not None:
                 raise InvalidRequest("with --prompt a row is an object, whose keys are the columns")
+            elif self._key is not None:
+                raise InvalidRequest(f"with --key a row is an object that has {self._key!r}")
             given = msgspec.convert(decoded, str | _RowIn)
             return self._request(_RowIn(prompt=given) if isinstance(given, str) else given), mark
         except msgspec.DecodeError as error:
@@ -128,6 +127,14 @@ class Rows:
             return InvalidRequest(f"{place}: {error}"), mark
         except RecursionError:
             return InvalidRequest(f"{place}: nested too deeply"), mark
+
+    def _note_name(self, decoded: dict[str, Any]) -> None:
+        if self._key is None:
+            return
+        name = decoded.get(self._key)
+        if isinstance(name, bool) or not isinstance(name, str | int):
+            raise InvalidRequest(f"--key: {self._key!r} must be text or a whole number")
+        self.name = str(name)
 
     def _request(self, given: _RowIn) -> ChatRequest:
         if (given.prompt is None) == (given.messages is None):

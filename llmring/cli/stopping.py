@@ -1,4 +1,4 @@
-"""An orderly end on a signal: no more rows, and a little time for those under way, which may have been paid for."""
+"""An orderly end on a signal: nothing more is sent, and a little time for what is on the wire."""
 
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -13,12 +13,12 @@ STOP_SECONDS = 10.0
 
 
 class Stop:
-    """The first SIGINT or SIGTERM calls `end_input` and sets a deadline to `scope`; the second cancels it."""
+    """The first SIGINT or SIGTERM calls `stop_sending` and sets a deadline to `scope`; the second cancels it."""
 
-    def __init__(self, end_input: Callable[[], None]) -> None:
+    def __init__(self, stop_sending: Callable[[], None]) -> None:
         self.scope = trio.CancelScope()
         self.signal: int | None = None
-        self._end_input = end_input
+        self._stop_sending = stop_sending
 
     @asynccontextmanager
     async def listening(self) -> AsyncGenerator[None]:
@@ -41,8 +41,8 @@ class Stop:
                 continue
             self.signal = number
             self.scope.deadline = trio.current_time() + STOP_SECONDS
-            self._end_input()
-            note(f"stopping: rows under way have {STOP_SECONDS:g} s; once more cuts them off")
+            self._stop_sending()
+            note(f"stopping: rows on the wire have {STOP_SECONDS:g} s; once more cuts them off")
 
     def leave(self) -> NoReturn:
         """End as the signal would have ended the process."""

@@ -16,7 +16,7 @@ import msgspec
 
 from llmring.codecs.codec import HttpReply
 from llmring.codecs.refusals import REPLAY_REFUSED, named_by, named_in
-from llmring.codecs.replies import delay_in_text, request_id, retry_after
+from llmring.codecs.replies import request_id, retry_after
 from llmring.errors import (
     AuthFailed,
     BadReply,
@@ -114,6 +114,8 @@ _STATUSES: Mapping[int, type[ProviderError]] = {
     413: ContextTooLong,
     425: ServerFault,
     429: RateLimited,
+    # The server has no such thing, and is well: llama.cpp, of embeddings that it was not started for.
+    501: Unsupported,
     503: Overloaded,
     529: Overloaded,
 }
@@ -207,7 +209,7 @@ def read_fault(reply: HttpReply) -> Fault:
     message = clean(raw)
     text = f"{raw[:_MAX_READ_CHARACTERS]}\n{upstream}" if upstream else raw[:_MAX_READ_CHARACTERS]
     named = named_in(text) if status is None or status in _ABOUT_PARAMETERS else None
-    delay = retry_after(reply.headers, raw) if reply.status >= 400 else delay_in_text(raw)
+    delay = retry_after(reply.headers if reply.status >= 400 else {}, raw)
     words, code = _words(error, body)
     return Fault(
         status=status,

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from llmring.chat import Note
-from llmring.codecs.codec import HttpCall, LimitUpdate
-from llmring.errors import BadReply, Dimension, InvalidRequest
+from llmring.codecs.codec import HttpCall
+from llmring.errors import BadReply, InvalidRequest
 
 T = TypeVar("T")
 
@@ -29,7 +29,10 @@ _REQUEST_ID_HEADERS = (
     "mistral-correlation-id",
     "x-ds-trace-id",
 )
-_MAX_DELAY_SECONDS = 86_400.0
+MAX_DELAY_SECONDS = 86_400.0
+"""The longest delay that is kept to. Quotas by the week or the month name longer ones; but a payment raises them, too,
+and a moment in place of a delay is a mistake that servers make. So a day is waited, and then one request asks again."""
+
 _NUMBER = re.compile(r"\d{1,15}(?:\.\d{1,15})?")
 _DELAY_IN_TEXT = re.compile(
     r"(?:try again in|retry in|retry after|wait)\s{1,3}((?:\d{1,9}(?:\.\d{1,12})?\s?[a-z]{1,12}\s?){1,8})",
@@ -98,36 +101,16 @@ def request_id(headers: Mapping[str, str]) -> str | None:
 
 def header_number(headers: Mapping[str, str], name: str) -> float | None:
     """A header that holds a plain number; None for an absent one, -1 (Azure: unknown) and nonsense."""
-    text = headers.get(name, "").strip()
-    return float(text) if _NUMBER.fullmatch(text) else None
-
-
-LimitHeaders = tuple[tuple[Dimension, str, str, float], ...]
-"""Rows of dimension, header of the limit, header of what remains, and the step in which that is rounded."""
-
-
-def read_limits(headers: Mapping[str, str], table: LimitHeaders) -> tuple[LimitUpdate, ...]:
-    """What the headers say, row by row. `reset` is never read: its unit differs between providers and versions."""
-    updates = []
-    for dimension, limit_name, remaining_name, rounding in table:
-        # A limit of 0 would lock the route for ever; those who send it mean "not told".
-        limit = header_number(headers, limit_name) or None
-        remaining = header_number(headers, remaining_name)
-        if limit is not None or remaining is not None:
-            updates.append(LimitUpdate(dimension=dimension, limit=limit, remaining=remaining, rounding=rounding))
-    return tuple(updates)
-
-
-def used_up(headers: Mapping[str, str], table: LimitHeaders) -> tuple[Dimension, ...]:
-    """The dimensions of which the headers say that nothing remains."""
-    return tuple(update.dimension for update in read_limits(headers, table) if update.remaining == 0)
+    text = headers.get(name)
+    found = _NUMBER.fullmatch(text.strip()) if text is not None else None
+    return float(found[0]) if found is not None else None
 
 
 def retry_after(headers: Mapping[str, str], message: str = "") -> float | None:
     """How many seconds the provider asks to wait: `retry-after-ms`, then `retry-after`, then its message.
 
-    Azure sends `retry-after-ms: 0` beside `retry-after: 1`: what is not positive counts as absent, and so does more
-    than a day. An HTTP date is read against the reply's own `date`, for there is no clock here.
+    Azure sends `retry-after-ms: 0` beside `retry-after: 1`: what is not positive counts as absent. More than a day is
+    a day. An HTTP date is read against the reply's own `date`, for there is no clock here.
     """
     milliseconds = header_number(headers, "retry-after-ms")
     candidates = (
@@ -136,7 +119,7 @@ def retry_after(headers: Mapping[str, str], message: str = "") -> float | None:
         _until_date(headers),
         delay_in_text(message),
     )
-    return next((delay for delay in candidates if delay is not None and 0 < delay <= _MAX_DELAY_SECONDS), None)
+    return next((min(delay, MAX_DELAY_SECONDS) for delay in candidates if delay is not None and delay > 0), None)
 
 
 def delay_in_text(message: str) -> float | None:

@@ -41,6 +41,17 @@ Counted = Literal["continuously", "by window"]
 """How a provider means "N a minute": a bucket that refills all the time, or what came in the last minute."""
 COUNTED: tuple[Counted, ...] = get_args(Counted)
 
+Charges = Literal[
+    "input",
+    "input at admission",
+    "input+output",
+    "input+max_tokens",
+    "input+max_tokens at admission",
+]
+"""What a request takes out of a provider's limit of tokens: first what is expected or allowed, and in the end what was
+used; `at admission`, the first is kept."""
+CHARGES: tuple[Charges, ...] = get_args(Charges)
+
 
 class LimitGroup(msgspec.Struct, frozen=True, kw_only=True):
     """Models that share their limits at a provider. `models` are names, or their beginnings before a `*`; limits that
@@ -59,13 +70,22 @@ class LimitGroup(msgspec.Struct, frozen=True, kw_only=True):
         return any(_matches(pattern, model) for pattern in self.models)
 
 
+class Headers(dict[str, str]):
+    """Headers by name. Their values are shown to nobody: they hold no credentials, unless somebody has put one there
+    under a name that we do not know."""
+
+    def __repr__(self) -> str:
+        return f"{{{', '.join(f'{name!r}: ...' for name in self)}}}"
+
+
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a lockfile says of one provider. None: not given.
 
     `kind` is the codec; `api_key_env` the name of the variable that holds the key, or two or more names, each of a key
     of its own; `api_version` Azure's, for addresses with deployments in their path. Limits are above 0 and hold for
     each key, unless `limits_shared`: the keys are of one account. `max_in_flight` is at least 1 and of each key, or
-    "auto" to be found out. `headers` are sent with every call and hold no credentials. No model is in two of the
+    "auto" to be found out. `charges` is how tokens are charged, `cached_tokens_count` whether cached input is; both are
+    known of most kinds. `headers` are sent with every call and hold no credentials. No model is in two of the
     `limit_groups`.
     """
 
@@ -81,6 +101,8 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     requests_per_day: float | None = None
     limits_counted: Counted | None = None
     limits_shared: bool | None = None
+    charges: Charges | None = None
+    cached_tokens_count: bool | None = None
     limit_groups: dict[str, LimitGroup] = {}
     max_in_flight: int | Literal["auto"] | None = None
     headers: dict[str, str] = {}
@@ -121,7 +143,9 @@ def _read_provider(name: str, value: object) -> ProviderSettings:
         output_tokens_per_minute=_limit(table, at, "output_tokens_per_minute"),
         requests_per_day=_limit(table, at, "requests_per_day"),
         limits_counted=_counted(table, at),
-        limits_shared=_limits_shared(table, at),
+        limits_shared=_flag(table, at, "limits_shared"),
+        charges=_charges(table, at),
+        cached_tokens_count=_flag(table, at, "cached_tokens_count"),
         limit_groups=_limit_groups(table, at, name),
         max_in_flight=_max_in_flight(table, at),
         headers=_headers(table, at),
@@ -243,11 +267,21 @@ def _counted(table: Mapping[str, object], at: Address) -> Counted | None:
     raise _wrong(at, "limits_counted", " or ".join(repr(counted) for counted in COUNTED), value)
 
 
-def _limits_shared(table: Mapping[str, object], at: Address) -> bool | None:
-    value = table.get("limits_shared")
+def _charges(table: Mapping[str, object], at: Address) -> Charges | None:
+    value = table.get("charges")
+    if value is None:
+        return None
+    for charges in CHARGES:
+        if value == charges:
+            return charges
+    raise _wrong(at, "charges", "one of " + ", ".join(repr(charges) for charges in CHARGES), value)
+
+
+def _flag(table: Mapping[str, object], at: Address, key: str) -> bool | None:
+    value = table.get(key)
     if value is None or isinstance(value, bool):
         return value
-    raise _wrong(at, "limits_shared", "true or false", value)
+    raise _wrong(at, key, "true or false", value)
 
 
 def _limit_groups(table: Mapping[str, object], at: Address, provider: str) -> dict[str, LimitGroup]:
@@ -334,7 +368,7 @@ def _headers(table: Mapping[str, object], at: Address) -> dict[str, str]:
     value = table.get("headers")
     if value is None:
         return {}
-    headers: dict[str, str] = {}
+    headers = Headers()
     table_of_headers = as_table(value, (*at, "headers"), "a table of names and strings", secret=True)
     for name, text in table_of_headers.items():
         address = (*at, "headers", name)

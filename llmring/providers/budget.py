@@ -335,7 +335,8 @@ class Budget:
         bucket.rounding = update.rounding
         bucket.advance(now)
         changed = None
-        if update.limit is not None and update.limit > 0 and update.limit != bucket.limit.amount:
+        told = (update.limit, update.period)
+        if update.limit is not None and update.limit > 0 and told != (bucket.limit.amount, bucket.limit.period):
             changed = msgspec.structs.replace(bucket.limit, amount=update.limit, period=update.period)
             bucket.resize(changed)
         if update.remaining is not None and update.dimension in reservation.levels:

@@ -11,6 +11,7 @@ import trio
 from llmring.codecs.capabilities import Capabilities
 from llmring.errors import MissingKey
 from llmring.providers.endpoint import Endpoint
+from llmring.providers.errands import Watch, unwatched
 from llmring.providers.files import Files
 from llmring.providers.route import Route
 from llmring.providers.transport import Connect
@@ -32,6 +33,7 @@ class Crew:
         capabilities: Callable[[ModelRef], Capabilities] = lambda _: Capabilities(),
         files: Files | None = None,
         recall: Recall = lambda ref, account: None,
+        watch: Watch = unwatched,
     ) -> None:
         self.endpoint = endpoint
         files = files if files is not None else Files()
@@ -40,7 +42,7 @@ class Crew:
         if len(keys) > 1:
             named = [*keys.items()]
         self.workers = tuple(
-            ProviderWorker(endpoint, key, connect, random, capabilities, files, variable, recall)
+            ProviderWorker(endpoint, key, connect, random, capabilities, files, variable, recall, watch)
             for variable, key in named
         )
         if endpoint.limits_shared and len(self.workers) > 1:

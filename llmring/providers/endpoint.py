@@ -3,7 +3,7 @@
 import msgspec
 
 from llmring.errors import ConfigError, Dimension, UnknownProvider
-from llmring.lockfile.providers import Counted, Kind, LimitGroup, ProviderSettings
+from llmring.lockfile.providers import Charges, Counted, Kind, LimitGroup, ProviderSettings
 from llmring.providers.bucket import Limit
 from llmring.providers.estimate import Counting
 from llmring.providers.known import (
@@ -25,7 +25,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     `many_keys`: each variable holds a key of its own, not the one key under another name. `limits` are those of each
     key, of all keys together where `limits_shared`. With `finds_in_flight`, how many requests it works on at once, up
-    to `max_in_flight`, is found out.
+    to `max_in_flight`, is found out. `charges` and `cached_tokens_count` None: as is known of the kind.
     """
 
     name: str
@@ -42,6 +42,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     finds_in_flight: bool = False
     limits_shared: bool = False
     limit_groups: tuple[LimitGroup, ...] = ()
+    charges: Charges | None = None
+    cached_tokens_count: bool | None = None
 
     def counting(self, model: str) -> Counting:
         """How a model's input is counted here."""
@@ -59,7 +61,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def regime(self) -> Regime:
-        return regime(self.kind)
+        return regime(self.kind, self.charges, self.cached_tokens_count)
 
 
 def endpoint(name: str, settings: ProviderSettings | None, base_url: str | None = None) -> Endpoint:
@@ -91,6 +93,8 @@ def endpoint(name: str, settings: ProviderSettings | None, base_url: str | None 
         counted=given.limits_counted or "continuously",
         limits_shared=bool(given.limits_shared),
         limit_groups=tuple(given.limit_groups.values()),
+        charges=given.charges,
+        cached_tokens_count=given.cached_tokens_count,
         many_keys=isinstance(given.api_key_env, tuple),
         needs_key=given.api_key_env is not None or known is None or known.needs_key,
     )

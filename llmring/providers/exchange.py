@@ -5,7 +5,7 @@ of it, and the connection goes back or is thrown away.
 """
 
 import math
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from llmring.codecs.codec import Codec, HttpCall, HttpReply, StreamDecoder, Stre
 from llmring.errors import AttemptTimeout, BadReply, DeadlineReached, ProviderError, TransportBroken
 from llmring.providers.files import needs_files
 from llmring.providers.fit import reasons
+from llmring.providers.quoting import conceal, sent
 from llmring.providers.regime import Outcome
 from llmring.providers.route import Permit
 from llmring.providers.spelling import Spelled, spell
@@ -89,7 +90,8 @@ async def read_body(source: _Receives) -> bytes:
 
 
 class Exchange:
-    """`connection` is this attempt's own until `give_back(connection, clean)` is called."""
+    """`connection` is this attempt's own until `give_back(connection, clean)` is called. `secrets` are what the
+    connection's headers hold and no message may."""
 
     def __init__(
         self,
@@ -97,11 +99,14 @@ class Exchange:
         codec: Codec,
         connection: Connection,
         give_back: Callable[[Connection, bool], None],
+        secrets: Sequence[str] = (),
     ) -> None:
         self.permit = permit
         self.codec = codec
         self._connection = connection
         self._give_back = give_back
+        self._secrets = secrets
+        self._call: HttpCall | None = None
         self._spelled: Spelled | None = None
         self._reply: Reply | None = None
         self._sent = False
@@ -116,7 +121,7 @@ class Exchange:
 
     async def send(self, call: HttpCall) -> Reply:
         """Send, and read status and headers. Raises the provider's error for a reply that is not 2xx."""
-        self._sent = True
+        self._sent, self._call = True, call
         self._reply = reply = await self._connection.open(call)
         self.permit.status = reply.status
         self.permit.route.observe(self.codec.limits(reply.headers), self.permit, trio.current_time())
@@ -158,6 +163,7 @@ class Exchange:
         self.permit.settle(self._outcome(error, seen), now, seen)
         if isinstance(error, ProviderError):
             error.model = self.permit.route.ref
+            conceal(error, sent(self._secrets, self._call.body if self._call is not None else None))
             # The upload of a file is answered too, before the request itself is sent.
             answered = self._sent or error.status is not None
             error.sent = error.sent and answered

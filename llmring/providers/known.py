@@ -9,9 +9,9 @@ import msgspec
 
 from llmring.chat import Effort
 from llmring.codecs.capabilities import Control, Reasoning, Sampling, SchemaSupport
-from llmring.lockfile.providers import Kind
+from llmring.lockfile.providers import Charges, Kind
 from llmring.providers.images import Family
-from llmring.providers.regime import Regime, Rule
+from llmring.providers.regime import Regime, Rule, complete, counting_cached
 
 DEFAULT_MAX_IN_FLIGHT = 64
 """Connections to one provider where the lockfile does not say."""
@@ -41,9 +41,26 @@ REGIMES: Mapping[Kind, Regime] = {
 }
 """Charge rules by kind; everybody else charges the sum of input and output."""
 
+CHARGES: Mapping[Charges, Rule] = {
+    "input": Rule(input=True),
+    "input at admission": Rule(input=True, settles=False),
+    "input+output": Rule(input=True, output=True),
+    # Bedrock: input, cache reads and writes, and max_tokens are reserved, then settled
+    # (https://docs.aws.amazon.com/bedrock/latest/userguide/quotas-token-burndown.html).
+    "input+max_tokens": Rule(input=True, max_output=True),
+    "input+max_tokens at admission": Rule(input=True, max_output=True, settles=False),
+}
+"""Charge rules by their words in the lockfile."""
 
-def regime(kind: Kind) -> Regime:
-    return REGIMES.get(kind, _TOTAL)
+
+def regime(kind: Kind, charges: Charges | None = None, cached_tokens_count: bool | None = None) -> Regime:
+    """How a provider of `kind` charges, under what the lockfile says of it: a rule for every dimension of tokens."""
+    known: Regime = REGIMES.get(kind, _TOTAL)
+    if charges is not None:
+        # Whatever the kind's rules for input and output alone are: they belong to the one that is replaced.
+        known = {"tokens": msgspec.structs.replace(CHARGES[charges], cache_reads=known["tokens"].cache_reads)}
+    whole = complete(known)
+    return whole if cached_tokens_count is None else counting_cached(whole, cached_tokens_count)
 
 
 BY_CHARACTERS: frozenset[Kind] = frozenset({"openai", "openai-responses", "azure"})

@@ -65,6 +65,25 @@ Regime = Mapping[Dimension, Rule]
 """The token dimensions a provider counts in. Requests are counted by every provider and need no rule."""
 
 
+def complete(regime: Regime) -> Regime:
+    """`regime` with a rule for every dimension of tokens. Those it lacks count like `tokens`, which is in it: a limit
+    may be configured, or told by a reply, in a dimension that a provider does not have by itself, and none that is
+    known goes uncharged."""
+    total = regime["tokens"]
+    return {
+        "tokens": total,
+        "input": Rule(input=True, cache_reads=total.cache_reads, settles=total.settles),
+        # Where output is no part of the estimate at admission, nobody knows what it would be there.
+        "output": Rule(output=True, max_output=total.max_output, settles=total.settles or not total.max_output),
+        **regime,
+    }
+
+
+def counting_cached(regime: Regime, counts: bool) -> Regime:
+    """`regime` where cached input counts, or where it does not."""
+    return {dimension: msgspec.structs.replace(rule, cache_reads=counts) for dimension, rule in regime.items()}
+
+
 def charge(regime: Regime, estimate: Estimate) -> dict[Dimension, float]:
     """What to reserve for a request."""
     reserved: dict[Dimension, float] = {"requests": 1.0, "day": 1.0}
@@ -87,7 +106,7 @@ def at_least(regime: Regime, reserved: Charge, seen: Usage) -> dict[Dimension, f
     actual = dict(reserved)
     for dimension, rule in regime.items():
         if rule.settles:
-            actual[dimension] = max(reserved[dimension], rule.used(seen))
+            actual[dimension] = max(reserved.get(dimension, 0.0), rule.used(seen))
     return actual
 
 

@@ -278,10 +278,16 @@ class Route:
     def emptiness(self, now: float) -> float:
         """The part that is left of its scarcest limit, for choosing among a model's keys; below any other where nothing
         can go with this key."""
-        shut = self.credential.readiness(now) or self._gone
-        if shut is not None or self.breaker.state(now) == "open":
+        if self.shut(now) is not None:
             return OUT_OF_USE
         return min(budget.room(now) for budget in self.budgets)
+
+    def shut(self, now: float) -> str | None:
+        """What keeps everybody out, in a few words; None while nothing does."""
+        shut = self.credential.readiness(now) or self._gone
+        if shut is not None:
+            return shut.why.partition(":")[0]
+        return "breaker open" if self.breaker.state(now) == "open" else None
 
     def status(self, now: float) -> RouteStatus:
         """What a request that takes nothing out of the limits but its own place would meet now."""

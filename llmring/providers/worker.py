@@ -15,7 +15,7 @@ import trio
 
 from llmring.chat import ChatRequest, Completion
 from llmring.codecs.capabilities import Capabilities
-from llmring.codecs.codec import EmbeddingsCodec, HttpCall, HttpReply, LocalFile, StoredFile
+from llmring.codecs.codec import EmbeddingsCodec, FileBody, HttpCall, HttpReply, LocalFile, StoredFile
 from llmring.embeddings import Embeddings
 from llmring.errors import BadReply, ConfigError, MissingKey, ProviderError, Unsupported
 from llmring.live import LiveModel
@@ -25,11 +25,13 @@ from llmring.providers.concurrency import Concurrency
 from llmring.providers.credential import Credential
 from llmring.providers.desk import BatchDesk
 from llmring.providers.endpoint import Endpoint
+from llmring.providers.errands import Errand, Watch, Watched, unwatched
 from llmring.providers.exchange import Exchange, LiveStream, read_body, time_limit
 from llmring.providers.files import Files, Place, needs_files
 from llmring.providers.group import Group
 from llmring.providers.line import Head, wait_until
 from llmring.providers.memory import Memory
+from llmring.providers.quoting import conceal, concealing, sent
 from llmring.providers.readiness import Ready
 from llmring.providers.route import Permit, Route
 from llmring.providers.transport import Connect, Connection, Reply
@@ -39,6 +41,9 @@ from llmring.status import RouteStatus
 MOST_PAGES = 100
 MOST_UPLOAD_STEPS = 200
 """Bounds of what a provider may make us ask."""
+
+MOST_QUOTED_BYTES = 2**20
+"""Of a file whose upload was refused: so much of it is looked for in what the provider says."""
 
 DELETE_SECONDS = 30.0
 
@@ -81,8 +86,10 @@ class ProviderWorker:
         files: Files | None = None,
         variable: str | None = None,
         recall: Recall = lambda ref, account: None,
+        watch: Watch = unwatched,
     ) -> None:
         self.endpoint = endpoint
+        self._watch = watch
         self._recall = recall
         self._files = files if files is not None else Files()
         self._capabilities = capabilities
@@ -93,11 +100,14 @@ class ProviderWorker:
         if key is None and endpoint.key_variables and endpoint.needs_key:
             self.missing_key = MissingKey(endpoint.name, endpoint.key_variables)
             self.credential.missing = str(self.missing_key)
-        batches = endpoint.wire.batches
-        self.desk = BatchDesk(endpoint.wire, batches, self._call, self._open) if batches is not None else None
-        """Where batches are handed in; None where the provider has no API for them."""
         auth = endpoint.wire.chat.auth(key) if key is not None else ()
         self._headers = {**endpoint.headers, **dict(auth)}
+        self._secrets = tuple(secret for secret in (key, *endpoint.headers.values()) if secret is not None)
+        batches = endpoint.wire.batches
+        self.desk: BatchDesk | None = None
+        """Where batches are handed in; None where the provider has no API for them."""
+        if batches is not None:
+            self.desk = BatchDesk(endpoint.wire, batches, self._call, self._open, self._secrets)
         account = repr((endpoint.name, endpoint.base_url, sorted(self._headers.items())))
         self._account = hashlib.sha256(account.encode()).hexdigest()
         self._connect = connect
@@ -227,7 +237,9 @@ class ProviderWorker:
         page: str | None = None
         with time_limit(seconds, "list of models"):
             for _ in range(MOST_PAGES):
-                read = codec.decode(await self._call(codec.encode(page)))
+                reply = await self._call(codec.encode(page), Errand(kind="list_models"))
+                with concealing(self._secrets):
+                    read = codec.decode(reply)
                 found += read.models
                 page = read.next
                 if page is None:
@@ -237,9 +249,15 @@ class ProviderWorker:
     async def _upload(self, file: LocalFile) -> StoredFile:
         codec = self.endpoint.wire.files
         assert codec is not None, "asked for only where there are files"
-        call = codec.upload(file)
+        call, errand = codec.upload(file), Errand(kind="file_upload", size=file.size)
         for _ in range(MOST_UPLOAD_STEPS):
-            step = codec.read(await self._call(call), file)
+            reply = await self._call(call, errand)
+            try:
+                step = codec.read(reply, file)
+            except ProviderError as error:
+                # A cancel meanwhile goes on in place of the error.
+                conceal(error, sent(self._secrets, await _said_in(call)))  # noqa: ASYNC120
+                raise
             if isinstance(step, StoredFile):
                 return step
             await trio.sleep(step.after)
@@ -251,7 +269,7 @@ class ProviderWorker:
         assert codec is not None, "asked for only where there are files"
         try:
             with time_limit(DELETE_SECONDS, "answer"):
-                await self._call(codec.delete(file))
+                await self._call(codec.delete(file), Errand(kind="file_delete"))
         except ProviderError as error:
             # Gone already, by its time or by other hands: that is what was asked for.
             if error.status != 404:
@@ -276,18 +294,31 @@ class ProviderWorker:
         if isinstance(error, ProviderError) and needs_files(request):
             self._files.lost(self._account, error.message)
 
-    async def _call(self, call: HttpCall) -> HttpReply:
+    async def _call(self, call: HttpCall, errand: Errand) -> HttpReply:
         """A call beside the chat: it takes nothing out of the limits. Raises a ProviderError."""
-        async with self._open(call) as reply:
+        async with self._open(call, errand) as reply:
             return HttpReply(status=reply.status, headers=reply.headers, body=await read_body(reply))
 
     @asynccontextmanager
-    async def _open(self, call: HttpCall) -> AsyncGenerator[Reply]:
+    async def _open(self, call: HttpCall, errand: Errand) -> AsyncGenerator[Reply]:
         """The 2xx reply to such a call, to be read by the block. Raises a ProviderError."""
+        with self._watch(self.endpoint, errand) as told:
+            try:
+                async with self._opened(call, told) as reply:
+                    yield reply
+            except ProviderError as error:
+                # A cancel meanwhile goes on in place of the error.
+                conceal(error, sent(self._secrets, await _said_in(call)))  # noqa: ASYNC120
+                raise
+
+    @asynccontextmanager
+    async def _opened(self, call: HttpCall, told: Watched) -> AsyncGenerator[Reply]:
         connection = self._connection()
         clean = False
         try:
-            reply = _Counted(await connection.open(call))
+            with told.sending():
+                reply = _Counted(await connection.open(call))
+            told.replied(reply.status)
             try:
                 if not 200 <= reply.status < 300:
                     body = await read_body(reply)
@@ -398,7 +429,7 @@ class ProviderWorker:
             permit.settle("not_sent", trio.current_time())
             raise ConfigError(f"{self.endpoint.name}: no connection can be made: {error}") from error
         codec = self.endpoint.wire.codec(permit.route.model.capabilities)
-        return Exchange(permit, codec, connection, self._give_back)
+        return Exchange(permit, codec, connection, self._give_back, self._secrets)
 
     def _connection(self) -> Connection:
         return self._idle.pop() if self._idle else self._connect(self.endpoint.base_url, self._headers)
@@ -408,6 +439,17 @@ class ProviderWorker:
             self._idle.append(connection)
             if self._retired:
                 self._wake()
+
+
+async def _said_in(call: HttpCall) -> object:
+    """The body of a call, or as much of its file as a message can quote the beginning of."""
+    if not isinstance(call.body, FileBody):
+        return call.body
+    try:
+        async with await trio.open_file(call.body.path, "rb") as file:
+            return await file.read(MOST_QUOTED_BYTES)
+    except OSError:
+        return b""
 
 
 class _Counted:

@@ -9,9 +9,10 @@ from datetime import datetime
 
 import msgspec
 
+from llmring.billing import rule_of
 from llmring.chat import ChatRequest, Completion
 from llmring.embeddings import Embeddings
-from llmring.pricing import Prices, cost_of
+from llmring.pricing import Prices, cost_of, in_a_batch
 from llmring.receipts.canonical import MOST
 from llmring.receipts.contents import SALT_BYTES, request_digest, response_digest
 from llmring.receipts.generator import costs_of, counters, new_receipt_id
@@ -36,7 +37,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 class Attempted(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt that has ended, as its request leaves it. `asked` is what was sent on, texts for vectors; `answered`
     the whole answer, None where there is none; `usage` what is known to have been used; `tenant` is empty where nobody
-    is named. `lock` and `facts` are asked in the ledger's thread. Other fields are those of the receipt."""
+    is named. `lock` and `facts` are asked in the ledger's thread. `identity`, 16 bytes, is of one that may be left
+    twice, by two processes even: it gets one receipt. Other fields are those of the receipt."""
 
     kind: Kind
     ended_at: datetime
@@ -53,6 +55,8 @@ class Attempted(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage | None = None
     status: int | None = None
     request_id: str | None = None
+    batch: str | None = None
+    identity: bytes | None = None
     waited_seconds: float = 0.0
     took_seconds: float = 0.0
     lock: Callable[[], str]
@@ -60,10 +64,12 @@ class Attempted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Draft(msgspec.Struct, frozen=True):
-    """A receipt without its place in a chain, and the salt that its digests are under."""
+    """A receipt without its place in a chain, and the salt that its digests are under. `once`: the ledger may have it
+    already, under the same id."""
 
     receipt: Receipt
     salt: bytes
+    once: bool = False
 
 
 def draft(ended: Attempted, random: bytes) -> Draft:
@@ -74,10 +80,12 @@ def draft(ended: Attempted, random: bytes) -> Draft:
     answered = ended.answered
     tier = answered.service_tier if isinstance(answered, Completion) else None
     cost = cost_of((usage,) if usage is not None else (), facts.prices, known=facts.known, service_tier=tier)
+    if ended.kind == "batch":
+        cost = in_a_batch(cost, rule_of(ended.model.provider))
     costs = costs_of(cost.breakdown)
     receipt = Receipt(
         llmring_receipt=VERSION,
-        receipt_id=new_receipt_id(random[:ID_BYTES]),
+        receipt_id=new_receipt_id(ended.identity or random[:ID_BYTES]),
         timestamp=timestamp(ended.ended_at),
         alias=ended.alias,
         profile=ended.profile,
@@ -104,12 +112,13 @@ def draft(ended: Attempted, random: bytes) -> Draft:
         status=ended.status,
         served_model=answered.served_model if answered is not None else None,
         provider_request_id=ended.request_id,
+        batch=ended.batch,
         waited_milliseconds=_milliseconds(ended.waited_seconds),
         took_milliseconds=_milliseconds(ended.took_seconds),
         request_digest=request_digest(ended.asked, salt),
         response_digest=response_digest(answered, salt) if answered is not None else None,
     )
-    return Draft(receipt, salt)
+    return Draft(receipt, salt, once=ended.identity is not None)
 
 
 def _is_sane(usage: Usage) -> bool:

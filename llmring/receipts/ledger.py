@@ -30,7 +30,8 @@ GROUP_SECONDS = 0.25
 
 RETRY_SECONDS = 1.0
 DRAIN_SECONDS = 5.0
-"""At the end, by the wall clock: for a disk that hangs."""
+SETTLE_SECONDS = 5.0
+"""At the end, and for whoever waits for receipts, by the wall clock: for a disk that hangs."""
 
 
 class Ledger:
@@ -45,6 +46,9 @@ class Ledger:
         self._is_broken = False
         self._news = threading.Event()
         self._closing = threading.Event()
+        self._hurry = threading.Event()
+        self._awaited: deque[threading.Event] = deque()
+        self._is_stuck = False
         self._thread = threading.Thread(target=self._work, name="llmring receipts", daemon=True)
 
     @property
@@ -68,12 +72,25 @@ class Ledger:
         if not self._news.is_set():
             self._news.set()
 
+    async def settled(self) -> None:
+        """Wait until what was left by now is on disk, for SETTLE_SECONDS at most. What cannot be written is kept as
+        ever; once that was found out, nobody waits until something was written again. Cancelling it changes nothing."""
+        if self._is_stuck:
+            return
+        done = threading.Event()
+        self._awaited.append(done)
+        self._hurry.set()
+        self._news.set()
+        if not await trio.to_thread.run_sync(done.wait, SETTLE_SECONDS, abandon_on_cancel=True):
+            self._is_stuck = True
+
     def start(self) -> None:
         self._thread.start()
 
     async def aclose(self) -> None:
         """Write what is left. Bounded: a disk that hangs is left to itself, which is logged. Shield it."""
         self._closing.set()
+        self._hurry.set()
         self._news.set()
         await trio.to_thread.run_sync(self._thread.join, DRAIN_SECONDS)
         if self._thread.is_alive():
@@ -84,13 +101,16 @@ class Ledger:
         is_written = True
         while not self._closing.is_set():
             self._news.wait(None if is_written else RETRY_SECONDS)
-            self._closing.wait(GROUP_SECONDS)
+            self._hurry.wait(GROUP_SECONDS)
             is_written = self._write()
         self._write()
         self._writer.close()
 
     def _write(self) -> bool:
         self._news.clear()
+        if not self._closing.is_set():
+            self._hurry.clear()
+        awaited = [self._awaited.popleft() for _ in range(len(self._awaited))]
         batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
         try:
             overflown, at = self._overflown, self._overflown_at
@@ -98,12 +118,17 @@ class Ledger:
                 self._writer.lost(overflown - self._told, at, "they come faster than they can be written")
                 self._told = overflown
             self._writer.take(batch)
-            return self._writer.flush()
+            is_written = self._writer.flush()
+            self._is_stuck = not is_written
+            return is_written
         except Exception as error:  # noqa: BLE001 - a mistake here must not end a program that pays for answers
             if not self._is_broken:
                 _LOG.error("receipts cannot be written: %s, a mistake of llmring", type(error).__name__, exc_info=True)
             self._is_broken = True
             return False
+        finally:
+            for done in awaited:
+                done.set()
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ from llmring.receipts.batch_receipt import BatchReceipt
 from llmring.receipts.canonical import MOST, Count, canonical, encode_plain
 
 VERSION = 1
-Kind = Literal["chat", "stream", "embed"]
+Kind = Literal["chat", "stream", "embed", "batch"]
 
 RECEIPT = "application/vnd.llmring.receipt+json"
 GAP = "application/vnd.llmring.gap+json"
@@ -40,7 +40,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
 
     `call` is the same for all attempts of one call, `attempt` counts them from 1; where texts to embed are sent in
     several requests, `part` numbers these from 1, and each counts its own attempts. `outcome` is "answered", the class
-    of the error, "cancelled", or "left" for a stream that its caller did not read to the end. `request_digest` and
+    of the error, "cancelled", or "left" for a stream that its caller did not read to the end. `batch` is the provider's
+    id of the batch that it was a row of; such a one `took` from handing in to reading. `request_digest` and
     `response_digest` bind the content without telling it: see contents.py.
 
     `ledger`, `sequence` (from 0) and `previous`, the hash of the entry before, place it in a ledger's chain; a receipt
@@ -75,6 +76,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
     status: Count | None = None
     served_model: str | None = None
     provider_request_id: str | None = None
+    batch: str | None = None
     waited_milliseconds: Count | None = None
     took_milliseconds: Count | None = None
     request_digest: str | None = None

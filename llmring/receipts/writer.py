@@ -41,11 +41,12 @@ def utc_now() -> datetime:
 
 
 class _Unsettled(msgspec.Struct, frozen=True, kw_only=True):
-    """Entries of which only the ledger knows whether they were written: of the first `kept` receipts that are kept, and
-    of `missing` attempts without one, the last of them at `ended_at`."""
+    """Entries of which only the ledger knows whether they were written: of the first `kept` receipts that are kept, of
+    which `written` were new to it, and of `missing` attempts without one, the last of them at `ended_at`."""
 
     new: Addition
     kept: int
+    written: int
     missing: int
     ended_at: datetime | None
 
@@ -139,22 +140,26 @@ class Writer:
         while self._kept or self.missing:
             kept = self._kept[:MOST_TOGETHER]
             missing = self.missing if len(kept) == len(self._kept) else 0
+            new = self._unwritten(kept, store)
             try:
-                store.append(partial(self._add, kept, missing))
+                if new or missing:
+                    store.append(partial(self._add, new, missing))
             except CommitUnknown as error:
-                self._unsettled = _Unsettled(new=error.new, kept=len(kept), missing=missing, ended_at=self._ended_at)
+                self._unsettled = _Unsettled(
+                    new=error.new, kept=len(kept), written=len(new), missing=missing, ended_at=self._ended_at
+                )
                 raise
-            self._wrote(len(kept), missing)
+            self._wrote(len(kept), len(new), missing)
 
     def _settle(self, store: Store, one: _Unsettled) -> None:
         if store.holds(one.new):
-            self._wrote(one.kept, one.missing)
+            self._wrote(one.kept, one.written, one.missing)
             # Of attempts that were lost since then another gap tells.
             self._began_at = one.ended_at
         self._unsettled = None
 
-    def _wrote(self, kept: int, missing: int) -> None:
-        self.written += kept
+    def _wrote(self, kept: int, written: int, missing: int) -> None:
+        self.written += written
         del self._kept[:kept]
         self.missing -= missing
 
@@ -240,16 +245,29 @@ class Writer:
             )
         return self._key
 
-    def _add(self, kept: Sequence[Draft], missing: int, head: Head) -> Addition:
+    def _add(self, new: Sequence[Draft], missing: int, head: Head) -> Addition:
         now = self._now()
         chain = _Chain(head, self._key_of(head), timestamp(now))
-        for one in kept:
+        for one in new:
             chain.add(one.receipt, one.salt)
         if missing:
             chain.add(self._gap(missing, chain))
         is_due = chain.tree.size - head.checkpoint_size >= CHECKPOINT_ENTRIES
         is_old = now - datetime.fromisoformat(head.checkpoint_at) >= CHECKPOINT_AGE
         return chain.addition(checkpoint=is_due or is_old)
+
+    def _unwritten(self, kept: Sequence[Draft], store: Store) -> list[Draft]:
+        """What the ledger does not have: a row of a batch is read again where its reader was killed before it could say
+        so, and still has one receipt."""
+        new: list[Draft] = []
+        seen: set[str] = set()
+        for one in kept:
+            name = one.receipt.receipt_id
+            if one.once and (name in seen or store.find(name) is not None):
+                continue
+            seen.add(name)
+            new.append(one)
+        return new
 
     def _gap(self, missing: int, chain: "_Chain") -> Gap:
         return Gap(

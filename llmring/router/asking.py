@@ -11,6 +11,7 @@ from llmring.errors import AllModelsFailed, BudgetExceeded, ConfigError, Provide
 from llmring.providers.route import Permit
 from llmring.providers.structured import asked_again, is_invalid
 from llmring.providers.worker import ProviderWorker
+from llmring.router.admission import CalledBack
 from llmring.router.dispatcher import Dispatcher, Journey
 
 
@@ -51,7 +52,7 @@ async def _ask_again(dispatcher: Dispatcher, journey: Journey, first: Completion
     second.origin, second.tried = journey.origin or journey, journey.tried
     try:
         completion = await dispatcher.go(second, _attempt)
-    except (ProviderError, AllModelsFailed, BudgetExceeded, ReceiptError):
+    except (ProviderError, AllModelsFailed, BudgetExceeded, CalledBack, ReceiptError):
         journey.plan.attempts += second.plan.attempts
         return first
     journey.plan.attempts += second.plan.attempts

@@ -51,7 +51,8 @@ class Side(msgspec.Struct, kw_only=True):
 class Comparison(msgspec.Struct, kw_only=True):
     """All requests. `moved` counts those that another model answers, from one to the other.
 
-    Not compared are `cut_off` requests, which their caller left, and those `too_long` to be kept whole. `assumed` ones
+    Not compared are `cut_off` requests, which their caller left, those `too_long` to be kept whole, and `batched` rows
+    of maps: they stood in no line, and a batch has another price. `assumed` ones
     met a model of which the record does not know whether it was free; it was taken to be. `estimated` ones cost what
     was expected of them, for they had failed.
     """
@@ -59,6 +60,7 @@ class Comparison(msgspec.Struct, kw_only=True):
     requests: int = 0
     cut_off: int = 0
     too_long: int = 0
+    batched: int = 0
     assumed: int = 0
     estimated: int = 0
     moved: dict[tuple[ModelRef, ModelRef], int] = {}
@@ -73,7 +75,9 @@ def compare(records: Iterable[Record], lockfile: Lockfile, profile: str | None, 
     found = Comparison()
     for record in records:
         found.requests += 1
-        if record.trace.left_out:
+        if record.kind == "batch_row":
+            found.batched += 1
+        elif record.trace.left_out:
             found.too_long += 1
         elif record.trace.outcome == CUT_OFF:
             found.cut_off += 1

@@ -41,10 +41,11 @@ from llmring.providers.route import Permit, Route
 from llmring.providers.worker import Kept, ProviderWorker
 from llmring.refs import ModelRef
 from llmring.router.account import Account
+from llmring.router.admission import Admission, CalledBack
 from llmring.router.failover import Decision, Fail, Go, Plan, Wait
 from llmring.router.ordering import ARRANGE, Candidate, Room, arrange_keys
 from llmring.router.paying import chat_payment, texts_payment
-from llmring.router.records import Kind
+from llmring.router.records import JourneyKind
 from llmring.router.retry_budget import RetryBudget
 from llmring.router.tracing import Outlook, Start, cost_usd, trace_of
 from llmring.telemetry.spans import AttemptSpan, Call
@@ -97,12 +98,14 @@ class _Bound(msgspec.Struct, frozen=True, kw_only=True):
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """On what terms a request goes: `flow` is whose work it is, `patient` that nobody waits for it, so that refusals
     use up none of its tries, `spill` when it may leave its first model, `account` its money in a map, where that is
-    bounded, and `payer` the alias whose budgets pay, where it is not the request's own."""
+    bounded, `admission` that of the work it belongs to, where that may be stopped, and `payer` the alias whose budgets
+    pay, where it is not the request's own."""
 
     flow: Flow = INTERACTIVE
     patient: bool = False
     spill: Spill = "auto"
     account: Account | None = None
+    admission: Admission | None = None
     payer: str | None = None
 
 
@@ -139,7 +142,7 @@ class Journey(msgspec.Struct, kw_only=True):
     sent_at: float = 0.0
     left_out: frozenset[str] = frozenset()
     notes: list[Note] = []
-    kind: Kind = "chat"
+    kind: JourneyKind = "chat"
     tried: int = 0
     origin: "Journey | None" = None
     texts: Sequence[str] = ()
@@ -199,6 +202,14 @@ class Dispatcher:
         if missing is not None:
             raise copy(missing)
         return bound.way.first_model().routes
+
+    def in_turn(self, alias: str, profile: str | None, spill: Spill) -> bool:
+        """Whether a model is asked only when nothing can go to those before it. Raises ConfigError."""
+        return spill == "on_failure" and self._bound(alias, profile).binding.order == "ordered"
+
+    def profile_name(self, profile: str | None) -> str:
+        """The profile that a request goes by which names this one, or none."""
+        return profile or self._profile or self.lockfile.default_profile
 
     def completed(self, request: ChatRequest, profile: str | None) -> ChatRequest:
         """The request with what its binding sets for those that leave it open. Raises ConfigError."""
@@ -285,10 +296,6 @@ class Dispatcher:
                 self._budgets, scope, way.routes, way.workers, self._prices, lambda: journey.request
             )
         return journey
-
-    def profile(self, asked: str | None) -> str:
-        """The profile that a request is of."""
-        return asked or self._profile or self.lockfile.default_profile
 
     @staticmethod
     def scope(profile: str, alias: str, terms: Terms) -> Scope:
@@ -383,7 +390,7 @@ class Dispatcher:
             spill=terms.spill,
         )
         start = Start(
-            profile=self.profile(profile),
+            profile=self.profile_name(profile),
             binding=bound.binding,
             charges=charges,
             outlooks=outlooks,
@@ -410,8 +417,8 @@ class Dispatcher:
         return journey
 
     async def go(self, journey: Journey, send: Send[Answer]) -> Answer:
-        """Try route after route until one answers. Raises AllModelsFailed, BudgetExceeded, or the error that ends it by
-        policy."""
+        """Try route after route until one answers. Raises AllModelsFailed, BudgetExceeded, the error that ends it by
+        policy, or CalledBack."""
         if journey.payment is None:
             return await self._go(journey, send)
         try:
@@ -424,11 +431,7 @@ class Dispatcher:
     async def _go(self, journey: Journey, send: Send[Answer]) -> Answer:
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
-            account = journey.terms.account
-            if account is not None and not journey.plan.is_over:
-                await account.reserve(journey.request, journey.routes)
-            asked_at = trio.current_time()
-            permit = await self._permit(journey)
+            permit, asked_at = await self._admitted(journey)
             journey.sent_at = trio.current_time()
             if not journey.plan.has_sent and not journey.plan.patient:
                 journey.retries.called(journey.sent_at)
@@ -514,6 +517,30 @@ class Dispatcher:
         """The attempt that had answered broke after all: a stream, cut in the middle."""
         journey.plan.attempts.pop()
         self.failed(journey, error)
+
+    async def _admitted(self, journey: Journey) -> tuple[Permit, float]:
+        """The right to send, and since when it was waited for. Raises CalledBack."""
+        admission = journey.terms.admission
+        if admission is None:
+            return await self._turn(journey)
+        try:
+            with admission.waiting():
+                permit, asked_at = await self._turn(journey)
+            if admission.is_over:
+                permit.settle("not_sent", trio.current_time())
+                raise CalledBack
+        except CalledBack as called:
+            called.attempts = tuple(journey.plan.attempts)
+            raise
+        return permit, asked_at
+
+    async def _turn(self, journey: Journey) -> tuple[Permit, float]:
+        """First its money is waited for, then its turn."""
+        account = journey.terms.account
+        if account is not None and not journey.plan.is_over:
+            await account.reserve(journey.request, journey.routes)
+        asked_at = trio.current_time()
+        return await self._permit(journey), asked_at
 
     async def _permit(self, journey: Journey) -> Permit:
         """The right to send, and the money for it."""

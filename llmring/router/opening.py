@@ -50,6 +50,7 @@ from llmring.registry.fetch import fetch_from
 from llmring.registry.lists import Lists
 from llmring.registry.refresher import Refresher
 from llmring.registry.store import read_bundled
+from llmring.router.batching import Books
 from llmring.router.calls import Calls
 from llmring.router.dispatcher import Dispatcher
 from llmring.router.keeper import Keeper
@@ -58,7 +59,11 @@ from llmring.router.recorder import Recorder, open_recorder
 from llmring.router.router import Router
 from llmring.router.state_file import StateFile
 from llmring.router.status_server import document, open_server
+from llmring.telemetry.errands import watching
 from llmring.telemetry.telemetry import Telemetry
+
+Told = Callable[..., None]
+"""Is told of attempts: the dispatcher's `Ended`, and a stream's, which says of more."""
 
 TIMEOUT_SECONDS = 600.0
 GRACE_SECONDS = 10.0
@@ -146,13 +151,20 @@ async def open_router(
             def hire(name: str, provider: ProviderSettings | None) -> Crew:
                 about = endpoint(name, provider, read_base_url(name))
                 crew = Crew(
-                    about, keys_in_use(about, keys), connects, jitter, partial(takes, about), files, keeper.recall
+                    about,
+                    keys_in_use(about, keys),
+                    connects,
+                    jitter,
+                    partial(takes, about),
+                    files,
+                    keeper.recall,
+                    watching(told),
                 )
                 for worker in crew.workers:
                     nursery.start_soon(worker.run)
                 return crew
 
-            ended = _nothing if ledger is None else Receipts(ledger, lambda: router.catalog).ended
+            ended, books = _receipting(ledger, lambda: router.catalog)
             dispatcher = Dispatcher(
                 lockfile,
                 profile if profile is not None else settings.profile,
@@ -173,6 +185,7 @@ async def open_router(
                 told,
                 recorder,
                 ended,
+                books,
                 ledger.status if ledger is not None else _nothing,
                 counted,
             )
@@ -275,6 +288,14 @@ async def _kept(budgets: Budgets) -> AsyncGenerator[None]:
     finally:
         with trio.CancelScope(shield=True):
             await budgets.aclose()
+
+
+def _receipting(ledger: Ledger | None, catalog: Callable[[], Catalog]) -> tuple[Told, Books | None]:
+    """Who is told of attempts, and of rows of batches."""
+    if ledger is None:
+        return _nothing, None
+    receipts = Receipts(ledger, catalog)
+    return receipts.ended, receipts
 
 
 def _nothing(*_: object) -> None:

@@ -4,6 +4,8 @@ What takes longer, the lockfile's digest and what the registry says of a model, 
 kept for as long as lockfile and catalog are the same.
 """
 
+import hashlib
+import hmac
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -21,11 +23,13 @@ from llmring.receipts.ledger import Ledger
 from llmring.refs import ModelRef
 from llmring.registry.catalog import Catalog
 from llmring.registry.digest import facts_digest
+from llmring.router.batching import BatchedRow
 from llmring.router.dispatcher import Journey
 from llmring.router.streaming import Left
 from llmring.usage import Usage
 
 _RUN_BYTES = 8
+_IDENTITY_BYTES = 16
 
 
 class Receipts:
@@ -72,6 +76,39 @@ class Receipts:
             )
         )
 
+    def batched(self, row: BatchedRow) -> None:
+        """A batch has answered a row, or failed it. Left twice, by this process or the next one, it has one receipt."""
+        whole = row.came if isinstance(row.came, Completion) else None
+        refusal = row.came if isinstance(row.came, ProviderError) else None
+        identity = _identity(row)
+        self._ledger.post(
+            Attempted(
+                kind="batch",
+                ended_at=datetime.now(UTC),
+                call=f"batch-{identity[_IDENTITY_BYTES:].hex()}",
+                attempt=1,
+                alias=row.request.model,
+                profile=row.profile,
+                model=row.model,
+                outcome="answered" if refusal is None else type(refusal).__name__,
+                asked=row.request,
+                answered=whole,
+                usage=whole.usage if whole is not None else None,
+                status=refusal.status if refusal is not None else None,
+                request_id=row.came.request_id,
+                batch=row.batch,
+                tenant=row.tenant,
+                identity=identity[:_IDENTITY_BYTES],
+                took_seconds=row.took_seconds,
+                lock=partial(self._lock_digest, row.lockfile),
+                facts=partial(self._facts_of, self._catalog(), row.model),
+            )
+        )
+
+    async def settled(self) -> None:
+        """Wait until what was left is on disk, as far as it can be, and for seconds at most."""
+        await self._ledger.settled()
+
     def _lock_digest(self, lockfile: Lockfile) -> str:
         if self._lock is None or self._lock[0] is not lockfile:
             self._lock = lockfile, lock_digest(lockfile)
@@ -90,6 +127,12 @@ class Receipts:
                 known=facts is not None,
             )
         return known[ref]
+
+
+def _identity(row: BatchedRow) -> bytes:
+    """The same for the same row of the same batch, in whichever process. Its key may be a plain digest of its prompt,
+    which a receipt must not let anybody try; so it is under the batch's tag, 122 random bits that no receipt has."""
+    return hmac.digest(row.tag.encode(), b"receipt of the row " + row.key.encode(), hashlib.sha256)
 
 
 def _outcome(error: BaseException) -> str:

@@ -3,7 +3,8 @@
     {"llmring_decisions": 1, "ended_at": "…", "kind": "chat", "lock": "9f2c…", "max_tokens": 200, "usages": […],
      "trace": {"alias": "summarizer", "routes": […], "decisions": […], …}}
 
-`lock` is the digest of the lockfile that was in use (`llmring lock check`). No prompt, answer or key is in it.
+`lock` is the digest of the lockfile that was in use (`llmring lock check`). No prompt, answer or key is in it. The kind
+"batch_row" is a row of a map that came back in a batch: it stood in no line, and took no limit's room.
 """
 
 from collections.abc import Generator
@@ -19,7 +20,8 @@ from llmring.trace import Decision, Trace
 from llmring.usage import Usage
 
 VERSION = 1
-Kind = Literal["chat", "stream", "embed"]
+JourneyKind = Literal["chat", "stream", "embed"]
+Kind = JourneyKind | Literal["batch_row"]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -2,24 +2,21 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from decimal import Decimal, InvalidOperation
-from functools import partial
 from pathlib import Path
 from typing import Unpack, get_args
 
 import msgspec
 import trio
 
-from llmring.billing import rule_of
 from llmring.chat import ChatRequest, ChatResponse, Completion, JSONSchema, Note
 from llmring.embeddings import Embeddings, EmbedResponse
-from llmring.errors import AllModelsFailed, Attempt, ConfigError, InvalidRequest, ProviderError
+from llmring.errors import AllModelsFailed, InvalidRequest, ProviderError
 from llmring.live import LiveModel
 from llmring.lockfile.providers import Kind as ProviderKind
 from llmring.money.budgets import Budgets
 from llmring.money.payment import Payment
-from llmring.pricing import Prices, in_a_batch, price
+from llmring.pricing import Prices, price
 from llmring.prompts import ChatOptions, Prompt, check_request, to_request
 from llmring.providers.estimate import context_problem, input_tokens
 from llmring.providers.fairness import SHARES, Flow, Priority
@@ -31,13 +28,14 @@ from llmring.refs import ModelRef
 from llmring.registry.catalog import Catalog
 from llmring.registry.digest import facts_digest
 from llmring.router.account import Account, Purse
+from llmring.router.admission import Admission, CalledBack
 from llmring.router.answer import answer, calculated, embedding_cost, least_cost, priced, usages
 from llmring.router.asking import ask
+from llmring.router.batching import Batches, Books
 from llmring.router.calls import Calls
 from llmring.router.dispatcher import Dispatcher, Journey, Terms
 from llmring.router.embedding import check_texts, embed
-from llmring.router.map.batch_lines import OpenBatch
-from llmring.router.map.batch_plan import BatchCalls, Mode, Way
+from llmring.router.map.batch_plan import BatchCalls, Mode
 from llmring.router.map.rows import Input, Inputs, Row
 from llmring.router.map.run import Batching, Caps, MapRun, OnError, RowCalls
 from llmring.router.map.span import MapSpan
@@ -54,8 +52,6 @@ from llmring.usage import CostEstimate, Usage, total
 
 LIST_SECONDS = 60.0
 
-_HALF = Note(parameter="cost", action="changed", why="half of the online price: answered in a batch")
-
 
 class Router:
     """Routes chat calls along the fallback chains of a lockfile. Made by `open_router`; for any number of tasks."""
@@ -71,6 +67,7 @@ class Router:
         telemetry: Telemetry,
         recorder: Recorder | None = None,
         streamed: Ended = lambda *_: None,
+        books: Books | None = None,
         receipts: Callable[[], ReceiptsStatus | None] = lambda: None,
         budgets: Budgets | None = None,
     ) -> None:
@@ -83,6 +80,7 @@ class Router:
         self._telemetry = telemetry
         self._recorder = recorder
         self._streamed = streamed
+        self._books = books
         self._receipts = receipts
         self._budgets = budgets
         self._digests: dict[ModelRef, str | None] = {}
@@ -194,8 +192,8 @@ class Router:
         wait for the limits of the whole chain as long as it takes; a refusal or an overload does not fail a row, unless
         waiting cannot help it (RowStalled: failed 4 times while others are answered, or nobody is for 600 s). `window`
         bounds the rows in flight and finished but unread. A failed row is yielded with its `error`, raised, or skipped;
-        a function decides for each. After more than `max_failures` of them no more rows are sent: those under way come
-        first, then TooManyFailures.
+        a function decides for each. After more than `max_failures` of them nothing more is sent: what is on the wire
+        comes first, then TooManyFailures. `run.stop()` does the same without an error.
 
         `checkpoint` names a journal: every finished row is written there before it is handed out, and a later run with
         the same journal takes from it what was answered already, whatever became of the earlier one. Rows are known by
@@ -220,7 +218,8 @@ class Router:
             raise InvalidRequest(f"spill must be one of {', '.join(get_args(Spill))}, not {spill!r}")
         if mode not in get_args(Mode):
             raise InvalidRequest(f"mode must be one of {', '.join(get_args(Mode))}, not {mode!r}")
-        terms = Terms(flow=flow, patient=True, spill=spill)
+        admission = Admission()
+        terms = Terms(flow=flow, patient=True, spill=spill, admission=admission)
 
         def prices(ref: ModelRef) -> Prices | None:
             # Of the catalog as it is by then.
@@ -247,24 +246,43 @@ class Router:
                 paid = terms if account is None else msgspec.structs.replace(terms, account=account)
                 return await self._chat(request, profile, call, paid)
 
+        batched = Batches(
+            self.dispatcher,
+            lambda: self.catalog,
+            self._flags,
+            told,
+            self._recorder,
+            self._books,
+            profile,
+            spill,
+            tenant,
+        )
+
         async def prepay(request: ChatRequest) -> Payment | None:
-            way = self._way(request, profile, spill)
-            scope = self.dispatcher.scope(self.dispatcher.profile(profile), request.model, terms)
-            if way is None or self._budgets is None or not self._budgets.are_set:
+            if self._budgets is None or not self._budgets.are_set:
                 return None
+            way = batched.way(request)
+            if way is None:
+                return None
+            scope = self.dispatcher.scope(self.dispatcher.profile_name(profile), request.model, terms)
             payment = batch_payment(self._budgets, scope, way.route, prices, request)
             await payment.prepay()
             return payment
 
         batches = BatchCalls(
-            way=partial(self._way, profile=profile, spill=spill),
-            way_of=self._way_of,
-            answer=partial(self._batch_answer, profile=profile, told=told),
+            way=batched.way,
+            way_of=batched.way_of,
+            keep=batched.keep,
+            answer=batched.answer,
+            failed=batched.failed,
         )
         return MapRun(
             prompts,
-            RowCalls(prepare=prepare, models=models, routes=routes, send=send, prepay=prepay),
-            lambda: self.dispatcher.routes(alias, profile, spill),
+            RowCalls(prepare=prepare, models=models, routes=routes, send=send, prepay=prepay, admission=admission),
+            lambda: (
+                self.dispatcher.routes(alias, profile, spill),
+                self.dispatcher.in_turn(alias, profile, spill),
+            ),
             self._nursery,
             self._calls,
             told,
@@ -277,44 +295,6 @@ class Router:
             key=key,
             batching=Batching(mode=mode, calls_of=batches, adopt=adopt or {}) if mode != "online" else None,
         )
-
-    def _way(self, request: ChatRequest, profile: str | None, spill: Spill) -> Way | None:
-        """Where a request can be handed in: at the first of its models with a batch API and a key. Raises
-        ConfigError."""
-        for ref in dict.fromkeys(route.ref for route in self.dispatcher.routes(request.model, profile, spill)):
-            worker = self.dispatcher.crew(ref.provider).first
-            if worker.desk is not None and worker.missing_key is None:
-                return Way(route=worker.route(ref.model), desk=worker.desk)
-        return None
-
-    def _way_of(self, batch: OpenBatch) -> Way:
-        """Where a batch is, with the key that it was handed in with. Raises ConfigError."""
-        worker = self.dispatcher.crew(batch.ref.provider).with_key(batch.variable)
-        if worker.missing_key is not None:
-            raise copy(worker.missing_key)
-        if worker.desk is None:
-            raise ConfigError(f"{batch.ref.provider}, which has a batch of {batch.ref}, has no batch API any more")
-        return Way(route=worker.route(batch.ref.model), desk=worker.desk)
-
-    def _batch_answer(
-        self, request: ChatRequest, way: Way, completion: Completion, profile: str | None, told: MapSpan
-    ) -> ChatResponse:
-        """What came in a batch as it would have come online, but for its price. Raises ConfigError."""
-        with told.row("batch_row", request.model) as call:
-            ref = way.route.ref
-            about = self.dispatcher.crew(ref.provider).endpoint
-            call.batched(about, ref, request, completion)
-            kind = about.kind
-            flags = self._flags(ref, kind, self.dispatcher.pins(request.model, profile), completion)
-            key = way.route.credential.key
-            attempt = Attempt(model=ref, outcome="answered in a batch", sent=True, key=key)
-            response = answer(completion, ref, request.model, (attempt,), self.catalog)
-            paid = in_a_batch(response.cost, rule_of(ref.provider))
-            notes = (*response.notes, *flags, *([_HALF] if paid.usd is not None else []))
-            attempts = (msgspec.structs.replace(attempt, cost=paid),)
-            response = msgspec.structs.replace(response, cost=paid, notes=notes, attempts=attempts)
-            call.answered(response)
-            return response
 
     async def embed(
         self,
@@ -483,7 +463,7 @@ class Router:
 
     def _price(self, error: BaseException) -> None:
         """Say what a failure has cost, where that is known."""
-        if isinstance(error, AllModelsFailed):
+        if isinstance(error, AllModelsFailed | CalledBack):
             error.attempts = priced(error.attempts, self.catalog)
         elif isinstance(error, ProviderError) and error.model is not None and error.usage is not None:
             error.cost = least_cost(self.catalog, error.model, error.usage)

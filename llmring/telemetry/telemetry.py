@@ -58,7 +58,12 @@ class Telemetry:
 
 def labels_of(operation: str, about: Endpoint, model: str) -> Labels:
     name = about.name if about.kind == "openai-compatible" else semconv.PROVIDERS.get(about.kind, about.kind)
-    found: Labels = {semconv.OPERATION: operation, semconv.PROVIDER: name, semconv.REQUEST_MODEL: model}
+    return {semconv.OPERATION: operation, semconv.PROVIDER: name, semconv.REQUEST_MODEL: model, **place_of(about)}
+
+
+def place_of(about: Endpoint) -> Labels:
+    """Where a provider is. Nothing else of its address: a path may hold anything."""
+    found: Labels = {}
     address = urlsplit(about.base_url)
     if address.hostname is not None:
         found[semconv.SERVER_ADDRESS] = address.hostname

@@ -45,12 +45,15 @@ def start(terminal: Terminal, *arguments: str, rows: int = 2) -> "subprocess.Pop
     )
 
 
+def count(simulator: Simulator, what: str) -> int:
+    """Of all requests that the simulator has seen."""
+    stats = httpx2.get(f"{simulator.url}/__stats").json()["providers"].get("slow", {"keys": {}})
+    return sum(model[what] for key in stats["keys"].values() for model in key["models"].values())
+
+
 def wait_until_in_flight(simulator: Simulator, rows: int) -> None:
-    while True:
-        stats = httpx2.get(f"{simulator.url}/__stats").json()["providers"].get("slow", {"keys": {}})
-        models = [model for key in stats["keys"].values() for model in key["models"].values()]
-        if sum(model["in_flight"] for model in models) == rows:
-            return
+    while count(simulator, "in_flight") != rows:
+        pass
 
 
 @pytest.mark.parametrize("arguments", [["chat", "--temperature", "warm"], ["chat", "--nonsense"]])
@@ -101,6 +104,20 @@ def test_rows_under_way_are_kept_when_a_run_is_stopped(
     assert process.returncode == 128 + ending
     assert len((terminal.directory / "out.jsonl.part").read_text().splitlines()) == 2
     assert "2 rows that were finished are in out.jsonl.part" in said
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_rows_in_line_are_not_sent_any_more_when_a_run_is_stopped(
+    terminal: Terminal, slow: Simulator, ending: signal.Signals
+) -> None:
+    (terminal.directory / "llmring.lock").write_text(SLOW.format(url=slow.url) + "max_in_flight = 2\n")
+    process = start(terminal, "slow", "in.jsonl", "-o", "out.jsonl", "--window", "9", rows=9)
+    wait_until_in_flight(slow, 2)
+    process.send_signal(ending)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + ending
+    assert len((terminal.directory / "out.jsonl.part").read_text().splitlines()) == 2
+    assert count(slow, "received") == 2
 
 
 def test_a_second_ctrl_c_cuts_off(terminal: Terminal, slow: Simulator) -> None:

@@ -62,6 +62,48 @@ def test_a_row_may_set_its_own_options(terminal: Terminal) -> None:
     assert [row["content"] for row in rows] == ["echo: he", "echo: hello "]
 
 
+def test_rows_are_known_in_a_journal_by_their_column(terminal: Terminal) -> None:
+    """Edited prompts keep their answers; a row that has no name of its own is an error row, the others go on."""
+    settings = ("--ordered", "--max-tokens", "3", "--key", "name", "--checkpoint", "run.jsonl", "-q")
+    begun = ("map", "summarizer", "in.jsonl", *settings)
+    write(terminal.directory / "in.jsonl", {"prompt": "hello", "name": "a"}, {"prompt": "ho", "name": 2})
+    assert terminal.run(*begun).code == 0
+    bad = [{"prompt": "x"}, '"a text"\n', {"prompt": "x", "name": None}]
+    write(terminal.directory / "in.jsonl", {"prompt": "new", "name": 2}, *bad, {"prompt": "other", "name": "a"})
+    ended = terminal.run(*begun)
+    assert ended.code == 1
+    assert [row.get("content") for row in ended.lines()] == ["echo: ho and", None, None, None, "echo: hello "]
+    assert "--key: 'name' must be text or a whole number" in ended.lines()[1]["error"]["message"]
+    (terminal.directory / "in.csv").write_text("text,name\nlast,a\n")
+    ended = terminal.run("map", "summarizer", "in.csv", "-p", "{text}", *settings)
+    assert [row["content"] for row in ended.lines()] == ["echo: hello "]
+    (terminal.directory / "in.csv").write_text("text\nlast\n")
+    ended = terminal.run("map", "summarizer", "in.csv", "-p", "{text}", *settings)
+    assert (ended.code, ended.lines()[0]["error"]["type"]) == (1, "InvalidRequest")
+
+
+@pytest.mark.parametrize(("choice", "code", "rows"), [("yield", 1, 2), ("skip", 1, 0), ("raise", 1, 0)])
+def test_what_a_failed_row_is_may_be_said(terminal: Terminal, choice: str, code: int, rows: int) -> None:
+    write(terminal.directory / "in.jsonl", '"one"\n', '"two"\n')
+    ended = terminal.run("map", "broken", "in.jsonl", "--on-error", choice, "--timeout", "20")
+    assert (ended.code, len(ended.lines())) == (code, rows)
+
+
+def test_a_row_may_have_its_own_time(terminal: Terminal) -> None:
+    write(terminal.directory / "in.jsonl", {"prompt": "hello"}, {"prompt": "hello", "timeout": 0.000001})
+    settings = ("--top-p", "0.5", "--seed", "3", "--stop", "x", "--stop", "y", "--timeout", "60")
+    flow = ("--priority", "interactive", "--tenant", "me", "--weight", "2")
+    first, second = terminal.run("map", "summarizer", "in.jsonl", "--ordered", *settings, *flow).lines()
+    assert first["content"].startswith("echo: hello ")
+    assert "error" in second
+
+
+@pytest.mark.parametrize("wrong", [("--timeout", "0"), ("--weight", "-1"), ("--priority", "high")])
+def test_an_option_that_no_row_could_be_sent_with_ends_with_2(terminal: Terminal, wrong: tuple[str, str]) -> None:
+    write(terminal.directory / "in.jsonl", '"one"\n')
+    assert terminal.run("map", "summarizer", "in.jsonl", *wrong).code == 2
+
+
 def test_rows_may_come_on_standard_input(terminal: Terminal) -> None:
     ended = terminal.run("map", "summarizer", "-", "-q", stdin='"one"\n"two"')
     assert (ended.code, ended.err) == (0, "")

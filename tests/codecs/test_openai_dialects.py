@@ -212,7 +212,8 @@ GROQ_HEADERS = {
                 "x-ratelimit-limit-tokens-month": "1000000000",
             },
             (
-                LimitUpdate(dimension="requests", limit=100, remaining=99),
+                # 60 at once, and 100 a minute.
+                LimitUpdate(dimension="requests", limit=60, remaining=99, period=36.0),
                 LimitUpdate(dimension="tokens", limit=100_000, remaining=98_321),
             ),
         ),

@@ -39,6 +39,8 @@ def test_every_key_is_read() -> None:
     max_in_flight = 5
     limits_counted = "by window"
     limits_shared = true
+    charges = "input+max_tokens at admission"
+    cached_tokens_count = false
     headers = { X-Team = "blue", OpenAI-Organization = "org-1" }
     """
     assert settings(lines) == ProviderSettings(
@@ -54,6 +56,8 @@ def test_every_key_is_read() -> None:
         max_in_flight=5,
         limits_counted="by window",
         limits_shared=True,
+        charges="input+max_tokens at admission",
+        cached_tokens_count=False,
         headers={"X-Team": "blue", "OpenAI-Organization": "org-1"},
     )
 
@@ -89,6 +93,12 @@ def test_what_is_not_given_is_none_and_a_null_is_not_given() -> None:
             "providers.vllm.limits_counted must be 'continuously' or 'by window', found a string",
         ),
         ("limits_shared = 1", "providers.vllm.limits_shared must be true or false, found 1"),
+        (
+            'charges = "max_tokens"',
+            "'input+output', 'input+max_tokens', 'input+max_tokens at admission', found a string",
+        ),
+        ("charges = true", "providers.vllm.charges must be one of 'input', "),
+        ('cached_tokens_count = "no"', "providers.vllm.cached_tokens_count must be true or false, found a string"),
         ("api_key_env = []", "providers.vllm.api_key_env must name at least one environment variable, found an empty"),
         ('api_key_env = ["A", 5]', "providers.vllm.api_key_env[1] must be the name of an environment variable"),
         ('api_key_env = ["A", "B", "A"]', "providers.vllm.api_key_env names one variable twice"),

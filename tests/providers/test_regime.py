@@ -1,10 +1,13 @@
 """Regimes: what each provider is reserved for, and what it took in the end."""
 
+from typing import get_args
+
 import pytest
 
 from llmring.errors import Dimension
 from llmring.lockfile import Kind
-from llmring.providers.known import REGIMES, regime
+from llmring.lockfile.providers import Charges
+from llmring.providers.known import CHARGES, REGIMES, regime
 from llmring.providers.regime import Estimate, Regime, Rule, at_least, charge, settled
 from llmring.usage import Usage
 
@@ -20,8 +23,9 @@ Levels = dict[Dimension, float]
 @pytest.mark.parametrize(
     ("kind", "reserved"),
     [
-        ("openai", {"tokens": 1000.0}),
-        ("openai-compatible", {"tokens": 1200.0}),
+        ("openai", {"tokens": 1000.0, "input": 1000.0, "output": 200.0}),
+        ("openai-compatible", {"tokens": 1200.0, "input": 1000.0, "output": 200.0}),
+        ("azure", {"tokens": 5096.0, "input": 1000.0, "output": 4096.0}),
         ("anthropic", {"tokens": 1200.0, "input": 1000.0, "output": 200.0}),
     ],
 )
@@ -32,10 +36,13 @@ def test_each_provider_is_reserved_what_it_charges_at_admission(kind: Kind, rese
 @pytest.mark.parametrize(
     ("kind", "used"),
     [
-        # The estimate at admission is kept.
-        ("openai", {"tokens": 1000.0}),
+        # The estimate at admission is kept; of output none was.
+        ("openai", {"tokens": 1000.0, "input": 1000.0, "output": 100.0}),
         # 300 + 600 + 50 + 70 + 30
-        ("openai-compatible", {"tokens": 1050.0}),
+        ("openai-compatible", {"tokens": 1050.0, "input": 950.0, "output": 100.0}),
+        # What is cached is free.
+        ("groq", {"tokens": 450.0, "input": 350.0, "output": 100.0}),
+        ("azure", {"tokens": 5096.0, "input": 1000.0, "output": 4096.0}),
         # Cache reads are free, writes are not.
         ("anthropic", {"tokens": 450.0, "input": 350.0, "output": 100.0}),
     ],
@@ -69,6 +76,62 @@ def test_a_bound_that_is_charged_is_reserved_whole_and_settled_to_what_was_used(
     reserved = charge(BY_BOUND, ESTIMATE)
     assert reserved == {"requests": 1.0, "day": 1.0, "tokens": 5096.0}
     assert settled(BY_BOUND, reserved, USAGE) == {"requests": 1.0, "day": 1.0, "tokens": 1050.0}
+
+
+@pytest.mark.parametrize(
+    ("charges", "reserved", "used"),
+    [
+        (
+            "input",
+            {"tokens": 1000.0, "input": 1000.0, "output": 200.0},
+            {"tokens": 950.0, "input": 950.0, "output": 100.0},
+        ),
+        (
+            "input at admission",
+            {"tokens": 1000.0, "input": 1000.0, "output": 200.0},
+            {"tokens": 1000.0, "input": 1000.0, "output": 100.0},
+        ),
+        (
+            "input+output",
+            {"tokens": 1200.0, "input": 1000.0, "output": 200.0},
+            {"tokens": 1050.0, "input": 950.0, "output": 100.0},
+        ),
+        # Bedrock: the bound is reserved, and what was used is settled.
+        (
+            "input+max_tokens",
+            {"tokens": 5096.0, "input": 1000.0, "output": 4096.0},
+            {"tokens": 1050.0, "input": 950.0, "output": 100.0},
+        ),
+        (
+            "input+max_tokens at admission",
+            {"tokens": 5096.0, "input": 1000.0, "output": 4096.0},
+            {"tokens": 5096.0, "input": 1000.0, "output": 4096.0},
+        ),
+    ],
+)
+def test_the_lockfile_says_otherwise_than_what_is_known_of_a_kind(
+    charges: Charges, reserved: Levels, used: Levels
+) -> None:
+    rules = regime("openai-compatible", charges)
+    assert charge(rules, ESTIMATE) == {"requests": 1.0, "day": 1.0, **reserved}
+    assert settled(rules, charge(rules, ESTIMATE), USAGE) == {"requests": 1.0, "day": 1.0, **used}
+
+
+def test_every_word_of_the_lockfile_is_a_rule() -> None:
+    assert tuple(CHARGES) == get_args(Charges)
+
+
+@pytest.mark.parametrize("kind", ["openai-compatible", "anthropic", "groq"])
+@pytest.mark.parametrize("charges", [None, "input+output"])
+def test_whether_cached_input_counts_is_the_lockfiles_to_say_and_else_the_kinds(
+    kind: Kind, charges: Charges | None
+) -> None:
+    def used(counts: bool | None) -> float:
+        rules = regime(kind, charges, counts)
+        return settled(rules, charge(rules, ESTIMATE), USAGE)["input"]
+
+    assert (used(True), used(False)) == (950.0, 350.0)
+    assert used(None) == (950.0 if kind == "openai-compatible" else 350.0)
 
 
 @pytest.mark.parametrize("regime", [*REGIMES.values(), BY_BOUND])

@@ -329,10 +329,11 @@ def test_refusals_and_wrong_requests_never_open_the_breaker(error: ProviderError
 
 def test_a_request_takes_its_input_and_the_output_of_answers_like_the_last_ones() -> None:
     tested = route()
-    assert charge_of(tested, request()) == {"requests": 1.0, "day": 1.0, "tokens": 356.0}
+    cold = {"requests": 1.0, "day": 1.0, "tokens": 356.0, "input": 100.0, "output": 256.0}
+    assert charge_of(tested, request()) == cold
     tested.succeeded(tested.take(ONE, 0.0), Usage(input_tokens=9, output_tokens=20), 0.0)
-    assert charge_of(tested, request()) == {"requests": 1.0, "day": 1.0, "tokens": 120.0}
-    assert charge_of(tested, request(max_tokens=5)) == {"requests": 1.0, "day": 1.0, "tokens": 105.0}
+    assert charge_of(tested, request()) == {**cold, "tokens": 120.0, "output": 20.0}
+    assert charge_of(tested, request(max_tokens=5)) == {**cold, "tokens": 105.0, "output": 5.0}
 
 
 def test_an_answer_longer_than_the_whole_limit_does_not_shut_the_route_for_good() -> None:
@@ -453,3 +454,13 @@ def test_an_answer_may_take_three_times_what_its_most_tokens_take_here_once_that
     assert tested.longest_seconds(asked) == pytest.approx(300.0)
     assert tested.longest_seconds(request(max_tokens=10)) == 60.0
     assert tested.longest_seconds(request()) == math.inf
+
+
+@pytest.mark.parametrize("kind", ["openai", "google", "groq", "openai-compatible"])
+def test_a_limit_that_a_reply_tells_is_charged_in_a_dimension_that_the_kind_does_not_have(kind: Kind) -> None:
+    tested = route(kind=kind)
+    needed = charge_of(tested, request(max_tokens=100))
+    first = tested.take(needed, 0.0)
+    tested.observe((LimitUpdate(dimension="output", limit=1000.0, remaining=500.0),), first, 0.0)
+    tested.take(needed, 0.0)
+    assert tested.budget.buckets["output"].level == pytest.approx(400.0, abs=5.0)

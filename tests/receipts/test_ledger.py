@@ -24,6 +24,7 @@ from llmring.receipts.keys import prepare_next, read_key, take_next
 from llmring.receipts.ledger import Ledger, open_ledger
 from llmring.receipts.opening import open_store
 from llmring.receipts.receipt import Gap, Handover, Receipt, read, timestamp
+from llmring.receipts.writer import Writer
 from llmring.usage import Usage
 from tests.receipts.attempts import ANSWERED, ASKED, NOON, attempted, writer_at, written
 from tests.receipts.ledgers import entries, judged, receipts
@@ -154,6 +155,75 @@ async def test_a_ledger_writes_while_it_is_open_and_when_it_is_closed(
         ledger.post(attempted(2))
     assert [receipt.attempt for receipt in receipts(place)] == [1, 2]
     assert not [thread for thread in threading.enumerate() if thread.name == "llmring receipts"]
+
+
+def test_an_attempt_that_is_left_twice_has_one_receipt(place: LedgerPlace) -> None:
+    row, other = attempted(kind="batch", identity=b"1" * 16), attempted(kind="batch", identity=b"2" * 16)
+    first = written(place, row, row)
+    second = written(place, row, other, attempted(2))
+    assert (first.written, second.written) == (1, 2)
+    second.take([row])
+    assert second.flush() and second.written == 2
+    first.close()
+    second.close()
+    assert [one.receipt_id for one in receipts(place)][:2] == [f"rcpt_{name.hex()}" for name in (b"1" * 16, b"2" * 16)]
+    assert len(receipts(place)) == 3
+    assert judged(place).findings == ()
+
+
+async def test_whoever_waits_for_receipts_finds_them_on_disk(
+    place: LedgerPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Longer than the test may take: whoever waits is not kept for the group.
+    monkeypatch.setattr(ledger_module, "GROUP_SECONDS", 1000.0)
+    async with open_ledger(writer_at(place), required=True) as ledger:
+        for number in range(1, 4):
+            ledger.post(attempted(number))
+            await ledger.settled()
+            assert len(receipts(place)) == number
+
+
+async def test_a_ledger_that_cannot_be_written_is_waited_for_once(
+    place: LedgerPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[bool] = []
+
+    def refuse(self: Writer) -> bool:
+        flushed.append(False)
+        return False
+
+    async with open_ledger(writer_at(place), required=True) as ledger:
+        with monkeypatch.context() as patched:
+            patched.setattr(Writer, "flush", refuse)
+            patched.setattr(ledger_module, "RETRY_SECONDS", 1000.0)
+            ledger.post(attempted())
+            await ledger.settled()
+            assert flushed
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await ledger.settled()
+            assert not scope.cancelled_caught
+    assert len(receipts(place)) == 1
+
+
+async def test_a_disk_that_hangs_is_not_waited_for_long(place: LedgerPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = threading.Event()
+
+    def hang(self: Writer) -> bool:
+        free.wait()
+        return True
+
+    monkeypatch.setattr(ledger_module, "SETTLE_SECONDS", 0.01)
+    async with open_ledger(writer_at(place), required=True) as ledger:
+        with monkeypatch.context() as patched:
+            patched.setattr(Writer, "flush", hang)
+            ledger.post(attempted())
+            await ledger.settled()
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await ledger.settled()
+            assert not scope.cancelled_caught
+            free.set()
 
 
 async def test_a_cancelled_program_has_its_receipts(place: LedgerPlace) -> None:

@@ -40,7 +40,11 @@ class Observed(msgspec.Struct, frozen=True):
         return span
 
     def attempts(self) -> list[ReadableSpan]:
-        return self.finished(SpanKind.CLIENT)
+        return [span for span in self.finished(SpanKind.CLIENT) if "gen_ai.operation.name" in attributes(span)]
+
+    def errands(self) -> list[ReadableSpan]:
+        """What was sent and asked no model."""
+        return [span for span in self.finished(SpanKind.CLIENT) if "gen_ai.operation.name" not in attributes(span)]
 
     def points(self, name: str) -> list[Any]:
         """The data points of a metric; none where it was not recorded."""

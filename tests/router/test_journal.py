@@ -25,8 +25,8 @@ from llmring.router.map.journal import (
     open_journal,
     open_scratch,
     read_journal,
-    row_digest,
 )
+from llmring.router.map.row_key import row_digest
 from llmring.router.map.rows import Row
 from llmring.router.map.run import MapRun
 from llmring.testing import Step, answer, status
@@ -88,7 +88,7 @@ def test_a_failure_is_kept_and_tried_again(tmp_path: Path) -> None:
         assert journal.answered == 0
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert lines == [
-        {"llmring_journal": 1},
+        {"llmring_journal": 2},
         {"key": key, "row": 0, "error": {"type": "ServerFault", "message": "ServerFault: down"}},
     ]
 
@@ -143,7 +143,7 @@ def test_a_journal_cut_anywhere_is_whole_up_to_its_last_line(
     [
         ("hello", "is not a journal of llmring: it was not touched"),
         ('{"a": 1}\n', "is not a journal of llmring: it was not touched"),
-        ('{"llmring_journal": 2}\n', "is a journal of version 2; this llmring writes 1"),
+        ('{"llmring_journal": 3}\n', "is a journal of version 3; this llmring writes 2"),
         ('{"llmring_journal":1}\nnonsense\n{"key":"a","row":1}\n', "line 2: not a line of a journal"),
     ],
 )

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from llmring.errors import ConfigError, ServerFault
-from llmring.router.map.journal import Journal, JournalRow, is_being_written, open_journal, read_journal, row_digest
+from llmring.router.map.journal import Journal, JournalRow, is_being_written, open_journal, read_journal
+from llmring.router.map.row_key import row_digest
 from llmring.router.map.rows import Row
 from llmring.testing import answer, status
 from tests.router.test_journal import MODELS, RESPONSE, request
 from tests.router.world import world
 
-HEAD = b'{"llmring_journal":1}\n'
+HEAD = b'{"llmring_journal":2}\n'
 
 texts = st.sampled_from(["a", "b", "c"])
 places = st.integers(0, 1000)

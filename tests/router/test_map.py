@@ -14,6 +14,7 @@ from llmring.errors import AllModelsFailed, AuthFailed, BadRequest, InvalidReque
 from llmring.router.map.rows import Row
 from llmring.router.map.run import MapRun, OnError
 from llmring.testing import Step, answer, cut, hang, no_connection, status
+from llmring.trace import Spill
 from tests.router.world import CHAIN, world
 
 Clock = trio.testing.MockClock
@@ -250,8 +251,63 @@ async def test_progress_names_the_limit_that_binds_and_the_time_left(autojump_cl
                 if run.report.rows == 100:
                     break
             progress = run.progress(total=120)
+            left_at = trio.current_time()
+            async for _ in run:
+                pass
+            assert progress.eta_seconds == pytest.approx(trio.current_time() - left_at, abs=2.0)
         assert progress.binding == "openai requests limit"
         assert progress.rows == 100
+
+
+BOTH_LIMITED = CHAIN.replace('_KEY_A"', '_KEY_A"\nrequests_per_minute = 60').replace(
+    '_KEY_B"', '_KEY_B"\nrequests_per_minute = 120'
+)
+
+
+@pytest.mark.parametrize("spill", ["auto", "on_failure"])
+async def test_a_model_that_cannot_be_asked_is_not_counted_on(autojump_clock: Clock, spill: Spill) -> None:
+    """The second one, and the faster, is out of money after five answers, or waits for the first to fail."""
+    script = {"first": [answer(after=0.5)], "second": [*[answer(after=0.5)] * 5, status(402)]}
+    async with (
+        world(script, BOTH_LIMITED) as (router, _provider),
+        router.map("chain", map(str, range(300)), spill=spill) as run,
+    ):
+        await trio.sleep(30.0)
+        asked_at, progress = trio.current_time(), run.progress(total=300)
+        async for _ in run:
+            pass
+        took = trio.current_time() - asked_at
+    assert progress.binding == "openai requests limit"
+    assert progress.eta_seconds == pytest.approx(took, rel=0.05)
+
+
+async def test_where_no_model_can_be_asked_there_is_no_time_left_to_tell(autojump_clock: Clock) -> None:
+    async with (
+        world({"first": [answer(after=0.5), answer(after=0.5), status(402)]}, ONE_AT_A_TIME) as (router, _),
+        router.map("alone", map(str, range(300)), window=9) as run,
+    ):
+        await trio.sleep(0.9)
+        assert run.progress(total=300).binding == "openai connections"
+        await trio.sleep(9.0)
+        progress = run.progress(total=300)
+    assert (progress.binding, progress.eta_seconds) == ("openai quota exhausted", None)
+
+
+async def test_the_cost_of_a_whole_run_is_told_from_what_was_paid(autojump_clock: Clock) -> None:
+    answers = [
+        answer(after=1.0, input_tokens=1_000_000, output_tokens=0),
+        answer(after=2.0, input_tokens=3_000_000, output_tokens=0),
+    ]
+    async with (
+        world({"gpt-4o": answers}) as (router, _provider),
+        router.map("openai:gpt-4o", map(str, range(10)), window=2) as run,
+    ):
+        assert run.progress(total=10).projected_usd is None
+        await trio.sleep(2.5)
+        assert run.report.usd == Decimal(10)
+        assert run.progress().projected_usd is None
+        assert run.progress(total=10).projected_usd == Decimal(50)
+        assert run.progress(total=2).projected_usd == Decimal(10)
 
 
 async def test_a_map_runs_once(autojump_clock: Clock) -> None:

@@ -230,6 +230,26 @@ async def test_a_window_smaller_than_a_batch_makes_smaller_batches(
     assert max(map(len, provider.batches.values())) <= window
 
 
+@pytest.mark.parametrize("mode", ["batch", "auto"])
+async def test_rows_that_wait_for_a_batch_to_fill_are_not_handed_in_after_a_stop(
+    autojump_clock: object, tmp_path: Path, mode: Any
+) -> None:
+    async def slowly() -> AsyncGenerator[str]:
+        for number in range(9):
+            await trio.sleep(1.0)
+            yield str(number)
+
+    provider = BatchProvider()
+    async with routed(provider) as router:
+        async with router.map(MODEL, slowly(), mode=mode, checkpoint=tmp_path / "run.jsonl") as run:
+            await trio.sleep(4.5)
+            run.stop()
+            assert [row async for row in run] == []
+        assert provider.calls == []
+        rows = await router.map(MODEL, map(str, range(9)), mode=mode, checkpoint=tmp_path / "run.jsonl").to_list()
+    assert [row.ok for row in rows] == [True] * 9
+
+
 async def test_the_progress_counts_batches(mock_clock: MockClock, tmp_path: Path) -> None:
     mock_clock.rate = QUICK
     provider = BatchProvider(looks=5)

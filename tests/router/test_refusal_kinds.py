@@ -32,7 +32,7 @@ from llmring.errors import (
     QuotaExhausted,
     RateLimited,
 )
-from llmring.testing import Step, answer
+from llmring.testing import Step, answer, status
 from tests.router.world import world
 
 Clock = trio.testing.MockClock
@@ -207,6 +207,17 @@ RATE = [
         waits=0.5,
         back=0.5,
     ),
+    Case(
+        name="rate, openai: more than a day is a day",
+        provider="openai",
+        status=429,
+        headers={"retry-after": "604800"},
+        body=openai("Rate limit reached for m.", "requests", "rate_limit_exceeded"),
+        dimension="requests",
+        delay=86_400.0,
+        waits=86_400.0,
+        back=86_400.0,
+    ),
 ]
 
 RAMP = [
@@ -276,6 +287,23 @@ DAILY = [
         delay=1200.0,
         waits=1200.0,
         back=1200.0,
+    ),
+    Case(
+        name="daily, openrouter: until the reset, which is a moment",
+        provider="openrouter",
+        status=429,
+        headers=NOON
+        | {
+            "x-ratelimit-limit": "50",
+            "x-ratelimit-remaining": "0",
+            "x-ratelimit-reset": "1782950400000",
+        },
+        body={"error": {"message": "Rate limit exceeded: free-models-per-day-high-balance.", "code": 429}},
+        kind="daily",
+        dimension="day",
+        delay=12 * 3600.0,
+        waits=12 * 3600.0,
+        back=12 * 3600.0,
     ),
     Case(
         name="daily, google: until midnight in California, whatever RetryInfo says",
@@ -525,6 +553,17 @@ async def test_after_a_ramp_requests_go_on_as_they_were_accepted(autojump_clock:
         gaps = [later - time for time, later in itertools.pairwise(times)]
         assert all(0.05 < gap < 0.11 for gap in gaps)
         assert len(times) == 40
+
+
+async def test_what_a_server_does_not_have_says_nothing_of_its_health(autojump_clock: Clock) -> None:
+    missing = status(501, error={"message": "This server has no such thing", "type": "not_supported_error"})
+    async with world({"first": [missing], "second": [answer("next")]}) as (router, provider):
+        for _ in range(20):
+            assert (await router.chat("chain", PROMPT)).content == "next"
+        assert len(provider.times("first")) == 20
+        assert router.dispatcher.routes("chain", None)[0].breaker.state(trio.current_time()) == "closed"
+        with pytest.raises(AllModelsFailed, match="Unsupported"):
+            await router.chat("alone", PROMPT)
 
 
 async def test_overloads_open_the_breaker(autojump_clock: Clock) -> None:

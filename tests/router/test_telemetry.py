@@ -422,6 +422,111 @@ async def test_a_row_of_a_batch_is_a_call_that_was_answered_there(autojump_clock
     assert seen.points("gen_ai.client.operation.duration") == []
 
 
+async def test_what_is_sent_for_batches_is_a_span_each_below_the_map(autojump_clock: Clock, tmp_path: Path) -> None:
+    provider = BatchProvider(looks=2, submits=[Said(529)], polls=[Said(200), Said(0)])
+    async with watched({}, ALONE, connect=provider) as (router, seen):
+        await router.map(MODEL, ["canary", "b"], mode="batch", checkpoint=tmp_path / "run.jsonl").to_list()
+    (run,) = (span for span in seen.finished() if span.name.startswith("llmring.map "))
+    errands = seen.errands()
+    assert len(errands) == len(provider.calls)
+    assert all(is_child(one, run) for one in errands)
+    assert [one.name for one in errands] == [
+        *["batch submit anthropic"] * 2,
+        *["batch look anthropic"] * 3,
+        "batch fetch anthropic",
+        "batch discard anthropic",
+    ]
+    refused, taken, looked, broken, *_, fetched, _ = map(attributes, errands)
+    assert refused == {
+        "llmring.operation": "batch_submit",
+        "llmring.provider": "anthropic",
+        "llmring.batch.rows": 2,
+        "server.address": "api.anthropic.com",
+        "server.port": 443,
+        "http.response.status_code": 529,
+        "error.type": "Overloaded",
+    }
+    assert (taken["http.response.status_code"], taken["llmring.batch.rows"]) == (200, 2)
+    assert looked["llmring.batch.id"] == fetched["llmring.batch.id"] == "msgbatch_0"
+    assert broken["error.type"] == "TransportBroken"
+    assert "http.response.status_code" not in broken
+    assert errands[0].status.description is None
+    tag = json.loads(text_of(tmp_path / "run.jsonl").splitlines()[1])["batch"]["tag"]
+    assert not any(word in span.to_json() for span in errands for word in ("canary", tag))
+    # Rows that are handed out while results are read are not below their reading.
+    assert all(span.parent is None for span in seen.finished() if span.name.startswith("llmring.batch_row "))
+
+
+def text_of(path: Path) -> str:
+    return path.read_text()
+
+
+class FilesProvider(ScriptedProvider):
+    """One that takes files, too."""
+
+    def __init__(self, script: Mapping[str, list[Step]]) -> None:
+        super().__init__(script)
+        self.current: list[trace.Span] = []
+
+    def __call__(self, base_url: str, headers: Mapping[str, str]) -> Connection:  # type: ignore[override]
+        inner, current = super().__call__(base_url, headers), self.current
+
+        class Connected:
+            async def open(self, call: HttpCall) -> Reply:
+                if call.path.startswith("/v1/files"):
+                    current.append(trace.get_current_span())
+                    return Uploaded()
+                return await inner.open(call)
+
+            async def aclose(self) -> None:
+                await inner.aclose()
+
+        return Connected()
+
+
+class Uploaded:
+    status = 200
+    headers: Mapping[str, str] = {}
+
+    def __init__(self) -> None:
+        self._pieces = [b'{"id": "file_1", "size_bytes": 7}']
+
+    async def receive(self) -> bytes:
+        await trio.lowlevel.checkpoint()
+        return self._pieces.pop() if self._pieces else b""
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+def pdf(directory: Path) -> Path:
+    path = directory / "canary.pdf"
+    path.write_bytes(b"canary!")
+    return path
+
+
+async def test_an_upload_is_a_span_below_the_attempt_that_needs_it(autojump_clock: Clock, tmp_path: Path) -> None:
+    provider = FilesProvider({"second": [answer()]})
+    async with watched({}, connect=provider) as (router, seen):
+        file_id = router.register_file(pdf(tmp_path))
+        await router.chat("anthropic:second", "hi", files=[file_id])
+        await router.deregister_file(file_id)
+    upload, delete = seen.errands()
+    (attempt,) = seen.attempts()
+    assert is_child(upload, attempt)
+    assert (upload.name, delete.name, delete.parent) == ("file upload anthropic", "file delete anthropic", None)
+    assert attributes(upload) == {
+        "llmring.operation": "file_upload",
+        "llmring.provider": "anthropic",
+        "llmring.file.bytes": 7,
+        "server.address": "api.anthropic.com",
+        "server.port": 443,
+        "http.response.status_code": 200,
+    }
+    assert [span.get_span_context().span_id for span in provider.current] == [context_id(upload), context_id(delete)]
+    assert not any("canary" in span.to_json() for span in seen.finished())
+
+
 async def test_a_row_that_no_batch_answers_is_a_failed_call(autojump_clock: Clock, tmp_path: Path) -> None:
     provider = BatchProvider(submits=[Said(400)])
     async with watched({}, ALONE, connect=provider) as (router, seen):

@@ -30,7 +30,8 @@ from llmring.codecs.anthropic.files import BETA
 from llmring.codecs.anthropic.stream import AnthropicAnswer
 from llmring.codecs.capabilities import Capabilities, Model
 from llmring.codecs.codec import HttpCall, HttpReply, LimitUpdate
-from llmring.codecs.replies import read_limits, request_id, to_call
+from llmring.codecs.limits import read_limits
+from llmring.codecs.replies import request_id, to_call
 from llmring.codecs.schemas.dialects import fit_anthropic
 from llmring.codecs.streams import StreamReader
 from llmring.errors import ProviderError, Unsupported

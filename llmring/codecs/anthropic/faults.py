@@ -18,7 +18,7 @@ from llmring.codecs.faults import (
     text_rule,
     to_error,
 )
-from llmring.codecs.replies import LimitHeaders, used_up
+from llmring.codecs.limits import LimitHeader, LimitHeaders, read_limits, used_up
 from llmring.errors import (
     AuthFailed,
     BadRequest,
@@ -40,16 +40,20 @@ VERSION = ("anthropic-version", "2023-06-01")
 the model decide."""
 
 # Anthropic rounds what remains of token limits to thousands.
-LIMIT_HEADERS: LimitHeaders = (
-    ("requests", "anthropic-ratelimit-requests-limit", "anthropic-ratelimit-requests-remaining", 1.0),
-    ("tokens", "anthropic-ratelimit-tokens-limit", "anthropic-ratelimit-tokens-remaining", 1000.0),
-    ("input", "anthropic-ratelimit-input-tokens-limit", "anthropic-ratelimit-input-tokens-remaining", 1000.0),
-    (
-        "output",
-        "anthropic-ratelimit-output-tokens-limit",
-        "anthropic-ratelimit-output-tokens-remaining",
-        1000.0,
-    ),
+_LIMITS: tuple[tuple[Dimension, str, float], ...] = (
+    ("requests", "requests", 1.0),
+    ("tokens", "tokens", 1000.0),
+    ("input", "input-tokens", 1000.0),
+    ("output", "output-tokens", 1000.0),
+)
+LIMIT_HEADERS: LimitHeaders = tuple(
+    LimitHeader(
+        dimension,
+        f"anthropic-ratelimit-{name}-limit",
+        f"anthropic-ratelimit-{name}-remaining",
+        rounding=rounding,
+    )
+    for dimension, name, rounding in _LIMITS
 )
 
 RULES = Rules(
@@ -119,7 +123,7 @@ def classify(reply: HttpReply) -> ProviderError:
 
 def _dimension(fault: Fault, reply: HttpReply) -> Dimension | None:
     """The limit that refused: the one of which nothing remains, else the one that the message names."""
-    empty: tuple[Dimension, ...] = used_up(reply.headers, LIMIT_HEADERS)
+    empty: tuple[Dimension, ...] = used_up(read_limits(reply.headers, LIMIT_HEADERS))
     if "input" in empty or "output" in empty:
         # `tokens` stands for whichever of the two is tighter.
         empty = tuple(dimension for dimension in empty if dimension != "tokens")

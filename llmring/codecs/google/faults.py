@@ -23,6 +23,7 @@ from llmring.codecs.faults import (
     text_rule,
     to_error,
 )
+from llmring.codecs.replies import MAX_DELAY_SECONDS
 from llmring.errors import (
     AuthFailed,
     BadRequest,
@@ -203,7 +204,7 @@ def _with_details(fault: Fault, details: list[_Detail], quotas: list[str]) -> Fa
     reasons = tuple(detail.reason.lower() for detail in details if detail.reason)
     # The message tells the same delay as RetryInfo, which is rounded down.
     told = [fault.retry_after, *(_seconds(detail.retry_delay) for detail in details)]
-    delays = [delay for delay in told if delay is not None and 0 < delay <= 86_400.0]
+    delays = [min(delay, MAX_DELAY_SECONDS) for delay in told if delay is not None and delay > 0]
     return msgspec.structs.replace(
         fault,
         words=(*reasons, *fault.words),

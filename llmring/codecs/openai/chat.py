@@ -16,6 +16,7 @@ from llmring.chat import ChatRequest, Completion, JSONMode, JSONObject, JSONSche
 from llmring.codecs.capabilities import Model
 from llmring.codecs.codec import HttpCall, HttpReply, LimitUpdate
 from llmring.codecs.openai import faults as openai_faults
+from llmring.codecs.openai import limits as openai_limits
 from llmring.codecs.openai import reply as openai_reply
 from llmring.codecs.openai.dialect import FORMAT, OPENAI, Dialect, MaxTokensField
 from llmring.codecs.openai.messages import cache_control, spell
@@ -65,7 +66,7 @@ class OpenAICodec(msgspec.Struct, frozen=True):
         return openai_faults.classify(reply, self.dialect)
 
     def limits(self, headers: Mapping[str, str]) -> tuple[LimitUpdate, ...]:
-        return openai_faults.limits(headers, self.dialect)
+        return openai_limits.limits(headers, self.dialect)
 
     def open_stream(self, headers: Mapping[str, str]) -> StreamReader:
         def read_whole(body: bytes) -> Completion:

@@ -4,32 +4,51 @@ A `Dialect` says what a server takes and what it calls it; the codec has no othe
 providers' API references as of 2026-11, recorded exchanges, and what is named at the rows.
 """
 
-from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 
-from llmring.codecs.replies import LimitHeaders
+from llmring.codecs.limits import LimitHeader, LimitHeaders
 from llmring.errors import Dimension
 
 FORMAT = "openai-chat"
 
 MaxTokensField = Literal["max_completion_tokens", "max_tokens"]
 
-# The second pair of rows is Mistral's, who also counts by ten seconds and by month: no dimensions of ours.
+_HOUR, _DAY, _MONTH = 3600.0, 86_400.0, 30 * 86_400.0
+
+
+def _row(dimension: Dimension, name: str, period: float = 60.0, period_name: str = "") -> LimitHeader:
+    limit, remaining = f"x-ratelimit-limit-{name}", f"x-ratelimit-remaining-{name}"
+    return LimitHeader(dimension, limit, remaining, period=period, period_name=period_name)
+
+
 LIMIT_HEADERS: LimitHeaders = (
-    ("requests", "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", 1.0),
-    ("tokens", "x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", 1.0),
-    ("requests", "x-ratelimit-limit-req-minute", "x-ratelimit-remaining-req-minute", 1.0),
-    ("tokens", "x-ratelimit-limit-tokens-minute", "x-ratelimit-remaining-tokens-minute", 1.0),
+    # OpenAI, Azure, xAI and most others; the period is told by Azure and GitHub Models (seen 2026-05).
+    _row("requests", "requests", period_name="x-ratelimit-renewalperiod-requests"),
+    _row("tokens", "tokens", period_name="x-ratelimit-renewalperiod-tokens"),
+    # OpenAI's guide to rate limits, since 2026-06: the project's, beside the organization's.
+    _row("tokens", "project-tokens"),
+    # Mistral (recorded, 2026-08). Its x-ratelimit-tokens-query-cost is what one request took: all of its usage, as the
+    # charge rule has it already.
+    _row("requests", "req-10-second", 10.0),
+    _row("requests", "req-minute"),
+    _row("tokens", "tokens-minute"),
+    _row("tokens", "tokens-5-minute", 300.0),
+    _row("tokens", "tokens-month", _MONTH),
+    # Cerebras, https://inference-docs.cerebras.ai/support/rate-limits; SambaNova's day.
+    _row("requests", "requests-minute"),
+    _row("requests", "requests-hour", _HOUR),
+    _row("day", "requests-day", _DAY),
+    _row("tokens", "tokens-hour", _HOUR),
+    _row("tokens", "tokens-day", _DAY),
 )
-_GROQ_HEADERS: LimitHeaders = (
-    ("day", "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", 1.0),
-    ("tokens", "x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", 1.0),
-)
+# https://console.groq.com/docs/rate-limits: requests by the day, tokens by the minute.
+_GROQ_HEADERS: LimitHeaders = (_row("day", "requests", _DAY), _row("tokens", "tokens"))
+# Limits are by the second, says its documentation; were they by the minute, this would only pace too little.
 _TOGETHER_HEADERS: LimitHeaders = (
-    ("requests", "x-ratelimit-limit", "x-ratelimit-remaining", 1.0),
-    ("tokens", "x-tokenlimit-limit", "x-tokenlimit-remaining", 1.0),
+    LimitHeader("requests", "x-ratelimit-limit", "x-ratelimit-remaining", period=1.0),
+    LimitHeader("tokens", "x-tokenlimit-limit", "x-tokenlimit-remaining", period=1.0),
 )
 
 _COMMON = frozenset(
@@ -62,8 +81,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     `media_in_tools` lets a tool's result hold images; elsewhere they follow in a user message. `cache_marks` sends
     Anthropic's `cache_control`. `one_system` joins all system messages into one at the start. `tool_id_length` is that
     of tool call ids, 0 for any. `stream_options`: it knows them. `keeps_metadata` "stored": only with answers that it
-    is told to store. `limit_periods` are the periods in seconds of what is not counted by the minute. `api_version` is
-    Azure's: with it the model is a deployment in the path, and the base URL is the resource's own.
+    is told to store. `resets_at_moment`: its x-ratelimit-reset is a moment, in milliseconds since 1970. `api_version`
+    is Azure's: with it the model is a deployment in the path, and the base URL is the resource's own.
     """
 
     parameters: frozenset[str] = _USUAL
@@ -89,7 +108,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     stream_options: bool = True
     keeps_metadata: Literal["always", "stored"] = "always"
     limit_headers: LimitHeaders = LIMIT_HEADERS
-    limit_periods: Mapping[Dimension, float] = {}
+    resets_at_moment: bool = False
     api_version: str | None = None
 
 
@@ -119,7 +138,6 @@ GROQ = Dialect(
     documents="",
     audio="",
     limit_headers=_GROQ_HEADERS,
-    limit_periods={"day": 86_400.0},
 )
 
 # Unknown fields are refused with 422, `stream_options` among them; a stream reports usage unasked.
@@ -154,17 +172,16 @@ OPENROUTER = Dialect(
     replays="reasoning_details",
     document_links=True,
     cache_marks=True,
+    resets_at_moment=True,
 )
 
-# Its logprobs are a number, and come back in another form. Limits are by the second, says its documentation; were they
-# by the minute, this would only pace too little.
+# Its logprobs are a number, and come back in another form.
 TOGETHER = Dialect(
     parameters=_COMMON | {"top_k", "seed", "n", "reasoning_effort"},
     strict_schemas=False,
     documents="",
     audio="",
     limit_headers=_TOGETHER_HEADERS,
-    limit_periods={"requests": 1.0, "tokens": 1.0},
 )
 
 XAI = Dialect(max_tokens_field="max_completion_tokens", documents="", audio="")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from llmring.codecs.codec import HttpReply, LimitUpdate
+from llmring.codecs.codec import HttpReply
 from llmring.codecs.faults import (
     CONTEXT_TOO_LONG,
     Fault,
@@ -21,7 +21,8 @@ from llmring.codecs.faults import (
     to_error,
 )
 from llmring.codecs.openai.dialect import OPENAI, Dialect
-from llmring.codecs.replies import read_limits, used_up
+from llmring.codecs.openai.limits import empty, until_reset
+from llmring.codecs.replies import MAX_DELAY_SECONDS
 from llmring.errors import (
     AuthFailed,
     BadReply,
@@ -72,7 +73,8 @@ RULES = Rules(
         # OpenAI with 429, Groq with 413: "Request too large for ... : Limit 30000, Requested 45000".
         text_rule((413, 429), r"request too large .{0,400}limit:? ?\d+.{0,80}requested:? ?\d+", ImpossibleRequest),
         # OpenAI's limits by day, "requests per day (RPD)"; Groq also has "tokens per day (TPD)".
-        text_rule((429,), r"\((?:RPD|TPD)\)|(?:requests|tokens) per day", RateLimited, "daily"),
+        # OpenRouter's by day, "free-models-per-day-high-balance".
+        text_rule((429,), r"\((?:RPD|TPD)\)|(?:requests|tokens) per day|free-models-per-day", RateLimited, "daily"),
         text_rule((429,), r"exceeded your current quota|insufficient balance", QuotaExhausted),
         # OpenAI's "Slow Down", where it comes without its code.
         text_rule((429, 503), r"sudden increase in (?:your )?request", RateLimited, "ramp"),
@@ -117,24 +119,28 @@ RULES = Rules(
     },
 )
 
-_UNIT_IN_TEXT = re.compile(r"\((RPM|TPM|RPD|TPD)\)|(requests|tokens) per (min|day)", re.IGNORECASE)
+_UNIT_IN_TEXT = re.compile(r"\((RPM|TPM|RPD|TPD)\)|(requests|tokens|free-models)[ -]per[ -](min|day)", re.IGNORECASE)
 # Azure: "... have exceeded token rate limit of your current ... pricing tier", "... call rate limit ...".
 _AZURE_UNIT = re.compile(r"exceeded (call|token) rate limit", re.IGNORECASE)
-_UNITS: Mapping[str, Dimension] = {"rpm": "requests", "tpm": "tokens", "rpd": "day", "tpd": "tokens"}
-
-
-def limits(headers: Mapping[str, str], dialect: Dialect = OPENAI) -> tuple[LimitUpdate, ...]:
-    """What the headers say of the limits."""
-    return tuple(
-        msgspec.structs.replace(update, period=dialect.limit_periods.get(update.dimension, update.period))
-        for update in read_limits(headers, dialect.limit_headers)
-    )
+_UNITS: Mapping[str, Dimension] = {
+    "rpm": "requests",
+    "tpm": "tokens",
+    "rpd": "day",
+    "tpd": "tokens",
+    # OpenRouter's free models.
+    "fpm": "requests",
+    "fpd": "day",
+}
 
 
 def classify(reply: HttpReply, dialect: Dialect = OPENAI) -> ProviderError:
     """Which of our errors a reply is. Never raises."""
     fault = read_fault(reply)
-    return to_error(fault, judge(fault, RULES), _dimension(fault, reply, dialect))
+    verdict = judge(fault, RULES)
+    if verdict.error is RateLimited and fault.retry_after is None:
+        delay = until_reset(reply, dialect)
+        fault = msgspec.structs.replace(fault, retry_after=min(delay, MAX_DELAY_SECONDS) if delay else None)
+    return to_error(fault, verdict, _dimension(fault, reply, dialect))
 
 
 def _dimension(fault: Fault, reply: HttpReply, dialect: Dialect) -> Dimension | None:
@@ -149,5 +155,5 @@ def _dimension(fault: Fault, reply: HttpReply, dialect: Dialect) -> Dimension | 
         return "requests"
     if "tokens" in fault.words:
         return "tokens"
-    empty = used_up(reply.headers, dialect.limit_headers)
-    return empty[0] if len(empty) == 1 else None
+    without = empty(reply.headers, dialect)
+    return without[0] if len(without) == 1 else None

@@ -15,6 +15,7 @@ from llmring.chat import ChatRequest, Completion, JSONMode, JSONObject, JSONSche
 from llmring.codecs.capabilities import Model
 from llmring.codecs.codec import HttpCall, HttpReply, LimitUpdate
 from llmring.codecs.openai import faults as openai_faults
+from llmring.codecs.openai import limits as openai_limits
 from llmring.codecs.openai import responses_reply
 from llmring.codecs.openai.responses_items import FORMAT, spell
 from llmring.codecs.openai.responses_stream import ResponsesAnswer
@@ -92,7 +93,7 @@ class ResponsesCodec(msgspec.Struct, frozen=True):
         return openai_faults.classify(reply)
 
     def limits(self, headers: Mapping[str, str]) -> tuple[LimitUpdate, ...]:
-        return openai_faults.limits(headers)
+        return openai_limits.limits(headers)
 
     def open_stream(self, headers: Mapping[str, str]) -> StreamReader:
         def read_whole(body: bytes) -> Completion:

@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
+import msgspec
 import trio
 
-from llmring.chat import ChatRequest, ChatResponse
+from llmring.chat import ChatRequest, ChatResponse, Completion
 from llmring.codecs.batch import Batch, BatchResult, BatchRow, BatchState, BatchStatus, row_bytes
 from llmring.codecs.codec import HttpReply
 from llmring.errors import (
@@ -37,12 +38,14 @@ from llmring.router.map.batch_plan import (
     Asked,
     BatchCalls,
     BatchProgress,
+    Came,
     Group,
     Host,
     Job,
     Mode,
     Way,
     full_seconds,
+    in_parts,
     is_refusal,
     lost,
     named,
@@ -62,7 +65,7 @@ class BatchJobs:
         self, mode: Mode, calls_of: BatchCalls, host: Host, journal: Journal, calls: Calls, *, online: int
     ) -> None:
         """`online` bounds the rows that are asked online at once."""
-        self._mode = mode
+        self._mode: Mode = mode
         self._calls_of = calls_of
         self._host = host
         self._journal = journal
@@ -182,7 +185,7 @@ class BatchJobs:
             group = self._groups.get(place)
         if group is None:
             group = self._groups[place] = Group(way, spelled.format)
-        group.add(asked, row)
+        group.add(msgspec.structs.replace(asked, way=way), row)
         if len(group.rows) >= group.most_rows:
             await self._hand_in(place)
 
@@ -248,7 +251,7 @@ class BatchJobs:
             if self._is_left:
                 scope.cancel()
             try:
-                with self._calls.step():
+                with self._calls.step(), self._host.current():
                     await work(*about)
             except LLMRingError as error:
                 self._host.stop(error)
@@ -275,12 +278,14 @@ class BatchJobs:
         variable = group.way.route.credential.key
         opened = OpenBatch(tag=tag, ref=ref, format=group.form, at=datetime.now(UTC), keys=keys, variable=variable)
         job = Job(opened, group.way, group.asked, set())
+        job.handed_in_at = trio.current_time()
         await self._errands.note(opened.opening())
         try:
             status = await self._errands.hand_in(job, Batch(rows=tuple(group.rows), tag=tag))
         except (ProviderError, InvalidRequest) as error:
             if isinstance(error, ProviderError) and not is_refusal(error) and not desk.can_find:
                 raise LLMRingError(lost(opened, self._journal.path, error)) from error
+            await self._refused(job, error)
             await self._errands.note(BatchLine(tag=tag, end="void"))
             await self._turn_back(list(group.asked.values()), error)
             return None
@@ -339,22 +344,28 @@ class BatchJobs:
         waiting, job.asked = job.asked, {}
         again: list[Asked] = []
 
-        def take(result: BatchResult) -> None:
-            asked = waiting.pop(result.key, None)
-            if asked is not None:
-                self._finish(job, asked, result.outcome, again)
+        async def take(results: Sequence[BatchResult]) -> None:
+            ours = ((waiting.pop(result.key, None), result.outcome) for result in results)
+            read = [(asked, self._came(job, asked, outcome)) for asked, outcome in ours if asked is not None]
+            await self._finish_all(job, read, again)
 
         unread = await self._errands.patiently(job, lambda: job.way.desk.fetch(status, job.batch.keys, take))
         if unread:
             job.is_whole = False
             _LOG.warning("%s: %d results cannot be read; it is not deleted there", job.name, unread)
-        for asked in waiting.values():
-            self._finish(job, asked, "expired" if status.state == "expired" else None, again)
+        outcome = "expired" if status.state == "expired" else None
+        for some in in_parts(list(waiting.values())):
+            await self._finish_all(job, [(asked, self._came(job, asked, outcome)) for asked in some], again)
         await self._turn_back(again, Unanswered(f"{job.name} has no answer"))
 
-    def _finish(self, job: Job, asked: Asked, outcome: HttpReply | str | None, again: list[Asked]) -> None:
+    async def _finish_all(self, job: Job, read: Sequence[tuple[Asked, Came]], again: list[Asked]) -> None:
+        await self._calls_of.keep(job, read)
+        for asked, came in read:
+            self._finish(job, asked, came, again)
+
+    def _finish(self, job: Job, asked: Asked, came: Came, again: list[Asked]) -> None:
         """One row, as the batch has it; what another try may help goes to `again`, where that was allowed."""
-        response, error = self._read_one(job, asked, outcome)
+        response, error = self._answered(job, asked, came)
         if error is not None and not isinstance(error, ProviderError):
             # An edit of the lockfile: the answer is there still, for another run.
             job.is_whole = False
@@ -363,26 +374,44 @@ class BatchJobs:
         elif not self._host.finish(asked, response, error):
             job.is_whole = False
 
-    def _read_one(
-        self, job: Job, asked: Asked, outcome: HttpReply | str | None
-    ) -> tuple[ChatResponse | None, LLMRingError | None]:
+    def _answered(self, job: Job, asked: Asked, came: Came) -> tuple[ChatResponse | None, LLMRingError | None]:
+        if isinstance(came, Completion):
+            try:
+                return self._calls_of.answer(job, asked, came), None
+            except LLMRingError as error:
+                return None, error
+        if isinstance(came, ProviderError):
+            self._calls_of.failed(job, asked, came)
+        return None, came
+
+    def _came(self, job: Job, asked: Asked, outcome: HttpReply | str | None) -> Came:
+        """What an outcome says."""
         error: LLMRingError
         if isinstance(outcome, HttpReply):
             try:
-                completion = job.way.desk.read(outcome, asked.request, job.way.route, job.batch.format)
-                return self._calls_of.answer(asked.request, job.way, completion), None
+                return job.way.desk.read(outcome, asked.request, job.way.route, job.batch.format)
             except LLMRingError as raised:
                 error = raised
         else:
             error = Unanswered(f"{job.name} ended without this row ({outcome or 'no result'}); nothing was paid for it")
         if isinstance(error, ProviderError):
             error.model = job.batch.ref
-        return None, error
+        return error
+
+    async def _refused(self, job: Job, error: LLMRingError) -> None:
+        """The provider took none of its rows."""
+        if isinstance(error, ProviderError) and error.sent:
+            for some in in_parts(list(job.asked.values())):
+                await self._calls_of.keep(job, [(asked, error) for asked in some])
+                for asked in some:
+                    self._calls_of.failed(job, asked, error)
 
     async def _failed(self, job: Job, status: BatchStatus) -> None:
         """Refused as a whole. For a full queue it waits, where it may not go online."""
         error = status.error or ServerFault(f"{job.name} failed, and the provider does not say why")
         error.model = job.batch.ref
+        job.way.desk.conceal(error, [asked.request for asked in job.asked.values()])
+        await self._refused(job, error)
         await self._close(job, "failed")
         await job.way.desk.discard(status)
         rows = list(job.asked.values())

@@ -4,7 +4,8 @@ Decisions only: what is done about a batch is in batch_errands.py, what is done 
 """
 
 import itertools
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
 
@@ -14,8 +15,10 @@ from llmring.chat import ChatRequest, ChatResponse, Completion
 from llmring.codecs.batch import BatchRow, BatchStatus, row_bytes
 from llmring.errors import LLMRingError, ProviderError
 from llmring.money.payment import Payment
-from llmring.providers.desk import BatchDesk
+from llmring.pricing import Prices
+from llmring.providers.desk import MOST_TAKEN, BatchDesk
 from llmring.providers.route import Route
+from llmring.refs import ModelRef
 from llmring.router.account import Account
 from llmring.router.map.batch_lines import OpenBatch
 from llmring.router.map.rows import Place
@@ -53,42 +56,68 @@ MOST_FULL_SECONDS = 900.0
 """A batch that was refused because too much is in the provider's queue is handed in again: doubling in between."""
 
 
+class Looked(msgspec.Struct, frozen=True, kw_only=True):
+    """A model of a row's alias, as it was when the row was given its place. `why` says why no batch can go there; None:
+    one can. `prices` are those of online answers, and `key` is the name of the key where its provider has several."""
+
+    model: ModelRef
+    key: str | None
+    input_tokens: int
+    output_tokens: int
+    prices: Prices | None
+    why: str | None = None
+
+
+class Way(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a row can be handed in. `looked` are the models that were looked at for it, in order; none where another
+    process has done so."""
+
+    route: Route
+    desk: BatchDesk
+    looked: tuple[Looked, ...] = ()
+
+
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """A row under way, what is asked for it, and its money, where that is bounded: by the run's own cap, and, of a row
-    in a batch, by budgets."""
+    in a batch, by budgets. `way` is where this process hands it in."""
 
     place: Place
     request: ChatRequest
     account: Account | None = None
     payment: Payment | None = None
+    way: Way | None = None
 
 
-class Way(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a row can be handed in."""
-
-    route: Route
-    desk: BatchDesk
+Came = Completion | LLMRingError
+"""What came of a row in its batch."""
 
 
 class BatchCalls(msgspec.Struct, frozen=True, kw_only=True):
     """What the router does for batches.
 
     `way` is that of the request's first model with a batch API and a key, None where there is none; `way_of` that of a
-    batch on its way, and raises ConfigError; `answer` makes of a completion what the caller gets.
+    batch on its way, and raises ConfigError. `keep` leaves receipts of rows and waits until they are on disk, before
+    anything else is done about the rows: whoever is killed in between reads them again, and they have their receipts
+    already. `answer` makes of a completion what the caller gets, and raises ConfigError; `failed` is told of a row that
+    has failed.
     """
 
     way: Callable[[ChatRequest], Way | None]
     way_of: Callable[[OpenBatch], Way]
-    answer: Callable[[ChatRequest, Way, Completion], ChatResponse]
+    keep: Callable[["Job", Sequence[tuple[Asked, Came]]], Awaitable[None]]
+    answer: Callable[["Job", Asked, Completion], ChatResponse]
+    failed: Callable[["Job", Asked, ProviderError], None]
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
     """What the run does with rows: `send` asks online, and finishes the row itself; `finish` writes it to the journal
-    and hands it out, False when it could not be written; `stop` ends the run with an error."""
+    and hands it out, False when it could not be written; `stop` ends the run with an error. `current` is a block whose
+    spans are below the run's."""
 
     send: Callable[[Asked], Awaitable[None]]
     finish: Callable[[Asked, ChatResponse | None, LLMRingError | None], bool]
     stop: Callable[[LLMRingError], None]
+    current: Callable[[], AbstractContextManager[object]]
 
 
 class BatchProgress(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,6 +160,8 @@ class Job:
         self.asked = asked
         self.unclaimed = unclaimed
         self.status: BatchStatus | None = None
+        self.handed_in_at: float | None = None
+        """On the trio clock; None where an earlier process had handed it in."""
         self.is_whole = True
         """Whether everything that was read of it could be kept."""
 
@@ -176,6 +207,12 @@ def is_passing(error: ProviderError) -> bool:
     """Whether the same call may go well later."""
     status = error.status
     return status is None or status < 400 or status in (408, 409, 429) or status >= 500
+
+
+def in_parts(rows: Sequence[Asked]) -> Generator[Sequence[Asked]]:
+    """Rows as many at a time as wait for their receipts together."""
+    for first in range(0, len(rows), MOST_TAKEN):
+        yield rows[first : first + MOST_TAKEN]
 
 
 def full_seconds(times: int) -> float:

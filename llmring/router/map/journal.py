@@ -2,7 +2,7 @@
 
 JSON lines, appended. The first says what the file is; every other one is a row, or about a batch (batch_lines.py):
 
-    {"llmring_journal": 1}
+    {"llmring_journal": 2}
     {"key": "4f0c…", "row": 7, "response": {…}}
     {"key": "91ab…", "row": 8, "error": {"type": "AllModelsFailed", "message": "…"}}
 
@@ -28,8 +28,11 @@ from llmring.errors import ConfigError, LLMRingError
 from llmring.refs import ModelRef
 from llmring.router.map.batch_lines import BatchLine, OpenBatch, taken_in
 from llmring.router.map.places import Places
+from llmring.router.map.row_key import VERSION, row_digest
 
-VERSION = 1
+_VERSIONS = range(1, VERSION + 1)
+"""They differ in the digests that rows are known by: a journal goes on with those that it was begun with."""
+
 SYNC_SECONDS = 1.0
 SYNC_ROWS = 256
 """A journal is forced to disk so often at least: what a power failure can cost."""
@@ -71,7 +74,7 @@ class _BatchEntry(msgspec.Struct, frozen=True):
     batch: BatchLine
 
 
-_HEAD = msgspec.json.encode(_Head(VERSION)) + b"\n"
+_HEADS = {version: msgspec.json.encode(_Head(version)) + b"\n" for version in _VERSIONS}
 _LINES = msgspec.json.Decoder(_Line)
 _SETTLED = msgspec.json.Decoder(_Settled)
 
@@ -80,8 +83,17 @@ class Journal:
     """Made by `open_journal`. `answered` counts the rows that are on disk already; `batches` are those, by tag, whose
     results are not."""
 
-    def __init__(self, path: Path, file: Any, reader: BinaryIO, offsets: Places, batches: dict[str, OpenBatch]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        file: Any,
+        reader: BinaryIO,
+        offsets: Places,
+        batches: dict[str, OpenBatch],
+        version: int = VERSION,
+    ) -> None:
         self.path = path
+        self._version = version
         self.batches = batches
         self._file = file
         self._reader = reader
@@ -94,9 +106,13 @@ class Journal:
     def answered(self) -> int:
         return len(self._offsets)
 
+    def digest(self, request: ChatRequest, models: Sequence[ModelRef]) -> str:
+        """What rows that ask the same have in common."""
+        return row_digest(request, models, self._version)
+
     def key(self, request: ChatRequest, models: Sequence[ModelRef]) -> str:
         """The key of the next row with this request. Asked once a row, in the order of the input."""
-        digest = row_digest(request, models)
+        digest = self.digest(request, models)
         number = self._times.get(digest) or 0
         self._times.put(digest, number + 1)
         return digest if number == 0 else f"{digest}-{number}"
@@ -168,13 +184,6 @@ class Journal:
                 raise LLMRingError(f"cannot write {self.path}: {error.strerror or error}") from error
 
 
-def row_digest(request: ChatRequest, models: Sequence[ModelRef]) -> str:
-    """What a row asks, and of whom: equal for equal rows on every machine. `timeout` does not count."""
-    asked = msgspec.structs.replace(request, model="", timeout=None)
-    content = msgspec.json.encode([[str(ref) for ref in models], asked], order="deterministic", enc_hook=repr)
-    return hashlib.sha256(content).hexdigest()[:32]
-
-
 def safe_key(key: str) -> str:
     """A caller's own key as batch APIs take it, too: itself, where that is short and plain, else its digest."""
     if _SAFE.fullmatch(key):
@@ -197,8 +206,8 @@ def open_journal(path: Path) -> Generator[Journal]:
         raise ConfigError(f"cannot open the journal {path}: {error.strerror or error}") from error
     with file, path.open("rb", buffering=_READ_BYTES) as reader:
         _lock(file, path)
-        offsets, batches = _read(file, reader, path)
-        journal = Journal(path, file, reader, offsets, batches)
+        offsets, batches, version = _read(file, reader, path)
+        journal = Journal(path, file, reader, offsets, batches, version)
         try:
             yield journal
         finally:
@@ -235,19 +244,19 @@ def _lock(file: Any, path: Path) -> None:
         raise ConfigError(f"the journal {path} is being written by another run") from error
 
 
-def _read(file: Any, reader: BinaryIO, path: Path) -> tuple[Places, dict[str, OpenBatch]]:
-    """Where the answers are, by key, and the open batches. A torn end is cut off; a new file gets its head."""
+def _read(file: Any, reader: BinaryIO, path: Path) -> tuple[Places, dict[str, OpenBatch], int]:
+    """Where the answers are, by key; the open batches; the version. A torn end is cut off, a new file gets its head."""
     offsets = Places()
     batches: dict[str, OpenBatch] = {}
-    offset = 0
+    offset, version = 0, VERSION
     for number, line in enumerate(reader, 1):
-        if number == 1 and _HEAD.startswith(line) and line != _HEAD:
+        if number == 1 and _is_torn_head(line):
             break
         if number > 1 and not line.endswith(b"\n"):
             break
         try:
             if number == 1:
-                _check_head(line, path)
+                version = _version(line, path)
             else:
                 settled = _SETTLED.decode(line)
                 if settled.batch is not None:
@@ -262,10 +271,10 @@ def _read(file: Any, reader: BinaryIO, path: Path) -> tuple[Places, dict[str, Op
     # What a killed process had begun: of an empty file's head, or of a row that is asked again.
     file.truncate(offset)
     if offset == 0:
-        file.write(_HEAD)
+        file.write(_HEADS[version])
     # Relative to the end, for that empties the buffer: what has just been cut off may be in it.
     reader.seek(0, os.SEEK_END)
-    return offsets, batches
+    return offsets, batches, version
 
 
 class JournalRow(msgspec.Struct, frozen=True):
@@ -293,8 +302,8 @@ def read_journal(path: Path) -> Generator[JournalRow | BatchLine]:
         raise ConfigError(f"cannot open the journal {path}: {error.strerror or error}") from error
     with file:
         for number, line in enumerate(file, 1):
-            if number == 1 and not (_HEAD.startswith(line) and line != _HEAD):
-                _check_head(line, path)
+            if number == 1 and not _is_torn_head(line):
+                _version(line, path)
             elif not line.endswith(b"\n"):
                 return
             else:
@@ -342,13 +351,19 @@ def _journal_row(line: bytes, number: int, path: Path) -> JournalRow | BatchLine
     return JournalRow(read.key, None, read.error.type, read.error.message)
 
 
-def _check_head(line: bytes, path: Path) -> None:
+def _is_torn_head(line: bytes) -> bool:
+    return any(head.startswith(line) and line != head for head in _HEADS.values())
+
+
+def _version(line: bytes, path: Path) -> int:
+    """Of the journal with this first line. Raises ConfigError."""
     try:
         head = msgspec.json.decode(line, type=_Head)
     except msgspec.DecodeError as error:
         raise ConfigError(f"{path} is not a journal of llmring: it was not touched") from error
-    if head.llmring_journal != VERSION:
+    if head.llmring_journal not in _VERSIONS:
         raise ConfigError(f"{path} is a journal of version {head.llmring_journal}; this llmring writes {VERSION}")
+    return head.llmring_journal
 
 
 def _without_errors(response: ChatResponse) -> ChatResponse:

@@ -1,10 +1,17 @@
 """How fast rows go along several routes, some of which share their limits, by what the routes know now."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from llmring.providers.pace import Pace, bound_seconds
 from llmring.providers.route import Route
+
+
+def usable(routes: Sequence[Route], now: float, *, in_turn: bool) -> list[Route]:
+    """Those that rows can go to now: none that is out of use (breaker open, key refused, no money, model gone); of
+    those asked `in_turn`, the first model's that is not."""
+    found = [route for route in routes if route.shut(now) is None]
+    return [route for route in found if route.ref == found[0].ref] if in_turn else found
 
 
 def paces_of(routes: Iterable[Route], now: float) -> list[tuple[str, Pace]]:

@@ -71,6 +71,14 @@ class Report(msgspec.Struct, kw_only=True):
     def output_tokens(self) -> int:
         return sum(part.output_tokens for part in self.by_model.values())
 
+    def projected_usd(self, total: int) -> Decimal | None:
+        """What `total` rows will have cost, if those that are left cost on average what those did that were paid for:
+        as `usd` it lacks what has no price. None while nothing has one."""
+        paid = sum(part.served for part in self.by_model.values())
+        if paid == 0 or (self.unpriced and not self.usd):
+            return None
+        return self.usd + max(0, total - self.rows) * self.usd / paid
+
     def add_resumed(self) -> None:
         """Count a row that an earlier run has paid for."""
         self.rows += 1
@@ -98,17 +106,17 @@ class Report(msgspec.Struct, kw_only=True):
         if response is not None:
             self.answered += 1
             self.failovers += response.attempts[0].model != response.model
-            self._add_attempts(response.attempts)
+            self.add_attempts(response.attempts)
             self._add_answer(response)
         else:
             self._add_failure(error)
             if isinstance(error, AllModelsFailed):
-                self._add_attempts(error.attempts)
+                self.add_attempts(error.attempts)
             elif isinstance(error, ProviderError) and error.model is not None:
                 met = Attempt(
                     model=error.model, outcome=error.described(), error=error, sent=error.sent, cost=error.cost
                 )
-                self._add_attempts((met,))
+                self.add_attempts((met,))
 
     def _add_failure(self, error: LLMRingError | None) -> None:
         self.failed += 1
@@ -126,7 +134,8 @@ class Report(msgspec.Struct, kw_only=True):
         else:
             part.unpriced += 1
 
-    def _add_attempts(self, attempts: tuple[Attempt, ...]) -> None:
+    def add_attempts(self, attempts: tuple[Attempt, ...]) -> None:
+        """Count the requests of one row."""
         counts: Counter[str] = Counter()
         for attempt in attempts:
             counts["requests"] += attempt.sent

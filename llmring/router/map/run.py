@@ -33,12 +33,13 @@ from llmring.providers.pace import least_seconds
 from llmring.providers.route import Route
 from llmring.refs import ModelRef
 from llmring.router.account import Account, Purse
+from llmring.router.admission import Admission, CalledBack
 from llmring.router.calls import Calls
 from llmring.router.map.batch_jobs import BatchJobs
 from llmring.router.map.batch_plan import WINDOW, Asked, BatchCalls, BatchProgress, Host, Mode
 from llmring.router.map.duplicates import Duplicates, First, Settled
-from llmring.router.map.journal import SYNC_SECONDS, Journal, open_journal, open_scratch, row_digest, safe_key
-from llmring.router.map.pacing import least_possible_seconds, paces_of
+from llmring.router.map.journal import SYNC_SECONDS, Journal, open_journal, open_scratch, safe_key
+from llmring.router.map.pacing import least_possible_seconds, paces_of, usable
 from llmring.router.map.report import Report
 from llmring.router.map.rows import Input, Inputs, Place, Row
 from llmring.router.map.span import MapSpan
@@ -53,14 +54,15 @@ class RowCalls(msgspec.Struct, frozen=True, kw_only=True):
     the call itself, with the row's money where that is bounded; and the money for it in a batch, set aside from the
     budgets, None where it is in none or there are none.
 
-    `prepare` raises InvalidRequest, `models` and `routes` ConfigError, `send` what `chat` raises, `prepay` what that
-    raises of money.
+    `prepare` raises InvalidRequest, `models` and `routes` ConfigError, `send` what `chat` raises, and CalledBack once
+    `admission` has ended; `prepay` what `chat` raises of money.
     """
 
     prepare: Callable[[Input], ChatRequest]
     models: Callable[[ChatRequest], Sequence[ModelRef]]
     routes: Callable[[ChatRequest], Sequence[Route]]
     send: Callable[[ChatRequest, Account | None], Awaitable[ChatResponse]]
+    admission: Admission
     prepay: Callable[[ChatRequest], Awaitable[Payment | None]]
 
 
@@ -82,8 +84,13 @@ class Batching(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """A run right now. `binding` names the limit that sets the pace; `eta_seconds` is None while nothing is known, and
-    while rows are in `batches`."""
+    """A run right now.
+
+    `binding` names the limit that sets the pace, or what keeps all models out. `eta_seconds` is None while nothing is
+    known, while no model can be asked, and while rows are in `batches`. `projected_usd` is what the run will have
+    spent, if the rows that are left cost what those that it has paid for did; None while none has a price, and without
+    a total.
+    """
 
     rows: int
     failed: int
@@ -91,6 +98,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     rows_per_second: float
     binding: str
     eta_seconds: float | None
+    projected_usd: Decimal | None = None
     batches: BatchProgress | None = None
 
 
@@ -98,15 +106,15 @@ class MapRun:
     """`async with router.map(...) as run: async for row in run`; or `await run.to_list()`. Made by the router.
 
     Rows come as they finish, or in the order of the inputs (`ordered`). Leaving the `async with` cancels what is still
-    in flight. An error in reading the inputs, or a setup that can serve nobody (a refused key), stops the run: finished
-    rows come first, then the error. `report` counts as rows finish.
+    in flight. A setup that can serve nobody (a refused key) stops the run as `stop` does, an error in reading the
+    inputs ends them: finished rows come first, then the error. `report` counts as rows finish.
     """
 
     def __init__(
         self,
         inputs: Inputs,
         calls_of: RowCalls,
-        routes: Callable[[], tuple[Route, ...]],
+        routes: Callable[[], tuple[tuple[Route, ...], bool]],
         nursery: trio.Nursery,
         calls: Calls,
         told: MapSpan,
@@ -140,6 +148,7 @@ class MapRun:
         self._files = ExitStack()
         self._sync_due = trio.Event()
         self._find_routes = routes
+        self._in_turn = False
         self._routes: tuple[Route, ...] = ()
         self._nursery = nursery
         self._calls = calls
@@ -168,7 +177,7 @@ class MapRun:
         if self._entered:
             raise InvalidRequest("a map runs once: make a new one")
         self._entered = True
-        self._routes = self._find_routes()
+        self._routes, self._in_turn = self._find_routes()
         if self._caps.purse is not None:
             self._caps.purse.check(self._routes)
         if self._checkpoint is not None:
@@ -234,15 +243,17 @@ class MapRun:
         return rows
 
     def progress(self, total: int | None = None) -> Progress:
-        """Where the run is; `total` rows, when known, give an ETA: from the limits, not from the average so far."""
+        """Where the run is; `total` rows, when known, give an ETA, from the limits of the models that can be asked and
+        not from the average so far, and what all will have cost."""
         now = trio.current_time()
-        paces = paces_of(self._routes, now)
+        routes = usable(self._routes, now, in_turn=self._in_turn)
+        paces = paces_of(routes, now)
         widest = max(paces, key=lambda named: named[1].rows_per_second, default=None)
         seconds = now - self._started_at
         batches = self._jobs.progress() if self._jobs is not None else None
         eta = None
         if total is not None and paces:
-            latency = max(route.means.took_seconds for route in self._routes)
+            latency = max(route.means.took_seconds for route in routes)
             on_the_wire = sum(route.in_flight for route in self._routes)
             left = max(0, total - self.report.rows - on_the_wire)
             eta = least_seconds(left, [pace for _, pace in paces], latency)
@@ -251,23 +262,32 @@ class MapRun:
             failed=self.report.failed,
             in_flight=self._in_flight,
             rows_per_second=self.report.rows / seconds if seconds > 0.0 else 0.0,
-            binding=f"{widest[0]} {widest[1].binding}" if widest else "nothing yet",
+            binding=f"{widest[0]} {widest[1].binding}" if widest else self._unbound(routes, now),
             eta_seconds=eta if batches is None else None,
+            projected_usd=self.report.projected_usd(total) if total is not None else None,
             batches=batches,
         )
 
-    def leave_batches(self) -> None:
-        """Hand in no more rows in batches, and wait for none: they go on at their providers, and a later run with the
-        same journal reads them. Online rows under way are finished; nothing to do without batches."""
+    def _unbound(self, usable_routes: Sequence[Route], now: float) -> str:
+        """What `binding` is without a pace."""
+        if usable_routes or not self._routes:
+            return "nothing yet"
+        return f"{self._routes[0].ref.provider} {self._routes[0].shut(now)}"
+
+    def stop(self) -> None:
+        """Send nothing more, at once: rows that wait in line, or for a batch to fill, are not done, like those that
+        were not read yet. Rows on the wire are finished and handed out, then the run ends. Batches go on at their
+        providers. A later run with the same journal does the rest."""
+        self._feeding.cancel()
+        self._calls_of.admission.end()
         if self._jobs is not None:
-            self._feeding.cancel()
             self._jobs.leave()
 
     async def _open_batches(self, journal: Journal) -> None:
         """Raises ConfigError: for batches that are on their way, and this run cannot take up."""
         try:
             if self._batching is not None:
-                host = Host(send=self._row, finish=self._finish_batched, stop=self._stop)
+                host = Host(send=self._row, finish=self._finish_batched, stop=self._stop, current=self._told.current)
                 online = self._window or self._default_window()
                 asks = self._batching.calls_of
                 jobs = BatchJobs(self._batching.mode, asks, host, journal, self._calls, online=online)
@@ -360,7 +380,7 @@ class MapRun:
             for index in itertools.count():
                 await self._room.acquire()
                 if self._calls.is_closing:
-                    self._stopped_by = RouterClosed("the router was closed during this map")
+                    self._stop(RouterClosed("the router was closed during this map"))
                     return
                 try:
                     prompt = await anext(source)
@@ -419,7 +439,7 @@ class MapRun:
         return self._calls_of.routes(request)
 
     def _place(self, index: int, prompt: Input, request: ChatRequest, models: Sequence[ModelRef]) -> Place:
-        digest = row_digest(request, models) if self._duplicates is not None else None
+        digest = self._duplicates.answers.digest(request, models) if self._duplicates is not None else None
         key = digest
         if self._row_key is not None:
             key = self._row_key(prompt)
@@ -467,11 +487,21 @@ class MapRun:
             response = await self._calls_of.send(asked.request, asked.account)
         except LLMRingError as raised:
             error = raised
+        except CalledBack as called:
+            self._call_back(asked, called)
+            return
         except BaseException:
             if asked.account is not None:
                 asked.account.close()
             raise
         self._finish(asked, response, error)
+
+    def _call_back(self, asked: Asked, called: CalledBack) -> None:
+        """A row is not done: neither written down nor handed out. What was sent for it was sent."""
+        self._in_flight -= 1
+        self.report.add_attempts(called.attempts)
+        if asked.account is not None:
+            asked.account.close()
 
     def _end(self, place: Place, response: ChatResponse | None, error: LLMRingError | None) -> bool:
         """A row was asked, or cannot be: into the report and the journal, and to the reader. False when it could not be
@@ -545,9 +575,7 @@ class MapRun:
     def _stop(self, error: BaseException) -> None:
         """No more rows; the reader gets those that finish, then the error."""
         self._stopped_by = error
-        self._feeding.cancel()
-        if self._jobs is not None:
-            self._jobs.leave()
+        self.stop()
 
     async def _keep_in_sync(self, journal: Journal) -> None:
         """What a failing power supply may cost is the rows of a second."""

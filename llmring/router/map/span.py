@@ -10,7 +10,7 @@ from llmring.errors import LLMRingError
 from llmring.providers.fairness import Priority
 from llmring.router.map.report import Report
 from llmring.telemetry import semconv
-from llmring.telemetry.spans import Call, Kind, set_failed
+from llmring.telemetry.spans import Call, Current, Kind, set_failed
 from llmring.telemetry.telemetry import Telemetry
 
 
@@ -29,6 +29,7 @@ class MapSpan:
         self._priority: Priority = priority
         self._span: Span = INVALID_SPAN
         self._within: Context | None = None
+        self._below: Context | None = None
         self._links: Sequence[Link] | None = None
 
     def begin(self) -> None:
@@ -38,7 +39,12 @@ class MapSpan:
         if context.is_valid:
             # Without a parent, and with everything else that is in the caller's context: its baggage.
             self._within = set_span_in_context(INVALID_SPAN, get_current())
+            self._below = set_span_in_context(self._span, get_current())
             self._links = (Link(context),)
+
+    def current(self) -> Current:
+        """A block whose spans are below the map's, whichever task it runs in: what is done for many rows at once."""
+        return Current(self._below)
 
     def row(self, kind: Kind, alias: str) -> Call:
         """Begin the span of a row."""
