@@ -65,7 +65,11 @@ def test_a_ledger_in_a_database_is_proved_and_handed_out(terminal: Terminal, url
         assert run(terminal, "receipts", "verify", file, "--key", "keys.json").code == 0
 
 
-BILL = "provider_request_id,cost\nreq_2,0.000228\nreq_4,0.5\nreq_9,1\n"
+BILL = """\
+generation_id,created_at,cost_total,tokens_prompt,tokens_completion,model_permaslug
+req_2,2026-08-01 12:00:00,0.000228,1200,80,openai/gpt-4o-mini
+req_9,2026-08-01 12:00:00,0.5,1200,80,openai/gpt-4o-mini
+"""
 
 
 def test_reports_of_a_database_are_those_of_a_file(terminal: Terminal, postgresql: Server) -> None:
