@@ -138,6 +138,13 @@ def is_dearer(prices: Prices, service_tier: str | None) -> bool:
     return service_tier is not None and service_tier.lower() in _rule(prices).dearer_tiers
 
 
+def for_texts(prices: Prices | None) -> Prices | None:
+    """The prices of vectors: of their input alone, so that a list need not say what output costs."""
+    if prices is None or prices.output is not None:
+        return prices
+    return msgspec.structs.replace(prices, output=Decimal(0))
+
+
 def in_a_batch(cost: Cost, rule: BillingRule = USUAL) -> Cost:
     """What came from a provider's batch API, by what it would have cost online."""
     if cost.breakdown is None:

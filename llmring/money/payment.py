@@ -18,8 +18,8 @@ from llmring.lockfile.providers import Kind
 from llmring.money.amounts import to_nanos, to_usd
 from llmring.money.budgets import Budgets, Scope
 from llmring.money.pot import Pot, Waiting
-from llmring.money.worst import for_texts, most, most_of_texts
-from llmring.pricing import Prices, cost_of, is_dearer
+from llmring.money.worst import most, most_of_texts, unbounded
+from llmring.pricing import Prices, cost_of, for_texts
 from llmring.providers.line import wait_until
 from llmring.providers.readiness import Busy, Shut
 from llmring.providers.route import Permit, Route
@@ -39,11 +39,13 @@ Most = Callable[[int], int]
 
 
 def chat_most(request: ChatRequest, route: Route, kind: Kind, prices: Prices | None) -> int:
-    """Raises ConfigError for a price that is not known, InvalidRequest for an answer or a tier without a bound."""
+    """Raises ConfigError for a price that is not known, InvalidRequest for an answer, a tier or an extra parameter
+    without a bound."""
     if prices is None or prices.input is None or prices.output is None:
         return _unknown_price(route.ref, kind, prices)
-    if is_dearer(prices, request.service_tier):
-        raise InvalidRequest(f"service tier {request.service_tier!r} of {route.ref} has no price in the registry")
+    why = unbounded(request, prices)
+    if why is not None:
+        raise InvalidRequest(f"nothing bounds what {route.ref} costs: {why}")
     usd = most(request, route.model.capabilities, route.counting).usd(prices)
     if usd is None:
         raise InvalidRequest(f"nothing bounds an answer of {route.ref}: set max_tokens")

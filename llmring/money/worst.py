@@ -7,13 +7,40 @@ import msgspec
 
 from llmring.chat import ChatRequest
 from llmring.codecs.capabilities import Capabilities
-from llmring.pricing import Prices, RuledPrices, price
+from llmring.pricing import Prices, RuledPrices, for_texts, is_dearer, price
 from llmring.providers.estimate import Counting, most_input_tokens
 from llmring.providers.fit import most_output_tokens
 from llmring.usage import Usage
 
 _EXTRA_TOKENS = 8
 """What a provider may put around a text that it makes a vector of."""
+
+
+_UNBILLED = frozenset(
+    {
+        "logit_bias",
+        "max_completion_tokens",
+        "max_output_tokens",
+        "max_tokens",
+        "min_p",
+        "mirostat",
+        "repeat_penalty",
+        "repetition_penalty",
+        "safetySettings",
+        "safety_identifier",
+        "safety_settings",
+        "store",
+        "stop_sequences",
+        "temperature",
+        "top_a",
+        "top_k",
+        "top_p",
+        "typical_p",
+        "verbosity",
+    }
+)
+"""Of `extra_params`, what changes neither the model nor the rate nor the number of answers; their length is then taken
+for the longest that the model gives."""
 
 
 class Most(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +74,16 @@ def _writes_unasked(prices: Prices) -> bool:
     return isinstance(prices, RuledPrices) and any(one.cache_write is not None for one in prices.rule.surcharges)
 
 
+def unbounded(request: ChatRequest, prices: Prices | None) -> str | None:
+    """What a request asks for that may cost more than is known here; None: nothing."""
+    if prices is not None and is_dearer(prices, request.service_tier):
+        return f"service tier {request.service_tier!r} has no price in the registry"
+    extra = next((name for name in request.extra_params if name not in _UNBILLED), None)
+    if extra is not None:
+        return f"extra_params[{extra!r}] may change what it bills: set the request's own field, or leave it out"
+    return None
+
+
 def most(request: ChatRequest, capabilities: Capabilities, counting: Counting) -> Most:
     """What `request` may use at a model."""
     # What a model has been seen to refuse is not sent, and `extra_params` may set anything.
@@ -67,13 +104,6 @@ def _caches(request: ChatRequest) -> bool:
     parts = [part for message in request.messages for part in message.parts]
     marked = (*request.messages, *request.tools, *parts)
     return any(one.cache is not None for one in marked)
-
-
-def for_texts(prices: Prices | None) -> Prices | None:
-    """The prices of vectors: of their input alone, so that a list need not say what output costs."""
-    if prices is None or prices.output is not None:
-        return prices
-    return msgspec.structs.replace(prices, output=Decimal(0))
 
 
 def most_of_texts(texts: Sequence[str], prices: Prices | None) -> Decimal | None:

@@ -12,7 +12,7 @@ import msgspec
 from llmring.billing import rule_of
 from llmring.chat import ChatRequest, Completion
 from llmring.embeddings import Embeddings
-from llmring.pricing import Prices, cost_of, in_a_batch
+from llmring.pricing import Prices, cost_of, for_texts, in_a_batch
 from llmring.receipts.canonical import MOST
 from llmring.receipts.contents import SALT_BYTES, request_digest, response_digest
 from llmring.receipts.generator import costs_of, counters, new_receipt_id
@@ -36,9 +36,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 class Attempted(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt that has ended, as its request leaves it. `asked` is what was sent on, texts for vectors; `answered`
-    the whole answer, None where there is none; `usage` what is known to have been used; `tenant` is empty where nobody
-    is named. `lock` and `facts` are asked in the ledger's thread. `identity`, 16 bytes, is of one that may be left
-    twice, by two processes even: it gets one receipt. Other fields are those of the receipt."""
+    the whole answer, None where there is none, and `partial` what had come of one; `usage` what is known to have been
+    used; `tenant` is empty where nobody is named. `lock` and `facts` are asked in the ledger's thread. `identity`, 16
+    bytes, is of one that may be left twice, by two processes even: it gets one receipt. Other fields are those of the
+    receipt."""
 
     kind: Kind
     ended_at: datetime
@@ -52,6 +53,7 @@ class Attempted(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str
     asked: ChatRequest | tuple[str, ...]
     answered: Completion | Embeddings | None = None
+    partial: Completion | None = None
     usage: Usage | None = None
     status: int | None = None
     request_id: str | None = None
@@ -78,8 +80,10 @@ def draft(ended: Attempted, random: bytes) -> Draft:
     usage = ended.usage if ended.usage is not None and _is_sane(ended.usage) else None
     facts = ended.facts()
     answered = ended.answered
-    tier = answered.service_tier if isinstance(answered, Completion) else None
-    cost = cost_of((usage,) if usage is not None else (), facts.prices, known=facts.known, service_tier=tier)
+    seen = answered if answered is not None else ended.partial
+    tier = seen.service_tier if isinstance(seen, Completion) else None
+    prices = for_texts(facts.prices) if ended.kind == "embed" else facts.prices
+    cost = cost_of((usage,) if usage is not None else (), prices, known=facts.known, service_tier=tier)
     if ended.kind == "batch":
         cost = in_a_batch(cost, rule_of(ended.model.provider))
     costs = costs_of(cost.breakdown)
@@ -110,7 +114,7 @@ def draft(ended: Attempted, random: bytes) -> Draft:
         attempt=ended.attempt,
         outcome=ended.outcome,
         status=ended.status,
-        served_model=answered.served_model if answered is not None else None,
+        served_model=seen.served_model if seen is not None else None,
         provider_request_id=ended.request_id,
         batch=ended.batch,
         waited_milliseconds=_milliseconds(ended.waited_seconds),

@@ -10,16 +10,15 @@ from decimal import Decimal
 
 import trio
 
-from llmring.chat import ChatRequest
+from llmring.chat import ChatRequest, Completion
 from llmring.errors import BudgetExceeded, ConfigError, InvalidRequest, ProviderError
 from llmring.money.amounts import to_nanos, to_usd
-from llmring.money.payment import MAY_BE_BILLED
+from llmring.money.payment import MAY_BE_BILLED, chat_usd
 from llmring.money.spend import Spend
-from llmring.money.worst import most
-from llmring.pricing import Prices, is_dearer, price
+from llmring.money.worst import most, unbounded
+from llmring.pricing import Prices
 from llmring.providers.route import Route
 from llmring.refs import ModelRef
-from llmring.usage import Usage
 
 _LOG = logging.getLogger("llmring")
 
@@ -43,32 +42,22 @@ class Purse:
     def most_usd(self, request: ChatRequest, routes: Sequence[Route]) -> dict[ModelRef, Decimal]:
         """What one attempt may cost at each of `routes` that can be asked.
 
-        Raises ConfigError for an unknown price, InvalidRequest for an answer of unknown length or a service tier of
-        unknown price.
+        Raises ConfigError for an unknown price, InvalidRequest for an answer of unknown length, a service tier of
+        unknown price or an extra parameter that may be billed.
         """
         self.check(routes)
         usd: dict[ModelRef, Decimal] = {}
         for route in routes:
             if route.credential.missing is None:
-                self._check_tier(request, route)
-                highest = most(request, route.model.capabilities, route.counting).usd(self.prices(route.ref))
+                prices = self.prices(route.ref)
+                why = unbounded(request, prices)
+                if why is not None:
+                    raise InvalidRequest(f"budget: nothing bounds what {route.ref} costs: {why}")
+                highest = most(request, route.model.capabilities, route.counting).usd(prices)
                 if highest is None:
                     raise InvalidRequest(f"budget: nothing bounds an answer of {route.ref}: set max_tokens")
                 usd[route.ref] = highest
         return usd
-
-    def _check_tier(self, request: ChatRequest, route: Route) -> None:
-        prices = self.prices(route.ref)
-        if prices is not None and is_dearer(prices, request.service_tier):
-            raise InvalidRequest(
-                f"budget: service tier {request.service_tier!r} of {route.ref} has no price in the registry"
-            )
-
-    def cost(self, usage: Usage | None, route: Route) -> Decimal | None:
-        """What an answer did cost; None where that is unknown."""
-        prices = self.prices(route.ref)
-        parts = price(usage, prices) if usage is not None and prices is not None else None
-        return parts.total if parts is not None else None
 
     async def reserve(self, usd: Decimal) -> int:
         """Set `usd` aside, as soon as it is there. Raises BudgetExceeded when nobody is left to give any back."""
@@ -113,9 +102,9 @@ class Account:
         self.close()
         self._number = await self._purse.reserve(needed)
 
-    def answered(self, usage: Usage | None, route: Route) -> None:
+    def answered(self, completion: Completion, route: Route) -> None:
         """The attempt was answered."""
-        usd = self._purse.cost(usage, route)
+        usd = chat_usd(completion, self._purse.prices(route.ref))
         self._settle(usd if usd is not None else self._most_usd[route.ref])
 
     def failed(self, error: BaseException, route: Route) -> None:

@@ -33,7 +33,7 @@ async def _attempt(worker: ProviderWorker, permit: Permit, journey: Journey) -> 
             account.failed(error, permit.route)
         raise
     if account is not None:
-        account.answered(completion.usage, permit.route)
+        account.answered(completion, permit.route)
     if journey.attempt is not None:
         journey.attempt.answered(completion)
     return completion

@@ -26,7 +26,6 @@ from llmring.registry.digest import facts_digest
 from llmring.router.batching import BatchedRow
 from llmring.router.dispatcher import Journey
 from llmring.router.streaming import Left
-from llmring.usage import Usage
 
 _RUN_BYTES = 8
 _IDENTITY_BYTES = 16
@@ -43,15 +42,21 @@ class Receipts:
         self._facts: tuple[Catalog, dict[ModelRef, Facts]] | None = None
 
     def ended(
-        self, journey: Journey, answered: object, error: BaseException | None = None, usage: Usage | None = None
+        self,
+        journey: Journey,
+        answered: object,
+        error: BaseException | None = None,
+        partial_answer: Completion | None = None,
     ) -> None:
-        """The newest attempt of `journey` has ended: answered, or with `error`. A stream that has only begun to answer
-        has not ended. Nothing that was wrong on this side before anything was sent is an attempt."""
+        """The newest attempt of `journey` has ended: answered, or with `error`, of a stream after `partial_answer`. A
+        stream that has only begun to answer has not ended. Nothing that was wrong on this side before anything was sent
+        is an attempt."""
         whole = answered if isinstance(answered, Completion | Embeddings) else None
         if (whole is None and error is None) or isinstance(error, ConfigError):
             return
         first, refusal = journey.origin or journey, error if isinstance(error, ProviderError) else None
-        ref = journey.route.ref
+        ref, seen = journey.route.ref, whole or partial_answer
+        used, request_id = (seen.usage, seen.request_id) if seen is not None else (None, None)
         self._ledger.post(
             Attempted(
                 kind=journey.kind,
@@ -66,9 +71,10 @@ class Receipts:
                 outcome="answered" if error is None else _outcome(error),
                 asked=tuple(journey.texts) if journey.kind == "embed" else journey.request,
                 answered=whole,
-                usage=whole.usage if whole is not None else usage,
+                partial=partial_answer,
+                usage=used if used is not None or refusal is None else refusal.usage,
                 status=refusal.status if refusal is not None else None,
-                request_id=refusal.request_id if refusal is not None else whole.request_id if whole else None,
+                request_id=refusal.request_id if refusal is not None and refusal.request_id else request_id,
                 waited_seconds=journey.waited_seconds,
                 took_seconds=trio.current_time() - journey.sent_at,
                 lock=partial(self._lock_digest, journey.lockfile),

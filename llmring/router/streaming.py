@@ -23,7 +23,7 @@ from llmring.telemetry.spans import Call
 from llmring.usage import Cost, Usage
 
 OnBreak = Literal["error", "restart"]
-Ended = Callable[[Journey, Completion | None, BaseException | None, Usage | None], None]
+Ended = Callable[[Journey, Completion | None, BaseException | None, Completion | None], None]
 """Is told of every stream that has ended: with its whole answer; or with an error, and what was used by then."""
 
 
@@ -171,7 +171,7 @@ class ChatStream:
             self._is_under_way = False
             if self._journey.payment is not None:
                 self._journey.payment.ended(completion, error)
-            self._ended(self._journey, completion, error, self._live.partial().usage if error is not None else None)
+            self._ended(self._journey, completion, error, self._live.partial() if error is not None else None)
 
     async def _open(self, worker: ProviderWorker, permit: Permit, journey: Journey) -> LiveStream:
         seconds = journey.plan.attempt_seconds(journey.index, trio.current_time())

@@ -3,13 +3,14 @@
 from decimal import Decimal as D
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llmring.chat import Cache, ChatRequest, Message
 from llmring.codecs.capabilities import Capabilities
 from llmring.money.spend import Spend
-from llmring.money.worst import most
+from llmring.money.worst import most, unbounded
 from llmring.pricing import Prices
 from llmring.providers.estimate import Counting
 
@@ -87,6 +88,23 @@ def test_the_most_is_every_byte_and_the_longest_answer_at_the_dearest_rates() ->
 
 def test_a_bound_that_will_not_be_sent_or_may_be_replaced_is_none() -> None:
     assert worst(asked(extra_params={"max_tokens": 9}), max_output_tokens=None) is None
+
+
+@pytest.mark.parametrize(
+    ("extra", "why"),
+    [
+        ({}, None),
+        ({"top_k": 3, "logit_bias": {}}, None),
+        ({"n": 8}, "extra_params['n'] may change what it bills"),
+        ({"service_tier": "priority"}, "extra_params['service_tier']"),
+        ({"top_k": 3, "generationConfig": {"candidateCount": 8}}, "extra_params['generationConfig']"),
+        ({"model": "dearer"}, "extra_params['model']"),
+        ({"tools": [{"type": "web_search"}]}, "extra_params['tools']"),
+    ],
+)
+def test_nothing_bounds_what_an_unknown_parameter_costs(extra: dict[str, Any], why: str | None) -> None:
+    told = unbounded(asked(extra_params=extra), None)
+    assert told is why is None or (told is not None and why is not None and why in told)
     assert worst(asked(), max_output_tokens=5000, refused=frozenset({"max_tokens"})) == D(8 + 5000 * 20) / 10**6
 
 

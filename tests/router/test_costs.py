@@ -176,7 +176,9 @@ async def test_a_budget_takes_no_tier_of_unknown_price(autojump_clock: Clock) ->
             rows = [row async for row in run]
         assert provider.calls == []
     assert isinstance(rows[0].error, InvalidRequest)
-    assert "budget: service tier 'priority' of openai:gpt-4o-mini has no price" in str(rows[0].error)
+    assert "budget: nothing bounds what openai:gpt-4o-mini costs: service tier 'priority' has no price" in str(
+        rows[0].error
+    )
 
 
 async def test_calculate_cost_gives_costs_and_the_prices_they_are_of(autojump_clock: Clock) -> None:

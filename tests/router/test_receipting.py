@@ -1,7 +1,9 @@
 """A receipt of every attempt: answered, failed, cancelled, streamed, and none of what was said."""
 
+import json
 import sqlite3
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -94,6 +96,32 @@ async def test_an_answer_is_priced_as_the_response_is(path: Path) -> None:
     facts = catalog.get(ModelRef("openai", "gpt-4o-mini"))
     assert facts is not None
     assert (receipt.registry_version, receipt.price_digest) == (catalog.version("openai"), facts_digest(facts))
+
+
+async def test_an_attempt_that_was_billed_and_gave_no_answer_has_its_cost(path: Path) -> None:
+    usage = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
+    body = json.dumps({"object": "chat.completion", "model": "gpt-4o-mini", "choices": [], "usage": usage})
+    provider = ScriptedProvider({"gpt-4o-mini": [Step(body=body.encode())]})
+    async with open_router(lockfile(PRICED), connect=provider, catalog=read_bundled(), receipts=path) as router:
+        with pytest.raises(AllModelsFailed) as caught:
+            await router.chat("priced", "hello")
+    cost = caught.value.attempts[0].cost
+    assert cost is not None
+    first = receipts(path)[0]
+    assert (first.outcome, first.total_tokens, first.cost_status) == ("BadReply", 1100, "priced")
+    assert Decimal(first.total_cost or 0) == cost.usd == Decimal("0.00021")
+
+
+async def test_a_stream_that_was_left_says_what_had_come(path: Path) -> None:
+    words = answer(*["word "] * 8, each=1.0, headers={"x-request-id": "req_8"})
+    provider = ScriptedProvider({"gpt-4o-mini": [words]})
+    async with (
+        open_router(lockfile(PRICED), connect=provider, catalog=read_bundled(), receipts=path) as router,
+        router.stream("priced", "hello") as stream,
+    ):
+        await anext(stream)
+    (receipt,) = receipts(path)
+    assert (receipt.outcome, receipt.provider_request_id) == ("left", "req_8")
 
 
 async def test_the_digests_are_of_what_was_sent_and_what_came(path: Path) -> None:
