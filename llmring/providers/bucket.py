@@ -35,14 +35,15 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bucket:
-    """`level` is what is there now, `capacity` what it can hold; `rounding` is the step in which replies tell it.
-    `outstanding` is what is reserved of it and not settled: the budget keeps it."""
+    """`level` is what is there now, `capacity` what it can hold, `kept` what is better left in it; `rounding` is the
+    step in which replies tell it. `outstanding` is what is reserved of it and not settled: the budget keeps it."""
 
     def __init__(self, limit: Limit, now: float) -> None:
         self.corrected = 0.0
         self.outstanding = 0.0
         self.newest = -1
         self.rounding = 1.0
+        self.kept = 0.0
         self.drift = Drift(now)
         self._at = now
         self.resize(limit)
@@ -89,16 +90,13 @@ class Bucket:
     def wait(self, amount: float, keep: float = 0.0) -> float:
         """Seconds until `amount` is there, and `keep` of the capacity beside it. More than the capacity waits for a
         full bucket and then goes into debt."""
-        lacking = self.needed(amount, keep) - self.level
+        needed = amount + (self.kept if keep == 0.0 else max(keep * self.capacity, self.kept))
+        lacking = min(self.capacity, needed) - self.level
         return lacking / self.rate if lacking > 0.0 else 0.0
 
-    def needed(self, amount: float, keep: float) -> float:
-        """The level at which `amount` may be taken."""
-        kept = self.drift.cushion(self.capacity) + (self.rounding / 2.0 if self.rounding > 1.0 else 0.0)
-        if keep > 0.0:
-            kept = max(keep * self.capacity, kept)
-        level = amount + kept
-        return min(self.capacity, level)
+    def reckon(self) -> None:
+        """Settle what is better left in it: what it is usually off by, and half a step of what replies tell."""
+        self.kept = self.drift.cushion(self.capacity) + (self.rounding / 2.0 if self.rounding > 1.0 else 0.0)
 
     def correct(self, step: float) -> None:
         """Move the level on the provider's word. Replies to requests sent before are read in the light of it."""
@@ -169,7 +167,8 @@ class Window(Bucket):
             super().give_back(number, part)
 
     def wait(self, amount: float, keep: float = 0.0) -> float:
-        lacking = self.needed(amount, keep) - self.level
+        # Without what is better left: it would be lost in every period, not once.
+        lacking = min(self.capacity, amount + keep * self.capacity) - self.level
         if lacking <= 0.0:
             return 0.0
         until = self._at
@@ -184,10 +183,6 @@ class Window(Bucket):
         own = bisect_right(self._totals, (at, number, math.inf)) - 1
         last = bisect_right(self._totals, (at + MARGIN_SECONDS, math.inf)) - 1
         return self._totals[last][2] - self._totals[own][2] if own >= 0 else 0.0
-
-    def needed(self, amount: float, keep: float) -> float:
-        """Without a cushion: what is kept free here is lost in every period, not once."""
-        return min(amount + keep * self.capacity, self.capacity)
 
     def correct(self, step: float) -> None:
         super().correct(step)

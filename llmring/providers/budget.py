@@ -343,6 +343,7 @@ class Budget:
             step = self._correct(bucket, update, update.remaining, reservation)
             if changed is None:
                 bucket.drift.add(step, bucket.limit.amount / bucket.limit.period, now)
+        bucket.reckon()
         bucket.correct(min(0.0, bucket.capacity - bucket.level))
         return changed
 

@@ -42,6 +42,9 @@ PAUSE_MOST_SECONDS = 8.0
 PAUSE_LEAST_SECONDS = 0.05
 """Before a route is tried again: full jitter over a doubling span, never nothing."""
 
+_SLACK_SECONDS = 1e-6
+"""A pause shorter than this is over: a replay reckons times from the beginning of a request, and rounds otherwise."""
+
 ATTEMPT_SECONDS = 300.0
 """The longest one attempt may take for a whole answer."""
 
@@ -209,9 +212,14 @@ class Plan:
                 last = self.models[index]
         return self._among(ways, barred, readiness, now, answered_at)
 
+    def _pause(self, index: int, now: float) -> float:
+        """Seconds until a route's pause is over; 0 or less: it is."""
+        left = self._paused_until[index] - now
+        return left if left > _SLACK_SECONDS else min(left, 0.0)
+
     def _way(self, index: int, answer: Readiness, now: float) -> _Way | None:
         """How a route can be had; None: no time helps."""
-        paused = self._paused_until[index] - now
+        paused = self._pause(index, now)
         match answer:
             case Ready():
                 return _Way(index, max(0.0, paused), failing=False, trial=None)
@@ -267,7 +275,7 @@ class Plan:
         ready = [
             other
             for other in self._same(index)
-            if isinstance(readiness[other], Ready) and not self._spent[other] and self._paused_until[other] <= now
+            if isinstance(readiness[other], Ready) and not self._spent[other] and self._pause(other, now) <= 0.0
         ]
         return min(ready, key=lambda other: (self._tries[other], other))
 
@@ -280,8 +288,8 @@ class Plan:
         return any(other not in self._refused for other in self._same(index) if other != index)
 
     def _wait(self, indexes: list[int], answered_at: float, now: float, look_at: float) -> Wait:
-        in_line = tuple(index for index in indexes if self._paused_until[index] <= now)
-        ends = [self._paused_until[index] for index in indexes if self._paused_until[index] > now]
+        in_line = tuple(index for index in indexes if self._pause(index, now) <= 0.0)
+        ends = [self._paused_until[index] for index in indexes if index not in in_line]
         if self._stall is not None:
             ends.append(self._stall.ends(answered_at))
         return Wait(indexes=in_line, until=min([self.deadline, look_at, *ends]))

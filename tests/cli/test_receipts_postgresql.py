@@ -86,13 +86,13 @@ def test_reports_of_a_database_are_those_of_a_file(terminal: Terminal, postgresq
         found, told = (run(terminal, *command, "--ledger", spelled(place)) for place in (database, file))
         assert (found.code, found.out) == (told.code, told.out), (command, found.err)
         assert found.out.startswith("{"), command
-    exported = [
-        [(one["alias"], one["total_cost"], one["timestamp"]) for one in ended.json()["receipts"]]
-        for ended in (
-            run(terminal, "export", "--until", "2026-08-01", "--ledger", spelled(place)) for place in (database, file)
-        )
-    ]
-    assert len(exported[0]) == 3 and exported[0] == exported[1]
+    exported = (
+        run(terminal, "export", "--until", "2026-08-01", "--ledger", spelled(place)) for place in (database, file)
+    )
+    rows, others = (
+        [(one["alias"], one["total_cost"], one["timestamp"]) for one in ended.json()["receipts"]] for ended in exported
+    )
+    assert len(rows) == 3 and rows == others
 
 
 def test_a_batch_of_a_database_is_signed_proved_and_worked_out_again(terminal: Terminal, url: str) -> None:

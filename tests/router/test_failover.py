@@ -162,6 +162,13 @@ def test_a_route_in_its_pause_is_waited_for_but_not_in_line() -> None:
     assert tested.next([READY, READY], 5.5) == Go(0)
 
 
+def test_a_pause_is_over_at_its_end_however_that_is_rounded() -> None:
+    """A replay reckons its times from the beginning of the request."""
+    tested = plan(1)
+    fail(tested, 0, now=5.0)
+    assert tested.next([READY], math.nextafter(5.5, 0.0)) == Go(0)
+
+
 def test_the_earliest_pause_ends_the_wait() -> None:
     tested = plan()
     fail(tested, 1, now=2.0)
