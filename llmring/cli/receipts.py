@@ -205,8 +205,8 @@ def export(ledger: str | None, output: Path | None, *, force: bool) -> None:
     What opens the digests of prompts and answers is left out.
     """
     with failures(), reading(chosen_ledger(ledger)) as store:
-        entries = (row.signed for row in store.rows())
-        lines = export_lines(store.head().ledger, key_set(store), entries, store.checkpoints())
+        head, entries = store.head(), (row.signed for row in store.rows())
+        lines = export_lines(head.ledger, key_set(store), head.size, entries, store.checkpoints())
         _write(lines, output, force=force)
 
 

@@ -58,15 +58,16 @@ def audit_export(
 ) -> Audit:
     """Judge an export, like `audit_ledger`. Raises ReceiptError for what is none."""
     rest = iter(lines)
-    ledger, named = read_head(next(rest, b""))
-    keys = _by_id(named.keys, trusted)
+    opened = read_head(next(rest, b""))
+    ledger, keys = opened.ledger, _by_id(opened.keys.keys, trusted)
     first = list(islice(rest, MANY))
     parts = _parts(chain(first, rest))
     works = (partial(check_lines, part, keys, ledger) for part in parts)
     done = all_done(works, processes or processes_for(len(first)))
-    own = [one for _, found in done for one in found]
-    ids = [key.key_id for key in trusted or named.keys[:1]]
-    return audit(joined(part for part, _ in done), keys, ids, [*own, *checkpoints], None, ledger)
+    # The newest stands in the first line and at the end; only the end's may have been cut off.
+    own = list(dict.fromkeys(one for found in (opened.checkpoints, *(found for _, found in done)) for one in found))
+    ids = [key.key_id for key in trusted or opened.keys.keys[:1]]
+    return audit(joined(part for part, _ in done), keys, ids, [*own, *checkpoints], opened.size, ledger)
 
 
 def check_range(again: Callable[[], Store], first: int, last: int, keys: Keys, ledger: str) -> Checked:

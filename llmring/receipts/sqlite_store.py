@@ -17,7 +17,7 @@ from llmring.receipts.checking import Held
 from llmring.receipts.schema import ID_BYTES, MIGRATIONS, VERSION, filled, foreign, is_current
 from llmring.receipts.signing import Signed
 from llmring.receipts.spending import Grant, Move, Spent
-from llmring.receipts.store import Addition, Head, Key, LedgerMissing, Row, Standing, Store, held_of
+from llmring.receipts.store import Addition, Head, Key, LedgerGone, LedgerMissing, Row, Standing, Store, held_of
 from llmring.receipts.tables import (
     CHECKPOINT_COLUMNS,
     HEAD_COLUMNS,
@@ -50,8 +50,12 @@ class SqliteStore:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self._connection = connection
+        self._file = _file_at(path)
 
     def append(self, make: Callable[[Head], Addition]) -> None:
+        if _file_at(self.path) != self._file:
+            # SQLite would go on writing into the file without a name.
+            raise LedgerGone(f"the ledger {self.path} was removed or replaced while it was open")
         self._alone(lambda: self._write(make(self._head())))
 
     def _alone(self, work: Callable[[], Found]) -> Found:
@@ -204,6 +208,15 @@ def open_store(path: Path, *, must_exist: bool = False) -> SqliteStore:
         connection.close()
         raise
     return SqliteStore(path, connection)
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Which file is there, whatever its name; None: none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, *, may_write: bool) -> None:

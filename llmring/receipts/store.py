@@ -72,6 +72,10 @@ class LedgerMissing(ReceiptError):
     """There is none to be read."""
 
 
+class LedgerGone(ReceiptError):
+    """It was removed, or another was put in its place, while it was open: what is written there, nobody finds."""
+
+
 class CommitUnknown(ReceiptError):
     """The connection was lost between a commit and the word of it: only the ledger can tell whether `new` is in it."""
 
@@ -86,7 +90,8 @@ class Store(Protocol):
     def append(self, make: Callable[[Head], Addition]) -> None:
         """Write what `make` gives for the head as it is, in one transaction. On disk when it returns.
 
-        Raises CommitUnknown where it may have been written all the same: ask `holds` before it is written again.
+        Raises LedgerGone, and CommitUnknown where it may have been written all the same: ask `holds` before it is
+        written again.
         """
         ...
 

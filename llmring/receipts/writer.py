@@ -19,7 +19,7 @@ from llmring.receipts.checkpoint import sign_checkpoint
 from llmring.receipts.merkle import Frontier, leaf_hash
 from llmring.receipts.receipt import VERSION, Entry, Gap, Handover, payload, payload_type, receipt_id_of, timestamp
 from llmring.receipts.signing import PrivateKey, Signed, base64url, sign
-from llmring.receipts.store import Addition, CommitUnknown, Head, Key, Row, Store
+from llmring.receipts.store import Addition, CommitUnknown, Head, Key, LedgerGone, Row, Store
 
 _LOG = logging.getLogger("llmring")
 
@@ -121,6 +121,10 @@ class Writer:
             except CommitUnknown:
                 # Most often another connection is to be had at once, which tells.
                 self._write()
+            except LedgerGone as error:
+                _LOG.error("%s: receipts go on in a new one", error)
+                self._let_go()
+                self._write()
         except ReceiptError as error:
             self._why = str(error)
             if not self._failing:
@@ -216,18 +220,21 @@ class Writer:
 
     def close(self) -> None:
         """Let go of the ledger. What is kept still is lost, which is logged."""
-        store, self._store = self._store, None
-        if store is not None:
-            try:
-                store.close()
-            except ReceiptError as error:
-                _LOG.warning("%s", error)
+        self._let_go()
         unsettled = self._unsettled.kept + self._unsettled.missing if self._unsettled is not None else 0
         if unsettled:
             _LOG.error("it is not known whether %d receipts were written: %s", unsettled, self._why)
         lost = len(self._kept) + self.missing - unsettled
         if lost:
             _LOG.error("%d receipts are lost: %s", lost, self._why or "the ledger was closed")
+
+    def _let_go(self) -> None:
+        store, self._store = self._store, None
+        if store is not None:
+            try:
+                store.close()
+            except ReceiptError as error:
+                _LOG.warning("%s", error)
 
     def _opened(self) -> Store:
         if self._store is None:

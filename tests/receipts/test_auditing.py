@@ -7,6 +7,7 @@ import threading
 from contextlib import closing
 from functools import partial
 
+import msgspec
 import psycopg
 import pytest
 
@@ -95,7 +96,8 @@ def test_an_export_is_audited_alike(ledger: LedgerPlace) -> None:
     with closing(open_store(ledger, must_exist=True)) as store:
         keys = KeySet(keys=tuple(PublicKey(key.raw) for key in store.public_keys()), current_key_id=None)
         rows = [row.signed for row in store.rows()]
-        lines = list(export_lines(store.head().ledger, keys, rows, store.checkpoints()))
+        head = store.head()
+        lines = list(export_lines(head.ledger, keys, head.size, rows, store.checkpoints()))
     whole = audit_export(lines, processes=2)
     assert (whole.entries, whole.findings, whole.checkpoints) == (SIZE, (), 3)
     assert whole == audit_export(lines, processes=1)
@@ -103,6 +105,22 @@ def test_an_export_is_audited_alike(ledger: LedgerPlace) -> None:
     found = audit_export(broken, processes=2)
     assert [(one.deed, one.sequence) for one in found.findings] == [("altered", 7), ("removed", 14)]
     assert found == audit_export(broken, processes=1)
+
+
+def test_an_export_that_was_cut_off_is_known_for_one(ledger: LedgerPlace) -> None:
+    with closing(open_store(ledger, must_exist=True)) as store:
+        keys = KeySet(keys=tuple(PublicKey(key.raw) for key in store.public_keys()), current_key_id=None)
+        rows = [row.signed for row in store.rows()]
+        checkpoints = store.checkpoints()
+    newest = read_checkpoint(checkpoints[-1])
+    head, *entries = list(export_lines(newest.ledger, keys, SIZE, rows, checkpoints))
+    assert [one.deed for one in audit_export([head, *entries[:4]]).findings] == ["cut off"]
+    # Whoever lowers the number has to take the checkpoint away too.
+    lowered = head.replace(b'"size":%d' % SIZE, b'"size":4')
+    assert lowered != head and newest.size > 4
+    assert [one.deed for one in audit_export([lowered, *entries[:4]]).findings] == ["cut off"]
+    older = msgspec.json.encode({**msgspec.json.decode(head), "size": None, "checkpoint": None})
+    assert audit_export([older, *entries]).findings == ()
 
 
 def test_what_is_written_meanwhile_is_no_finding(ledger: LedgerPlace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,24 @@ def locked(directory: Path) -> Iterator[None]:
         other.execute("ROLLBACK")
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_ledger_that_is_removed_while_it_is_written_is_begun_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, replaced: bool
+) -> None:
+    place = file_place(tmp_path)
+    writer = written(place, attempted(1))
+    for file in tmp_path.glob("ledger.db*"):
+        file.unlink()
+    if replaced:
+        written(place, attempted(2)).close()
+    writer.take([attempted(3)])
+    assert writer.flush()
+    writer.close()
+    assert [one.attempt for one in receipts(place)] == ([2, 3] if replaced else [3])
+    assert judged(place).findings == ()
+    assert "was removed or replaced while it was open: receipts go on in a new one" in caplog.text
+
+
 def test_a_locked_ledger_keeps_receipts_until_it_is_free(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     writer = written(file_place(tmp_path), attempted(1))
     writer.take([attempted(2)])
