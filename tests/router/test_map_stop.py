@@ -62,7 +62,9 @@ async def test_a_refused_key_has_no_more_rows_sent(autojump_clock: Clock) -> Non
         rows, error = await collect(router.map("alone", map(str, range(9))))
     assert isinstance(error, AuthFailed)
     assert [call.at for call in provider.calls] == [0.0, 0.0, 1.0]
-    assert [row.ok for row in rows] == [True, False, False]
+    # Those in line may see for themselves that the key is refused, in the moment in which they are called back.
+    assert rows[0].ok and not any(row.ok for row in rows[1:])
+    assert 3 <= len(rows) < 9
 
 
 @pytest.mark.parametrize("ordered", [True, False])
