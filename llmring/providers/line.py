@@ -19,7 +19,7 @@ import trio
 
 from llmring.errors import Dimension
 from llmring.providers.fairness import INTERACTIVE, Fairness, Flow, Priority
-from llmring.providers.regime import Charge
+from llmring.providers.regime import Charge, add
 
 _LEFT_BEHIND = 64
 """Places of those who left that are kept at least, before they are cleared away."""
@@ -153,7 +153,7 @@ class Line(Generic[Permit]):
         if priority == "interactive":
             return calls
         total = dict(calls)
-        _add(total, self._classes["batch"].charge, 1.0)
+        add(total, self._classes["batch"].charge, 1.0)
         return total
 
     def before(self, newcomer: Flow, deadline: float, charge: Charge) -> Mapping[Dimension, float]:
@@ -172,7 +172,7 @@ class Line(Generic[Permit]):
                     brought = min(amount, share * until.get(dimension, 0.0))
                     total[dimension] = total.get(dimension, 0.0) + brought
         if newcomer.priority == "batch":
-            _add(total, self._classes["interactive"].charge, 1.0)
+            add(total, self._classes["interactive"].charge, 1.0)
         return total
 
     def enter(self, waiter: Waiter[Permit], charge: Charge) -> None:
@@ -182,7 +182,7 @@ class Line(Generic[Permit]):
         kind.places[waiter] = charge
         if not is_new:
             return
-        _add(kind.charge, charge, 1.0 / waiter.places)
+        add(kind.charge, charge, 1.0 / waiter.places)
         self.fairness.came(flow.priority)
         tenant = kind.tenants.get(flow.tenant)
         if tenant is None:
@@ -192,7 +192,7 @@ class Line(Generic[Permit]):
             tenant.began = self.fairness.start(flow)
             tenant.charge.clear()
             tenant.latest = -math.inf
-        _add(tenant.charge, charge, 1.0 / waiter.places)
+        add(tenant.charge, charge, 1.0 / waiter.places)
         due = waiter.deadline if flow.priority == "interactive" else 0.0
         if due > tenant.latest:
             tenant.latest = due
@@ -213,11 +213,11 @@ class Line(Generic[Permit]):
             kind.tenants.clear()
             kind.starts.clear()
             return
-        _add(kind.charge, charge, -1.0 / waiter.places)
+        add(kind.charge, charge, -1.0 / waiter.places)
         tenant = kind.tenants.get(waiter.flow.tenant)
         if tenant is None:
             return
-        _add(tenant.charge, charge, -1.0 / waiter.places)
+        add(tenant.charge, charge, -1.0 / waiter.places)
         if len(tenant.heap) > 2 * len(kind.places) + _LEFT_BEHIND:
             tenant.heap = [entry for entry in tenant.heap if entry[3] in kind.places]
             heapq.heapify(tenant.heap)
@@ -305,14 +305,6 @@ def _due_by(tenant: _Tenant[Permit], due: float, places: Mapping[Waiter[Permit],
         if index < len(heap) and heap[index][0] <= due:
             waiter = heap[index][3]
             if not waiter.is_served and waiter in places:
-                _add(total, places[waiter], 1.0 / waiter.places)
+                add(total, places[waiter], 1.0 / waiter.places)
             indexes += (2 * index + 1, 2 * index + 2)
     return total
-
-
-def _add(total: dict[Dimension, float], charge: Charge, share: float) -> None:
-    if not total and share == 1.0:
-        total.update(charge)
-        return
-    for dimension, amount in charge.items():
-        total[dimension] = total.get(dimension, 0.0) + share * amount

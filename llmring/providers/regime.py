@@ -123,3 +123,12 @@ def charged(regime: Regime, outcome: Outcome, reserved: Charge, usage: Usage) ->
             return {dimension: reserved[dimension] if dimension in _COUNTS else 0.0 for dimension in reserved}
         case "not_sent":
             return dict.fromkeys(reserved, 0.0)
+
+
+def add(total: dict[Dimension, float], charge: Charge, share: float = 1.0) -> None:
+    """Add that share of `charge` to `total`."""
+    if not total and share == 1.0:
+        total.update(charge)
+        return
+    for dimension, amount in charge.items():
+        total[dimension] = total.get(dimension, 0.0) + share * amount

@@ -31,7 +31,7 @@ from llmring.providers.memory import Memory
 from llmring.providers.pace import Means, Pace, ceilings, pace
 from llmring.providers.ramp import Ramp
 from llmring.providers.readiness import READY, Busy, Readiness, Ready, Shut
-from llmring.providers.regime import Charge, Estimate, Outcome, Regime, charge, charged
+from llmring.providers.regime import Charge, Estimate, Outcome, Regime, add, charge, charged
 from llmring.providers.speed import Speed
 from llmring.refs import ModelRef
 from llmring.status import BreakerState, RouteStatus
@@ -521,8 +521,7 @@ class Route:
 def _sum(charges: Iterable[Charge]) -> Charge:
     total: dict[Dimension, float] = {}
     for one in charges:
-        for dimension, amount in one.items():
-            total[dimension] = total.get(dimension, 0.0) + amount
+        add(total, one)
     return total
 
 

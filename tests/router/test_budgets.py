@@ -30,9 +30,9 @@ from llmring.router.opening import open_router
 from llmring.router.router import Router
 from llmring.status import BudgetStatus
 from llmring.testing import ScriptedProvider, Step, answer, cut, hang, no_connection, status
-from tests.router.test_map_caps import CHEAP, DEAR, PRICED, collect, worst
+from tests.router.test_map_caps import CHEAP, DEAR, PRICED, worst
 from tests.router.test_trace import VECTORS
-from tests.router.world import lockfile
+from tests.router.world import collect, lockfile
 
 Clock = trio.testing.MockClock
 

@@ -17,7 +17,6 @@ from llmring.errors import (
     BudgetExceeded,
     ConfigError,
     InvalidRequest,
-    LLMRingError,
     MapTimeout,
     MissingKey,
     RowStalled,
@@ -25,7 +24,7 @@ from llmring.errors import (
 from llmring.router.map.rows import Row
 from llmring.router.map.run import MapRun
 from llmring.testing import Step, answer, cut, hang, status
-from tests.router.world import CHAIN, world
+from tests.router.world import CHAIN, collect, world
 
 Clock = trio.testing.MockClock
 
@@ -35,18 +34,6 @@ PRICED = PRICED.replace(
     'alias = "alone"\nmodels = ["openai:first"]', 'alias = "alone"\nmodels = ["openai:gpt-4o-mini"]'
 )
 CHEAP, DEAR = "gpt-4o-mini", "claude-haiku-4-5"
-
-
-async def collect(run: MapRun) -> tuple[list[Row], BaseException | None]:
-    """The rows, and the error that ended the run."""
-    rows: list[Row] = []
-    try:
-        async with run:
-            async for row in run:
-                rows.append(row)  # noqa: PERF401 - those before an error are kept
-    except LLMRingError as error:
-        return rows, error
-    return rows, None
 
 
 def worst(characters: int, output_tokens: int) -> Decimal:

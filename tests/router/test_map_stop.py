@@ -9,29 +9,17 @@ import trio
 import trio.testing
 
 from llmring.chat import JSONSchema
-from llmring.errors import AuthFailed, BudgetExceeded, LLMRingError, TooManyFailures
+from llmring.errors import AuthFailed, BudgetExceeded, TooManyFailures
 from llmring.router.map.rows import Row
 from llmring.router.map.run import MapRun
 from llmring.testing import answer, cut, status
-from tests.router.world import CHAIN, world
+from tests.router.world import CHAIN, collect, world
 
 Clock = trio.testing.MockClock
 
 SLOW = CHAIN.replace('"TEST_KEY_A"', '"TEST_KEY_A"\nrequests_per_minute = 60')
 NARROW = CHAIN.replace('"TEST_KEY_A"', '"TEST_KEY_A"\nmax_in_flight = 2')
 PRICED = SLOW.replace('alias = "alone"\nmodels = ["openai:first"]', 'alias = "alone"\nmodels = ["openai:gpt-4o-mini"]')
-
-
-async def collect(run: MapRun) -> tuple[list[Row], BaseException | None]:
-    """The rows, and the error that ended the run."""
-    rows: list[Row] = []
-    try:
-        async with run:
-            async for row in run:
-                rows.append(row)  # noqa: PERF401 - those before an error are kept
-    except LLMRingError as error:
-        return rows, error
-    return rows, None
 
 
 async def stopped_after(run: MapRun, seconds: float) -> list[Row]:

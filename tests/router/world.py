@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from llmring.errors import LLMRingError
 from llmring.lockfile import Lockfile, parse_lockfile
+from llmring.router.map.rows import Row
+from llmring.router.map.run import MapRun
 from llmring.router.opening import open_router
 from llmring.router.router import Router
 from llmring.testing import ScriptedProvider, Step
@@ -51,3 +54,15 @@ async def world(
     provider = ScriptedProvider(script)
     async with open_router(lockfile(text), connect=provider, jitter=lambda: 0.0, grace=grace) as router:
         yield router, provider
+
+
+async def collect(run: MapRun) -> tuple[list[Row], BaseException | None]:
+    """The rows, and the error that ended the run."""
+    rows: list[Row] = []
+    try:
+        async with run:
+            async for row in run:
+                rows.append(row)  # noqa: PERF401 - those before an error are kept
+    except LLMRingError as error:
+        return rows, error
+    return rows, None
