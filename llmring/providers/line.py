@@ -11,7 +11,7 @@ small ones behind it.
 
 import heapq
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from typing import Generic, Literal, Protocol, TypeVar
 
 import msgspec
@@ -104,13 +104,13 @@ class _Tenant(msgspec.Struct, Generic[Permit]):
 
 
 class _Class(Generic[Permit]):
-    """The tenants of one class, by when their next request starts in virtual time. `charge` sums what all of them ask
-    for, each a share for every line that it stands in."""
+    """The tenants of one class, by when their next request starts in virtual time. `places` has what each waiter asks
+    for and with whom it is counted; `charge` sums that, a share for every line that one stands in."""
 
     __slots__ = ("charge", "places", "starts", "tenants")
 
     def __init__(self) -> None:
-        self.places: dict[Waiter[Permit], Charge] = {}
+        self.places: dict[Waiter[Permit], tuple[Charge, _Tenant[Permit]]] = {}
         self.tenants: dict[str, _Tenant[Permit]] = {}
         self.starts: list[tuple[float, int, str]] = []
         self.charge: dict[Dimension, float] = {}
@@ -178,11 +178,13 @@ class Line(Generic[Permit]):
     def enter(self, waiter: Waiter[Permit], charge: Charge) -> None:
         flow = waiter.flow
         kind = self._classes[flow.priority]
-        is_new = waiter not in kind.places
-        kind.places[waiter] = charge
-        if not is_new:
+        place = kind.places.get(waiter)
+        if place is not None:
+            before, counted_with = place
+            _count(kind, counted_with, waiter, before, -1.0)
+            _count(kind, counted_with, waiter, charge, 1.0)
+            kind.places[waiter] = charge, counted_with
             return
-        add(kind.charge, charge, 1.0 / waiter.places)
         self.fairness.came(flow.priority)
         tenant = kind.tenants.get(flow.tenant)
         if tenant is None:
@@ -190,9 +192,9 @@ class Line(Generic[Permit]):
             heapq.heappush(kind.starts, (tenant.began, waiter.number, flow.tenant))
         elif _next_of(tenant, kind.places) is None:
             tenant.began = self.fairness.start(flow)
-            tenant.charge.clear()
             tenant.latest = -math.inf
-        add(tenant.charge, charge, 1.0 / waiter.places)
+        kind.places[waiter] = charge, tenant
+        _count(kind, tenant, waiter, charge, 1.0)
         due = waiter.deadline if flow.priority == "interactive" else 0.0
         if due > tenant.latest:
             tenant.latest = due
@@ -202,8 +204,8 @@ class Line(Generic[Permit]):
 
     def leave(self, waiter: Waiter[Permit]) -> None:
         kind = self._classes[waiter.flow.priority]
-        charge = kind.places.pop(waiter, None)
-        if charge is None:
+        place = kind.places.pop(waiter, None)
+        if place is None:
             return
         self.fairness.left(waiter.flow.priority)
         if not kind.places:
@@ -213,11 +215,8 @@ class Line(Generic[Permit]):
             kind.tenants.clear()
             kind.starts.clear()
             return
-        add(kind.charge, charge, -1.0 / waiter.places)
-        tenant = kind.tenants.get(waiter.flow.tenant)
-        if tenant is None:
-            return
-        add(tenant.charge, charge, -1.0 / waiter.places)
+        charge, tenant = place
+        _count(kind, tenant, waiter, charge, -1.0)
         if len(tenant.heap) > 2 * len(kind.places) + _LEFT_BEHIND:
             tenant.heap = [entry for entry in tenant.heap if entry[3] in kind.places]
             heapq.heapify(tenant.heap)
@@ -240,7 +239,7 @@ class Line(Generic[Permit]):
                 heapq.heapreplace(kind.starts, (due, number, name))
                 continue
             # Less than its place in the heap where those before cost less than was thought: those after it gain that.
-            return Head(waiter, kind.places[waiter], due)
+            return Head(waiter, kind.places[waiter][0], due)
         return None
 
     def heads(self) -> list[Head[Permit]]:
@@ -282,7 +281,13 @@ class Line(Generic[Permit]):
         head.waiter.give(permit)
 
 
-def _next_of(tenant: _Tenant[Permit], places: Mapping[Waiter[Permit], Charge]) -> Waiter[Permit] | None:
+def _count(kind: _Class[Permit], tenant: _Tenant[Permit], waiter: Waiter[Permit], charge: Charge, sign: float) -> None:
+    """A waiter comes, or goes: with the tenant that it came to, which may have been taken off the list meanwhile."""
+    add(kind.charge, charge, sign / waiter.places)
+    add(tenant.charge, charge, sign / waiter.places)
+
+
+def _next_of(tenant: _Tenant[Permit], places: Container[Waiter[Permit]]) -> Waiter[Permit] | None:
     """Its first one that still waits at `places`."""
     heap = tenant.heap
     while heap:
@@ -293,7 +298,9 @@ def _next_of(tenant: _Tenant[Permit], places: Mapping[Waiter[Permit], Charge]) -
     return None
 
 
-def _due_by(tenant: _Tenant[Permit], due: float, places: Mapping[Waiter[Permit], Charge]) -> Mapping[Dimension, float]:
+def _due_by(
+    tenant: _Tenant[Permit], due: float, places: Mapping[Waiter[Permit], tuple[Charge, _Tenant[Permit]]]
+) -> Mapping[Dimension, float]:
     """What those of a tenant ask for who are due then, or before."""
     if tenant.latest <= due:
         return tenant.charge
@@ -305,6 +312,6 @@ def _due_by(tenant: _Tenant[Permit], due: float, places: Mapping[Waiter[Permit],
         if index < len(heap) and heap[index][0] <= due:
             waiter = heap[index][3]
             if not waiter.is_served and waiter in places:
-                add(total, places[waiter], 1.0 / waiter.places)
+                add(total, places[waiter][0], 1.0 / waiter.places)
             indexes += (2 * index + 1, 2 * index + 2)
     return total

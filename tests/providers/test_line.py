@@ -8,6 +8,7 @@ import trio.testing
 
 from llmring.providers.budget import Budget
 from llmring.providers.credential import Credential
+from llmring.providers.fairness import Flow
 from llmring.providers.line import Line, Waiter
 from llmring.providers.regime import Charge
 from llmring.providers.route import Permit, Route
@@ -121,6 +122,25 @@ def test_a_charge_that_is_named_again_replaces_the_first_and_keeps_the_place() -
     line.enter(first, {"requests": 2.0})
     assert head(line) is not None
     assert len(line) == 2
+    assert line.ahead("interactive")["requests"] == 3.0
+    line.leave(first)
+    assert line.ahead("interactive")["requests"] == 1.0
+
+
+def test_who_was_served_elsewhere_is_not_taken_off_those_who_came_since() -> None:
+    """It leaves when it wakes; another of its tenant may stand there by then."""
+    for is_looked_at in (False, True):
+        line: Line[Permit] = Line(_nobody)
+        served, staying = waiter(0), Waiter[Permit](1, math.inf, Flow(tenant="other"))
+        enter(line, served, staying)
+        served.send_away()
+        if is_looked_at:
+            assert head(line) == (staying, CHARGE)
+        enter(line, waiter(2))
+        line.leave(served)
+        assert line.ahead("interactive")["requests"] == 2.0
+        newcomer = Flow(tenant="new")
+        assert line.before(newcomer, math.inf, CHARGE)["requests"] == 2.0
 
 
 # Waiters.
