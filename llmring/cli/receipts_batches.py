@@ -21,6 +21,7 @@ from llmring.cli.ledgers import (
 from llmring.cli.lockfiles import json_option, print_json
 from llmring.cli.output import open_output
 from llmring.cli.running import note
+from llmring.cli.spans import Span, read_span, span_options
 from llmring.cli.tables import print_table, printable
 from llmring.errors import ReceiptError
 from llmring.receipts.batch_receipt import BatchReceipt, Selection, Totals
@@ -37,24 +38,9 @@ NUMBERS = ("receipts", "tokens", "cost")
 _SINCE_LAST = "Those after the last batch receipt of the same aliases that names no times."
 
 
-class Moment(click.ParamType[str]):
-    """A date, which begins at midnight, or a date and a time; UTC where it names no zone."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        try:
-            found = datetime.fromisoformat(value)
-            return timestamp(found if found.tzinfo is not None else found.replace(tzinfo=UTC))
-        except (ValueError, OverflowError):
-            self.fail(f"{value!r} is no time: expected one such as 2026-11-01 or 2026-11-01T12:00:00+01:00", param, ctx)
-
-
 def _selecting(command: Command) -> Command:
     """The options that say which receipts."""
     options = (
-        click.option("--since", metavar="TIME", type=Moment(), help="Those that ended then or later."),
-        click.option("--until", metavar="TIME", type=Moment(), help="Those that ended before."),
         click.option("--alias", "aliases", metavar="ALIAS", multiple=True, help="Those of this alias. Repeatable."),
         click.option(
             "--since-last",
@@ -64,14 +50,14 @@ def _selecting(command: Command) -> Command:
     )
     for option in reversed(options):
         command = option(command)
-    return command
+    return span_options(command)
 
 
 @click.command(
     "generate",
     epilog="""\b
     Examples:
-      llmring receipts generate --since 2026-11-01 --until 2026-12-01 --tag november
+      llmring receipts generate --since 2026-11-01 --until 2026-11-30 --tag november
       llmring receipts generate --since-last --alias summarizer -o summarizer.dsse
     """,
 )
@@ -90,6 +76,7 @@ def _selecting(command: Command) -> Command:
 def generate(
     since: str | None,
     until: str | None,
+    timezone: str | None,
     aliases: Sequence[str],
     description: str | None,
     tags: Sequence[str],
@@ -106,9 +93,9 @@ def generate(
     ledger.
     """
     with failures():
-        place = chosen_ledger(ledger)
+        place, span = chosen_ledger(ledger), read_span(since, until, timezone)
         with reading(place) as store:
-            batch = _batch(store, since, until, aliases, since_last=since_last)
+            batch = _batch(store, span, aliases, since_last=since_last)
         batch = msgspec.structs.replace(batch, description=description, tags=tuple(tags))
         with ledger_writer(place) as writer:
             signed = writer.certify(batch)
@@ -127,11 +114,20 @@ def generate(
 @ledger_option
 @json_option
 def preview(
-    since: str | None, until: str | None, aliases: Sequence[str], ledger: str | None, *, since_last: bool, as_json: bool
+    since: str | None,
+    until: str | None,
+    timezone: str | None,
+    aliases: Sequence[str],
+    ledger: str | None,
+    *,
+    since_last: bool,
+    as_json: bool,
 ) -> None:
     """Show what `generate` would sign, and sign nothing. With --since-last: what is in no batch receipt yet."""
-    with failures(), reading(chosen_ledger(ledger)) as store:
-        batch = _batch(store, since, until, aliases, since_last=since_last)
+    with failures():
+        span = read_span(since, until, timezone)
+        with reading(chosen_ledger(ledger)) as store:
+            batch = _batch(store, span, aliases, since_last=since_last)
     if as_json:
         told = ("batch_summary", "root", "selection", "missing")
         print_json({name: msgspec.to_builtins(getattr(batch, name)) for name in told})
@@ -144,17 +140,15 @@ def preview(
     print_table("Totals", COLUMNS, rows, numbers=NUMBERS)
 
 
-def _batch(
-    store: Store, since: str | None, until: str | None, aliases: Sequence[str], *, since_last: bool
-) -> BatchReceipt:
+def _batch(store: Store, span: Span, aliases: Sequence[str], *, since_last: bool) -> BatchReceipt:
     """What the ledger's receipts come to, each verified, not signed. Raises ReceiptError."""
     head, keys = store.head(), reading_keys(store)
     named = tuple(sorted(set(aliases))) or None
     selection = Selection(
         entries_from=_newest_end(store, named) if since_last else 0,
         entries_before=head.size,
-        since=since,
-        until=until,
+        since=span.since,
+        until=span.until,
         aliases=named,
     )
 

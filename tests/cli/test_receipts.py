@@ -218,8 +218,11 @@ def test_a_batch_receipt_is_of_a_time(terminal: Terminal, ledger: Path) -> None:
     assert terminal.run("receipts", "generate", "--until", "2026-01-01").code == 1
     found = terminal.run("receipts", "generate", "--since", "2026-01-01T00:00:00+01:00", "--json").json()
     assert found["selection"]["since"] == "2025-12-31T23:00:00.000000Z"
+    # As `llmring stats` has it: the day counts.
+    until = terminal.run("receipts", "preview", "--until", "2099-12-31", "--json").json()
+    assert until["selection"]["until"] == "2100-01-01T00:00:00.000000Z"
     wrong = terminal.run("receipts", "preview", "--since", "yesterday")
-    assert (wrong.code, "is no time" in wrong.err) == (2, True)
+    assert (wrong.code, "'yesterday' is no date" in wrong.err) == (2, True)
 
 
 def test_a_receipt_that_was_altered_is_not_certified(terminal: Terminal, ledger: Path) -> None:
