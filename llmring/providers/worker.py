@@ -20,6 +20,7 @@ from llmring.embeddings import Embeddings
 from llmring.errors import BadReply, ConfigError, MissingKey, ProviderError, Unsupported
 from llmring.live import LiveModel
 from llmring.parts import ProviderFile
+from llmring.providers.bell import Bell
 from llmring.providers.budget import Budget
 from llmring.providers.concurrency import Concurrency
 from llmring.providers.credential import Credential
@@ -29,7 +30,7 @@ from llmring.providers.errands import Errand, Watch, Watched, unwatched
 from llmring.providers.exchange import Exchange, LiveStream, read_body, time_limit
 from llmring.providers.files import Files, Place, needs_files
 from llmring.providers.group import Group
-from llmring.providers.line import Head, wait_until
+from llmring.providers.line import Head
 from llmring.providers.memory import Memory
 from llmring.providers.quoting import conceal, concealing, sent
 from llmring.providers.readiness import Ready
@@ -115,7 +116,7 @@ class ProviderWorker:
         self._routes: dict[str, Route] = {}
         self._groups: dict[tuple[str, ...], Group] = {}
         self._sharing: tuple[ProviderWorker, ...] = (self,)
-        self._changed = trio.Event()
+        self._changed = Bell()
         self._retired = False
 
     def share(self, with_: Sequence["ProviderWorker"]) -> None:
@@ -339,11 +340,10 @@ class ProviderWorker:
         """Serve the waiting lines until cancelled; then close the connections."""
         try:
             while True:
-                self._changed = trio.Event()
                 wake_at = self._serve(trio.current_time())
                 if self._retired:
                     await self._close_idle()
-                await wait_until(self._changed, wake_at)
+                await self._changed.wait(wake_at)
         finally:
             with trio.move_on_after(CLOSE_SECONDS, shield=True):
                 await self._close_idle()
@@ -381,7 +381,7 @@ class ProviderWorker:
 
     def _wake(self) -> None:
         for worker in self._sharing:
-            worker._changed.set()
+            worker._changed.ring()
 
     async def _close_idle(self) -> None:
         while self._idle:
