@@ -254,9 +254,8 @@ async def work(options: Options, told: Telemetry | None) -> Report:
                 weight=options.weight,
                 **call_options,
             )
-            resumes = options.checkpoint is not None
             try:
-                with open_output(options.output, force=options.force, resumes=resumes) as output:
+                with open_output(options.output, force=options.force, journal=options.checkpoint) as output:
                     await _write_all(run, rows, output, lines.total, quiet=options.quiet)
             except* (BudgetExceeded, MapTimeout, TooManyFailures):
                 _report(run, lines.total, quiet=options.quiet)

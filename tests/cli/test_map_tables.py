@@ -255,7 +255,7 @@ def convert(lines, table):
     os.kill(os.getpid(), signal.SIGKILL)
 
 with FileOutput(Path("out.csv"), force=True, convert=convert) as output:
-    output.write(b"{}\\n")
+    output.write(b'{"row":1,"error":{}}\\n')
 """
 
 
@@ -265,10 +265,10 @@ def test_a_kill_while_the_table_is_made_costs_nothing(tmp_path: Path) -> None:
     died = subprocess.run([sys.executable, "-c", DYING], cwd=tmp_path, env=environment({}), check=False)
     assert died.returncode == -signal.SIGKILL
     assert path.read_text() == "precious\n"
-    assert (tmp_path / "out.csv.part").read_bytes() == b"{}\n"
+    assert (tmp_path / "out.csv.part").read_bytes() == b'{"row":1,"error":{}}\n'
     # What the kill has left is in nobody's way.
     assert (tmp_path / "out.csv.part.new").exists()
-    with FileOutput(path, force=True, resumes=True, convert=write_csv) as output:
+    with FileOutput(path, force=True, journal=tmp_path / "run.jsonl", convert=write_csv) as output:
         output.write(part(ANSWERED).getvalue())
     assert [one.name for one in tmp_path.iterdir()] == ["out.csv"]
     assert len(path.read_text().splitlines()) == 2

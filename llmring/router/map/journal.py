@@ -27,6 +27,7 @@ from llmring.chat import ChatRequest, ChatResponse
 from llmring.errors import ConfigError, LLMRingError
 from llmring.refs import ModelRef
 from llmring.router.map.batch_lines import BatchLine, OpenBatch, taken_in
+from llmring.router.map.file_lock import lock
 from llmring.router.map.places import Places
 from llmring.router.map.row_key import VERSION, row_digest
 
@@ -205,7 +206,8 @@ def open_journal(path: Path) -> Generator[Journal]:
     except OSError as error:
         raise ConfigError(f"cannot open the journal {path}: {error.strerror or error}") from error
     with file, path.open("rb", buffering=_READ_BYTES) as reader:
-        _lock(file, path)
+        if lock(file) is False:
+            raise ConfigError(f"the journal {path} is being written by another run")
         offsets, batches, version = _read(file, reader, path)
         journal = Journal(path, file, reader, offsets, batches, version)
         try:
@@ -231,17 +233,6 @@ def open_scratch() -> Generator[Journal]:
         except OSError as error:
             raise ConfigError(f"cannot make a temporary file: {error.strerror or error}") from error
         yield Journal(Path(file.name), file, reader, Places(), {})
-
-
-def _lock(file: Any, path: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:
-        return
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise ConfigError(f"the journal {path} is being written by another run") from error
 
 
 def _read(file: Any, reader: BinaryIO, path: Path) -> tuple[Places, dict[str, OpenBatch], int]:
