@@ -10,18 +10,19 @@ from click.shell_completion import CompletionItem
 
 from llmring.chat import Effort
 from llmring.cli.amounts import dollars, duration
+from llmring.cli.apart import check_apart
 from llmring.cli.formats import effort_option, read_schema, schema_option
-from llmring.cli.lines import open_lines
+from llmring.cli.lines import STDIN, open_lines
 from llmring.cli.map_status import command as status
 from llmring.cli.names import complete_either
-from llmring.cli.output import Output, open_output
+from llmring.cli.output import Output, open_output, part_of
 from llmring.cli.progress import progress_shown, report_text
 from llmring.cli.rows import Rows, columns_read, written
 from llmring.cli.running import check_is_ours, failing_cleanly, note, open_lockfile, run_trio
 from llmring.cli.stopping import Stop
 from llmring.cli.template import Template
 from llmring.cli.tracing import telemetry, trace_option
-from llmring.config import read_settings
+from llmring.config import find_lockfile, read_settings
 from llmring.errors import BudgetExceeded, MapTimeout, TooManyFailures
 from llmring.prompts import ChatOptions
 from llmring.providers.fairness import SHARES, Priority
@@ -218,6 +219,8 @@ def command(**given: Any) -> int:
     at their providers meanwhile, and the same command reads them.
     """
     options = Options(**given)
+    with failing_cleanly():
+        _check_files(options)
     with failing_cleanly(), telemetry(options.trace) as told:
         report = run_trio(lambda: work(options, told))
     return FAILED_ROWS if report.failed else 0
@@ -262,6 +265,26 @@ async def work(options: Options, told: Telemetry | None) -> Report:
                 raise
     _report(run, lines.total, quiet=options.quiet)
     return run.report
+
+
+def _check_files(options: Options) -> None:
+    """Raises ConfigError before anything is written."""
+    settings, output = read_settings(), options.output
+    is_file = output is not None and output != STDIN
+    check_apart(
+        read={
+            "INPUT": options.source if options.source != STDIN else None,
+            "--schema": options.schema,
+            "the lockfile": find_lockfile(options.lockfile, settings, Path.cwd()),
+        },
+        written={
+            "-o": output if is_file else None,
+            "the .part of -o": part_of(output) if output is not None and is_file else None,
+            "--checkpoint": options.checkpoint,
+            "--decisions": options.decisions or settings.decisions,
+            "--trace": options.trace,
+        },
+    )
 
 
 def _report(run: MapRun, total: int | None, *, quiet: bool) -> None:

@@ -205,6 +205,40 @@ def test_a_wrong_setup_ends_with_2_before_anything_is_sent(
     assert sorted(path.name for path in terminal.directory.iterdir()) == ["in.jsonl", "llmring.lock"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-o", "j.jsonl", "--checkpoint", "j.jsonl.part"], "the .part of -o and --checkpoint are one file"),
+        (["-o", "j.jsonl", "--checkpoint", "./j.jsonl"], "-o and --checkpoint are one file, j.jsonl: give each"),
+        (["-o", "in.jsonl", "--force"], "-o and INPUT are one file"),
+        (["-o", "link", "--force"], "-o and INPUT are one file"),
+        (["-o", "hard", "--force"], "-o and INPUT are one file"),
+        (["-o", "in"], "the .part of -o and INPUT are one file"),
+        (["--decisions", "in.jsonl"], "--decisions and INPUT are one file"),
+        (["--checkpoint", "in.jsonl"], "--checkpoint and INPUT are one file"),
+        (["--decisions", "d", "--checkpoint", "d"], "--checkpoint and --decisions are one file, d"),
+        (["-o", "llmring.lock", "--force"], "-o and the lockfile are one file"),
+        (["--trace", "schema.json", "--schema", "schema.json"], "--trace and --schema are one file"),
+    ],
+)
+def test_no_file_of_a_run_is_two_of_them(terminal: Terminal, arguments: list[str], message: str) -> None:
+    source = write(terminal.directory / "in.jsonl", '"one"\n')
+    write(terminal.directory / "schema.json", "{}")
+    (terminal.directory / "link").symlink_to("in.jsonl")
+    (terminal.directory / "hard").hardlink_to(source)
+    (terminal.directory / "in.part").symlink_to("in.jsonl")
+    before = {path: path.read_bytes() for path in terminal.directory.iterdir()}
+    ended = terminal.run("map", "summarizer", "in.jsonl", *arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert message in ended.err
+    assert {path: path.read_bytes() for path in terminal.directory.iterdir()} == before
+
+
+def test_devices_are_no_files_of_a_run(terminal: Terminal) -> None:
+    write(terminal.directory / "in.jsonl", '"one"\n')
+    assert terminal.run("map", "summarizer", "in.jsonl", "-o", "/dev/null", "--trace", "/dev/null").code == 0
+
+
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_is_stopped_keeps_what_was_answered(terminal: Terminal, ending: signal.Signals) -> None:
     """Ten rows are answered while standard input stays open for more: then the process is interrupted, or killed."""

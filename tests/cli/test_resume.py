@@ -91,7 +91,8 @@ def test_a_finished_run_asks_nothing_again_and_says_so(bare: Terminal, steady: S
     again = bare.run("map", "steady", "in.jsonl", "--checkpoint", "run.jsonl", "-o", "more.jsonl")
     assert "2 of 2 rows answered, 2 of them by an earlier run" in again.err
     assert received(steady) == 2
-    wrong = bare.run("map", "steady", "in.jsonl", "--checkpoint", "in.jsonl", "-o", "x.jsonl")
+    (bare.directory / "text").write_text("mine\n")
+    wrong = bare.run("map", "steady", "in.jsonl", "--checkpoint", "text", "-o", "x.jsonl")
     assert wrong.code == 2
-    assert "in.jsonl is not a journal of llmring: it was not touched" in wrong.err
-    assert (bare.directory / "in.jsonl").read_text() == '"a"\n"b"\n'
+    assert "text is not a journal of llmring: it was not touched" in wrong.err
+    assert (bare.directory / "text").read_text() == "mine\n"
