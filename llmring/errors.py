@@ -468,15 +468,18 @@ class StreamBroken(LLMRingError):
 
 
 class TooManyFailures(LLMRingError):
-    """A map stopped, for more rows failed than its caller accepts. `last` is the error of the newest of them."""
+    """A map stopped, for more rows failed than its caller accepts. `last` is the error of the newest of them, and `row`
+    its index, counted from 0; None where that is not known."""
 
-    def __init__(self, failed: int, last: LLMRingError) -> None:
-        super().__init__(failed, last)
+    def __init__(self, failed: int, last: LLMRingError, row: int | None = None) -> None:
+        super().__init__(failed, last, row)
         self.failed = failed
         self.last = last
+        self.row = row
 
     def __str__(self) -> str:
-        return f"the map was stopped after {self.failed} failed rows; the last: {self.last}"
+        which = f", row {self.row}" if self.row is not None else ""
+        return f"the map was stopped after {self.failed} failed rows; the last{which}: {self.last}"
 
 
 class BudgetExceeded(LLMRingError):

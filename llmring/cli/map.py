@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 from llmring.chat import Effort
 from llmring.cli.amounts import dollars, duration
 from llmring.cli.apart import check_apart
+from llmring.cli.failed_rows import RowFailed, placed
 from llmring.cli.formats import effort_option, read_schema, schema_option
 from llmring.cli.lines import STDIN, open_lines
 from llmring.cli.map_status import command as status
@@ -23,11 +24,12 @@ from llmring.cli.stopping import Stop
 from llmring.cli.template import Template
 from llmring.cli.tracing import telemetry, trace_option
 from llmring.config import find_lockfile, read_settings
-from llmring.errors import BudgetExceeded, MapTimeout, TooManyFailures
+from llmring.errors import BudgetExceeded, LLMRingError, MapTimeout, TooManyFailures
 from llmring.prompts import ChatOptions
 from llmring.providers.fairness import SHARES, Priority
 from llmring.router.map.batch_plan import Mode
 from llmring.router.map.report import Report
+from llmring.router.map.rows import Row
 from llmring.router.map.run import MapRun, OnError
 from llmring.router.opening import open_router
 from llmring.router.status_directory import has_sockets
@@ -159,9 +161,11 @@ def _complete_first(ctx: click.Context, parameter: click.Parameter, incomplete: 
     type=click.Choice(get_args(OnError)),
     default="yield",
     show_default=True,
-    help="What a failed row is: a row of OUTPUT, the end of the run, or left out.",
+    help="What a failed row is: a row of OUTPUT, the end of the run after those on the wire, or left out.",
 )
-@click.option("--max-failures", type=click.IntRange(min=0), help="Send no more rows after so many have failed.")
+@click.option(
+    "--max-failures", type=click.IntRange(min=0), help="Send no more rows when more than so many have failed."
+)
 @click.option(
     "--budget", metavar="USD", type=dollars, help="Send no more rows than so many dollars are sure to pay for."
 )
@@ -260,7 +264,7 @@ async def work(options: Options, told: Telemetry | None) -> Report:
             try:
                 with open_output(options.output, force=options.force, journal=options.checkpoint) as output:
                     await _write_all(run, rows, output, lines.total, quiet=options.quiet)
-            except* (BudgetExceeded, MapTimeout, TooManyFailures):
+            except* (BudgetExceeded, MapTimeout, RowFailed, TooManyFailures):
                 _report(run, lines.total, quiet=options.quiet)
                 raise
     _report(run, lines.total, quiet=options.quiet)
@@ -302,7 +306,7 @@ async def _write_all(run: MapRun, rows: Rows, output: Output, total: int | None,
     try:
         async with run, progress_shown(run, total, quiet=quiet), stop.listening():
             with stop.scope:
-                async for row in run:
+                while (row := await _next_row(run, rows)) is not None:
                     output.write(written(row, rows.marks.pop(row.index)))
     finally:
         # Stopped halfway, by Ctrl-C or an error: what has been answered was paid for.
@@ -310,6 +314,16 @@ async def _write_all(run: MapRun, rows: Rows, output: Output, total: int | None,
             output.write(written(row, rows.marks.pop(row.index)))
     if stop.signal is not None:
         stop.leave()
+
+
+async def _next_row(run: MapRun, rows: Rows) -> Row | None:
+    """None at the end. Raises LLMRingError that says which row it was."""
+    try:
+        return await anext(run, None)
+    except LLMRingError as error:
+        if run.stopped_at is None:
+            raise
+        raise placed(error, rows.place(run.stopped_at)) from error
 
 
 def _call_options(options: Options) -> ChatOptions:

@@ -5,6 +5,8 @@ differ from those of the command line. With a template it is an object whose key
 comes back with the answer; one key may name the row in a journal; those that are not known are left alone.
 """
 
+from array import array
+from bisect import bisect_right
 from codecs import BOM_UTF8
 from typing import Any, Self
 
@@ -90,6 +92,7 @@ class Rows:
         self._template = template
         self._number = 0
         self._index = 0
+        self._blank = array("q")
 
     def __aiter__(self) -> Self:
         return self
@@ -101,7 +104,12 @@ class Rows:
                 request, self.marks[self._index] = self._read(line, self._number)
                 self._index += 1
                 return request
+            self._blank.append(self._index)
         raise StopAsyncIteration
+
+    def place(self, index: int) -> str:
+        """Where the row of this index stands, which was read: "line 7"."""
+        return f"{self._lines.noun} {index + 1 + bisect_right(self._blank, index)}"
 
     def _read(self, line: bytes | Unreadable, number: int) -> tuple[ChatRequest | InvalidRequest, Mark]:
         mark = Mark(number)

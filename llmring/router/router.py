@@ -192,8 +192,9 @@ class Router:
         wait for the limits of the whole chain as long as it takes; a refusal or an overload does not fail a row, unless
         waiting cannot help it (RowStalled: failed 4 times while others are answered, or nobody is for 600 s). `window`
         bounds the rows in flight and finished but unread. A failed row is yielded with its `error`, raised, or skipped;
-        a function decides for each. After more than `max_failures` of them nothing more is sent: what is on the wire
-        comes first, then TooManyFailures. `run.stop()` does the same without an error.
+        a function decides for each. After one that is raised, and after more than `max_failures` of them, nothing more
+        is sent: what is on the wire comes first, then its error, or TooManyFailures. `run.stop()` does the same without
+        an error.
 
         `checkpoint` names a journal: every finished row is written there before it is handed out, and a later run with
         the same journal takes from it what was answered already, whatever became of the earlier one. Rows are known by

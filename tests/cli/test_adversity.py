@@ -106,6 +106,27 @@ def test_rows_under_way_are_kept_when_a_run_is_stopped(
     assert "2 rows that were finished are in out.jsonl.part" in said
 
 
+def test_a_failed_row_that_ends_the_run_does_not_cut_off_those_on_the_wire(terminal: Terminal, slow: Simulator) -> None:
+    process = subprocess.Popen(
+        command("map", "slow", "-", "-o", "out.jsonl", "--on-error", "raise", "--checkpoint", "run"),
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=terminal.directory,
+        env=environment({"SIM_KEY": KEY}),
+    )
+    assert process.stdin is not None
+    process.stdin.write(b'"one"\n"two"\n')
+    process.stdin.flush()
+    wait_until_in_flight(slow, 2)
+    said = process.communicate(b'{"prompt": "ok", "max_tokens": -5}\n', timeout=60)[1].decode()
+    assert process.returncode == 1
+    assert "Error: line 3: max_tokens must be at least 1" in said
+    assert "2 rows that were finished are in out.jsonl.part" in said
+    assert len((terminal.directory / "out.jsonl.part").read_text().splitlines()) == 2
+    # Its head, and the answers.
+    assert len((terminal.directory / "run").read_text().splitlines()) == 3
+
+
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_rows_in_line_are_not_sent_any_more_when_a_run_is_stopped(
     terminal: Terminal, slow: Simulator, ending: signal.Signals

@@ -89,6 +89,31 @@ def test_what_a_failed_row_is_may_be_said(terminal: Terminal, choice: str, code:
     assert (ended.code, len(ended.lines())) == (code, rows)
 
 
+BAD = {"prompt": "ok", "max_tokens": -5}
+WRONG = "max_tokens must be at least 1, not -5"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--on-error", "raise"], f"Error: line 4: {WRONG}"),
+        (["--max-failures", "0"], f"after 1 failed rows; the last: line 4: {WRONG}"),
+    ],
+)
+def test_what_ends_a_run_says_which_row_it_was(terminal: Terminal, arguments: list[str], message: str) -> None:
+    write(terminal.directory / "in.jsonl", '"one"\n', "\n", "  \n", BAD, '"two"\n')
+    ended = terminal.run("map", "summarizer", "in.jsonl", "-o", "out.jsonl", *arguments)
+    assert (ended.code, ended.out) == (1, "")
+    assert message in ended.err
+    assert "rows answered" in ended.err
+
+
+def test_a_row_that_cannot_be_read_names_its_place_once(terminal: Terminal) -> None:
+    write(terminal.directory / "in.jsonl", "\n", "no json\n")
+    ended = terminal.run("map", "summarizer", "in.jsonl", "--on-error", "raise", "-q")
+    assert ended.err.startswith("Error: line 2: JSON")
+
+
 def test_a_row_may_have_its_own_time(terminal: Terminal) -> None:
     write(terminal.directory / "in.jsonl", {"prompt": "hello"}, {"prompt": "hello", "timeout": 0.000001})
     settings = ("--top-p", "0.5", "--seed", "3", "--stop", "x", "--stop", "y", "--timeout", "60")

@@ -107,8 +107,9 @@ async def test_failed_rows_can_be_skipped_and_are_counted(autojump_clock: Clock)
 async def test_a_failed_row_can_be_raised(autojump_clock: Clock) -> None:
     script = {"first": [answer("a"), status(400), answer("c")]}
     async with world(script, ONE_AT_A_TIME) as (router, _provider):
-        with pytest.raises(BadRequest):
+        with pytest.raises(BadRequest) as caught:
             await router.map("alone", ["a", "b", "c"], on_error="raise").to_list()
+        assert caught.value.__notes__ == ["row 1 of the map, counted from 0"]
 
 
 async def test_a_function_decides_for_each_failed_row(autojump_clock: Clock) -> None:
@@ -342,9 +343,10 @@ async def test_a_map_that_goes_wrong_is_stopped(autojump_clock: Clock) -> None:
     async with world(script) as (router, provider):
         rows: list[Row] = []
         run = router.map("alone", (f"row {number}" for number in range(1000)), window=5, max_failures=2)
-        with pytest.raises(TooManyFailures, match=r"stopped after 3 failed rows; the last: .*no") as caught:
+        with pytest.raises(TooManyFailures, match=r"stopped after 3 failed rows; the last, row \d: .*no") as caught:
             await collect(run, rows)
         assert caught.value.failed == 3
+        assert caught.value.row == [row.index for row in rows if not row.ok][-1]
     assert (len(rows), sum(not row.ok for row in rows)) == (len(provider.calls), 3)
     assert len(provider.calls) < 20
 

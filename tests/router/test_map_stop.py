@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from llmring.chat import JSONSchema
-from llmring.errors import AuthFailed, BudgetExceeded, TooManyFailures
+from llmring.errors import AuthFailed, BadRequest, BudgetExceeded, TooManyFailures
 from llmring.router.map.rows import Row
 from llmring.router.map.run import MapRun
 from llmring.testing import answer, cut, status
@@ -43,6 +43,37 @@ async def test_after_one_failure_too_many_nothing_more_is_sent(autojump_clock: C
     # A minute's worth was on the wire when the first one failed; those in line behind it stay there.
     assert len(rows) == len(provider.calls)
     assert max(provider.times("first")) < 0.2
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+async def test_a_row_that_is_raised_waits_for_those_on_the_wire_and_nothing_more_is_sent(
+    autojump_clock: Clock, tmp_path: Path, ordered: bool
+) -> None:
+    path = tmp_path / "run.jsonl"
+    script = {"first": [answer("ok", after=5.0), status(400, after=1.0), answer("ok", after=3.0)]}
+    async with world(script, NARROW.replace("= 2", "= 3")) as (router, provider):
+        run = router.map("alone", map(str, range(9)), on_error="raise", checkpoint=path, ordered=ordered)
+        rows, error = await collect(run)
+        assert isinstance(error, BadRequest)
+        # By the time that the row has failed, the next one may have its place on the wire.
+        assert len(provider.calls) - 1 == len(rows) == run.report.answered <= 3
+        assert sorted(row.index for row in rows)[:2] == [0, 2]
+        # Paid, and not asked again.
+        await router.map("alone", ["0", "2"], checkpoint=path).to_list()
+        assert len(provider.calls) - 1 == len(rows)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+async def test_the_first_row_that_failed_is_raised(autojump_clock: Clock, ordered: bool) -> None:
+    """Others may fail while those on the wire are finished: they are counted, and not handed out."""
+    script = {"first": [status(422, after=2.0), status(400, after=1.0), answer("ok", after=3.0)]}
+    async with world(script, NARROW.replace("= 2", "= 3")) as (router, _):
+        run = router.map("alone", ["0", "1", "2"], on_error="raise", ordered=ordered)
+        rows, error = await collect(run)
+    assert isinstance(error, BadRequest)
+    assert (error.status, error.__notes__) == (400, ["row 1 of the map, counted from 0"])
+    assert [row.index for row in rows] == [2]
+    assert run.report.failed == 2
 
 
 async def test_a_refused_key_has_no_more_rows_sent(autojump_clock: Clock) -> None:

@@ -107,8 +107,11 @@ class MapRun:
 
     Rows come as they finish, or in the order of the inputs (`ordered`). Leaving the `async with` cancels what is still
     in flight. A setup that can serve nobody (a refused key) stops the run as `stop` does, an error in reading the
-    inputs ends them: finished rows come first, then the error. `report` counts as rows finish.
+    inputs ends them: finished rows come first, then the error. `report` counts as rows finish. `stopped_at` is the
+    index of the row that was one failure too many, None while there is none.
     """
+
+    stopped_at: int | None = None
 
     def __init__(
         self,
@@ -224,9 +227,19 @@ class MapRun:
                     return row
                 case "raise":
                     assert row.error is not None, "only a failed row has a choice"
-                    raise row.error
+                    self._stop_at(row.index, row.error)
                 case "skip":
                     continue
+
+    def _stop_at(self, index: int, error: LLMRingError) -> None:
+        """End with a row's error, after those that are on the wire: they may be paid for."""
+        if self._stopped_by is not None:
+            return
+        error.add_note(f"row {index} of the map, counted from 0")
+        self.stopped_at = index
+        self._stopped_by = error
+        if not self._ended.is_set():
+            self.stop()
 
     async def to_list(self) -> list[Row]:
         """Run to the end and return all rows, in the order of the inputs: for inputs that fit into memory."""
@@ -507,7 +520,7 @@ class MapRun:
         """A row was asked, or cannot be: into the report and the journal, and to the reader. False when it could not be
         written down."""
         self.report.add(response, error)
-        self._heed(error)
+        self._heed(place.index, error)
         is_kept = True
         try:
             self._settle(place, response, error)
@@ -526,7 +539,7 @@ class MapRun:
         self, place: Place, first: First, response: ChatResponse | None, error: LLMRingError | None
     ) -> None:
         self.report.add_duplicate(error)
-        self._heed(error)
+        self._heed(place.index, error)
         self._put(
             Row(
                 index=place.index,
@@ -538,14 +551,18 @@ class MapRun:
             )
         )
 
-    def _heed(self, error: LLMRingError | None) -> None:
+    def _heed(self, index: int, error: LLMRingError | None) -> None:
         """Stop the run for a failed row, where there is no sense in going on."""
         if error is None:
             return
         if _is_setup(error) or isinstance(error, BudgetExceeded):
             self._stop(error)
         elif self._caps.max_failures is not None and self.report.failed == self._caps.max_failures + 1:
-            self._stop(TooManyFailures(self.report.failed, error))
+            self._stop(TooManyFailures(self.report.failed, error, index))
+            self.stopped_at = index
+        elif self._on_error == "raise":
+            # Not when it is read: until then more would be sent.
+            self._stop_at(index, error)
 
     def _settle(self, place: Place, response: ChatResponse | None, error: LLMRingError | None) -> None:
         """Write the row down, before it is handed out. Raises LLMRingError."""
@@ -575,6 +592,7 @@ class MapRun:
     def _stop(self, error: BaseException) -> None:
         """No more rows; the reader gets those that finish, then the error."""
         self._stopped_by = error
+        self.stopped_at = None
         self.stop()
 
     async def _keep_in_sync(self, journal: Journal) -> None:
