@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
@@ -21,10 +21,11 @@ CHUNK_BYTES = 1 << 16
 
 class Lines(Protocol):
     """A source of lines. `total` counts those that are not blank, None where that cannot be told beforehand; `noun` is
-    what `row` counts in it."""
+    what `row` counts in it; `names` are the columns of a table, none of what has no columns."""
 
     noun: str
     total: int | None
+    names: Sequence[str]
 
     async def next_line(self) -> bytes | Unreadable:
         """The next line, b"" at the end."""
@@ -35,6 +36,7 @@ class FileLines:
     """A regular file: reading one line of it does not wait for anybody."""
 
     noun = "line"
+    names: Sequence[str] = ()
 
     def __init__(self, file: BinaryIO, total: int | None) -> None:
         self.total = total
@@ -48,6 +50,7 @@ class PipeLines:
     """A pipe, a terminal: lines come when they come, and a cancel does not wait for the next one."""
 
     noun = "line"
+    names: Sequence[str] = ()
     total: int | None = None
 
     def __init__(self, fd: int) -> None:
@@ -93,7 +96,7 @@ def open_lines(source: Path, columns: Columns) -> Generator[Lines]:
         elif suffix == ".csv":
             # utf-8-sig: spreadsheets put a byte order mark in front.
             with TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
-                yield CsvLines(text, source)
+                yield CsvLines(text, source, columns)
         elif stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             yield FileLines(file, _count(file))
         else:

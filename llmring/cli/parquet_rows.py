@@ -48,6 +48,7 @@ class ParquetLines:
         except (OSError, self._arrow.ArrowException) as error:
             raise ConfigError(f"{path}: not Parquet: {error}") from error
         schema = opened.schema_arrow
+        self.names: Sequence[str] = schema.names
         columns.check(schema.names, path)
         counting = [name for name in schema.names if name in columns.read]
         self._columns = {name: self._column(name, schema.field(name).type) for name in counting}

@@ -2,7 +2,8 @@
 
 A row is a JSON string (the prompt), or an object with `prompt` or `messages`, and the options of a call where they
 differ from those of the command line. With a template it is an object whose keys fill that, and nothing else. `id`
-comes back with the answer; one key may name the row in a journal; those that are not known are left alone.
+comes back with the answer; one key may name the row in a journal; those that are not known are left alone, but for a
+word about those that are nearly an option's.
 """
 
 from array import array
@@ -13,7 +14,9 @@ from typing import Any, Self
 import msgspec
 
 from llmring.chat import ChatRequest, Effort, JSONObject
+from llmring.cli.cells import plain
 from llmring.cli.lines import Lines
+from llmring.cli.misspelt import Misspelt
 from llmring.cli.records import Columns, Unreadable
 from llmring.cli.spelling import cost_json, error_json, extras_json, usage_json
 from llmring.cli.template import Template
@@ -93,6 +96,9 @@ class Rows:
         self._number = 0
         self._index = 0
         self._blank = array("q")
+        self._misspelt = Misspelt(_RowIn.__struct_fields__) if template is None else None
+        if self._misspelt is not None:
+            self._misspelt.look(set(lines.names) - {key}, "the columns of INPUT")
 
     def __aiter__(self) -> Self:
         return self
@@ -127,7 +133,7 @@ class Rows:
                 raise InvalidRequest("with --prompt a row is an object, whose keys are the columns")
             elif self._key is not None:
                 raise InvalidRequest(f"with --key a row is an object that has {self._key!r}")
-            given = msgspec.convert(decoded, str | _RowIn)
+            given = self._given(decoded, place)
             return self._request(_RowIn(prompt=given) if isinstance(given, str) else given), mark
         except msgspec.DecodeError as error:
             return InvalidRequest(f"{place}: {error}"), mark
@@ -135,6 +141,14 @@ class Rows:
             return InvalidRequest(f"{place}: {error}"), mark
         except RecursionError:
             return InvalidRequest(f"{place}: nested too deeply"), mark
+
+    def _given(self, decoded: Any, place: str) -> str | _RowIn:
+        if self._lines.names:
+            # What a column is called was looked at before.
+            return msgspec.convert(plain(decoded), _RowIn, strict=False)
+        if self._misspelt is not None and isinstance(decoded, dict):
+            self._misspelt.look(decoded.keys() - {self._key}, place)
+        return msgspec.convert(decoded, str | _RowIn)
 
     def _note_name(self, decoded: dict[str, Any]) -> None:
         if self._key is None:
