@@ -527,7 +527,7 @@ class BudgetExceeded(LLMRingError):
         if self.budget is None:
             return (
                 f"the map was stopped at its cap of {cap}: {spent} spent, {reserved} reserved, and the next request "
-                f"may cost {needed}"
+                f"may cost {needed}. To go on, raise the cap, or give max_tokens, a lower one where it is given"
             )
         scope = f" ({self.scope})" if self.scope else ""
         again = (

@@ -196,7 +196,10 @@ def test_an_attempt_survives_a_pickle_with_its_error() -> None:
         ),
         (
             BudgetExceeded(Decimal(5), Decimal("4.5"), Decimal(0), Decimal("0.75")),
-            "the map was stopped at its cap of $5: $4.5 spent, $0 reserved, and the next request may cost $0.75",
+            (
+                "the map was stopped at its cap of $5: $4.5 spent, $0 reserved, and the next request may cost $0.75. "
+                "To go on, raise the cap, or give max_tokens, a lower one where it is given"
+            ),
         ),
         (
             MapTimeout(90.0, 12, 3, more=False, checkpoint=None),

@@ -156,6 +156,13 @@ def test_a_map_that_would_pass_its_budget_stops_with_what_it_has(terminal: Termi
     assert sum(float(row["cost_usd"]) for row in paid) <= 0.0002
 
 
+def test_a_budget_that_no_row_fits_into_says_what_helps(terminal: Terminal) -> None:
+    write(terminal.directory / "in.jsonl", '"one"\n')
+    ended = terminal.run("map", "summarizer", "in.jsonl", "-o", "out.jsonl", "--budget", "0.001", "-q")
+    assert (ended.code, [path.name for path in terminal.directory.glob("out*")]) == (1, [])
+    assert "To go on, raise the cap, or give max_tokens" in ended.err
+
+
 def test_equal_rows_are_asked_once_and_cost_once(terminal: Terminal) -> None:
     write(terminal.directory / "in.jsonl", '"one"\n', '"two"\n', '"one"\n', '"one"\n')
     ended = terminal.run(
