@@ -63,6 +63,21 @@ async def test_a_row_that_is_raised_waits_for_those_on_the_wire_and_nothing_more
         assert len(provider.calls) - 1 == len(rows)
 
 
+async def test_a_function_may_end_the_run_with_a_row(autojump_clock: Clock) -> None:
+    """Also when the row is read after all others have finished."""
+    script = {"first": [answer("ok", after=1.0), status(400), answer("ok", after=1.0)]}
+    async with world(script, NARROW.replace("= 2", "= 3")) as (router, _):
+        rows: list[Row] = []
+        async with router.map("alone", ["0", "1", "2"], on_error=lambda row: "raise", ordered=True) as run:
+            await trio.sleep(5.0)
+            rows.append(await anext(run))
+            rows.append(await anext(run))
+            with pytest.raises(BadRequest):
+                await anext(run)
+    assert [row.index for row in rows] == [0, 2]
+    assert run.stopped_at == 1
+
+
 @pytest.mark.parametrize("ordered", [True, False])
 async def test_the_first_row_that_failed_is_raised(autojump_clock: Clock, ordered: bool) -> None:
     """Others may fail while those on the wire are finished: they are counted, and not handed out."""
