@@ -18,7 +18,7 @@ from llmring.lockfile.providers import Kind
 from llmring.money.amounts import to_nanos, to_usd
 from llmring.money.budgets import Budgets, Scope
 from llmring.money.pot import Pot, Waiting
-from llmring.money.worst import most, most_of_texts, unbounded
+from llmring.money.worst import most, most_of_texts
 from llmring.pricing import Prices, cost_of, for_texts
 from llmring.providers.line import wait_until
 from llmring.providers.readiness import Busy, Shut
@@ -39,17 +39,14 @@ Most = Callable[[int], int]
 
 
 def chat_most(request: ChatRequest, route: Route, kind: Kind, prices: Prices | None) -> int:
-    """Raises ConfigError for a price that is not known, InvalidRequest for an answer, a tier or an extra parameter
-    without a bound."""
+    """Of a request with its registered files shown. Raises ConfigError for a price that is not known, InvalidRequest
+    for what nothing bounds."""
     if prices is None or prices.input is None or prices.output is None:
         return _unknown_price(route.ref, kind, prices)
-    why = unbounded(request, prices)
-    if why is not None:
-        raise InvalidRequest(f"nothing bounds what {route.ref} costs: {why}")
-    usd = most(request, route.model.capabilities, route.counting).usd(prices)
-    if usd is None:
-        raise InvalidRequest(f"nothing bounds an answer of {route.ref}: set max_tokens")
-    return to_nanos(usd)
+    found = most(request, route.model, route.counting.family, kind, prices)
+    if found.usd is None:
+        raise InvalidRequest(f"nothing bounds what {route.ref} costs: {found.unbounded}")
+    return to_nanos(found.usd)
 
 
 def texts_most(texts: Sequence[str], route: Route, kind: Kind, prices: Prices | None) -> int:

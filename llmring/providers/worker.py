@@ -275,6 +275,10 @@ class ProviderWorker:
             if error.status != 404:
                 raise
 
+    def shown(self, request: ChatRequest) -> ChatRequest:
+        """The request with its registered files as what they are sent as, to be measured."""
+        return self._files.shown(request)
+
     async def _with_files(self, request: ChatRequest, form: str) -> ChatRequest:
         """The request with its registered files brought here."""
         if not needs_files(request):

@@ -537,10 +537,16 @@ class Dispatcher:
     async def _turn(self, journey: Journey) -> tuple[Permit, float]:
         """First its money is waited for, then its turn."""
         account = journey.terms.account
-        if account is not None and not journey.plan.is_over:
-            await account.reserve(journey.request, journey.routes)
-        asked_at = trio.current_time()
-        return await self._permit(journey), asked_at
+        while True:
+            if account is not None and not journey.plan.is_over:
+                await account.reserve(journey.request, journey.routes)
+            asked_at = trio.current_time()
+            permit = await self._permit(journey)
+            if account is None or account.covers(journey.request, permit.route):
+                return permit, asked_at
+            permit.settle("not_sent", trio.current_time())
+            if journey.payment is not None:
+                journey.payment.close()
 
     async def _permit(self, journey: Journey) -> Permit:
         """The right to send, and the money for it."""

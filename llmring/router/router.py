@@ -16,12 +16,11 @@ from llmring.live import LiveModel
 from llmring.lockfile.providers import Kind as ProviderKind
 from llmring.money.budgets import Budgets
 from llmring.money.payment import Payment
-from llmring.pricing import Prices, price
+from llmring.pricing import Prices, cost_of
 from llmring.prompts import ChatOptions, Prompt, check_request, to_request
 from llmring.providers.estimate import context_problem, input_tokens
 from llmring.providers.fairness import SHARES, Flow, Priority
 from llmring.providers.files import FileInfo, Files
-from llmring.providers.fit import most_output_tokens
 from llmring.providers.route import Route
 from llmring.providers.structured import check_schema
 from llmring.refs import ModelRef
@@ -39,7 +38,7 @@ from llmring.router.map.batch_plan import BatchCalls, Mode
 from llmring.router.map.rows import Input, Inputs, Row
 from llmring.router.map.run import Batching, Caps, MapRun, OnError, RowCalls
 from llmring.router.map.span import MapSpan
-from llmring.router.paying import batch_payment
+from llmring.router.paying import batch_payment, request_most, worst_of
 from llmring.router.recorder import Recorder
 from llmring.router.records import Kind
 from llmring.router.served import NAMES_ITS_OWN, is_other
@@ -225,7 +224,7 @@ class Router:
             # Of the catalog as it is by then.
             return self.catalog.prices(ref)
 
-        purse = Purse(_dollars(budget), prices) if budget is not None else None
+        purse = Purse(_dollars(budget), self._most, prices) if budget is not None else None
         told = MapSpan(self._telemetry, alias, priority)
 
         def prepare(item: Input) -> ChatRequest:
@@ -265,7 +264,8 @@ class Router:
             if way is None:
                 return None
             scope = self.dispatcher.scope(self.dispatcher.profile_name(profile), request.model, terms)
-            payment = batch_payment(self._budgets, scope, way.route, prices, request)
+            worker = self.dispatcher.crew(way.route.ref.provider).first
+            payment = batch_payment(self._budgets, scope, way.route, worker, prices, request)
             await payment.prepay()
             return payment
 
@@ -403,25 +403,31 @@ class Router:
         """
         return calculated(self.catalog, response)
 
+    def _most(self, request: ChatRequest, route: Route) -> int:
+        """What an attempt may cost, in nano-dollars. Raises ConfigError where nothing bounds it."""
+        worker = self.dispatcher.crew(route.ref.provider).first
+        return request_most(request, route, worker, self.catalog.prices(route.ref))
+
     def _estimate(self, request: ChatRequest, route: Route) -> CostEstimate:
         counted = input_tokens(request, msgspec.structs.replace(route.counting, by_characters=False))
-        likely, most = route.expected(request, counted), most_output_tokens(request, route.model.capabilities)
-        prices = self.catalog.prices(route.ref)
+        usage, prices = route.expected(request, counted), self.catalog.prices(route.ref)
+        worst = worst_of(request, route, self.dispatcher.crew(route.ref.provider).first, prices)
+        output_tokens = usage.output_tokens * (request.n or 1)
 
-        def dollars(output_tokens: int | None) -> Decimal | None:
-            if prices is None or output_tokens is None:
-                return None
-            parts = price(Usage(input_tokens=likely.input_tokens, output_tokens=output_tokens), prices)
-            return parts.total if parts is not None else None
+        def dollars(output_tokens: int) -> Decimal | None:
+            given = Usage(input_tokens=usage.input_tokens, output_tokens=output_tokens)
+            usd = cost_of((given,), prices, known=True, service_tier=request.service_tier).usd
+            # More than the most are files that were estimated too long.
+            return usd if usd is None or worst.usd is None else min(usd, worst.usd)
 
         return CostEstimate(
             model=route.ref,
-            input_tokens=likely.input_tokens,
-            likely_output_tokens=likely.output_tokens,
-            most_output_tokens=most,
+            input_tokens=usage.input_tokens,
+            likely_output_tokens=output_tokens,
+            most_output_tokens=worst.output_tokens,
             low_usd=dollars(0),
-            likely_usd=dollars(likely.output_tokens),
-            high_usd=dollars(most),
+            likely_usd=dollars(output_tokens),
+            high_usd=worst.usd,
         )
 
     def _request(self, model: str | ChatRequest, prompt: Prompt | None, options: ChatOptions) -> ChatRequest:

@@ -34,8 +34,8 @@ from llmring.testing import ScriptedProvider, Step, answer
 from tests.money.spender import LOCKFILE, WORST
 from tests.receipts.ledgers import database_place, spelled
 
-FULL = answer("ok", input_tokens=8, output_tokens=1000)
-SMALL = answer("ok", input_tokens=8, output_tokens=10)
+FULL = answer("ok", input_tokens=28, output_tokens=1000)
+SMALL = answer("ok", input_tokens=28, output_tokens=10)
 ACCOUNT = account_of("shared", (None, None, None))
 EACH = to_nanos(WORST)
 
