@@ -80,15 +80,15 @@ class Payment:
         self._cost = cost
         self._lasting = lasting
         self._held: list[tuple[Pot, int]] = []
-        self._woken: Pot | None = None
+        self._woken: list[Pot] = []
         self._permit: Permit | None = None
         self._index = 0
         self.blocked: set[int] = set()
         """The routes that others must give money back for, as of the last look."""
         self._short: tuple[int, Pot] | None = None
         """Of the last look: the least that was needed and not there, and the pot that did not have it."""
-        self._awaited: tuple[int, Pot] | None = None
-        """The same, of what others may give back."""
+        self._awaited: tuple[int, list[Pot], list[Pot]] | None = None
+        """The same, of what others may give back: all pots that did not have it, and all that it is needed from."""
 
     def check(self, indexes: Sequence[int]) -> None:
         """Refuse a chain with a model whose cost nothing bounds. Raises ConfigError, InvalidRequest."""
@@ -108,10 +108,9 @@ class Payment:
 
     def look(self, index: int) -> Busy | Shut | None:
         """What keeps money from a route; None: nothing does."""
-        found: Busy | None = None
-        for pot, nanos in self._needs(index):
-            if pot.fits(nanos):
-                continue
+        needs = self._needs(index)
+        short = [(pot, nanos) for pot, nanos in needs if not pot.fits(nanos)]
+        for pot, nanos in short:
             if self._short is None or nanos < self._short[0]:
                 self._short = (nanos, pot)
             if pot.is_hopeless(nanos, patient=self._lasting):
@@ -119,12 +118,13 @@ class Payment:
             if pot.problem is not None:
                 pot.ask(nanos)
                 return Shut(wait_seconds=None, why=f"{pot.title} cannot be kept: {pot.problem}")
-            if self._awaited is None or nanos < self._awaited[0]:
-                self._awaited = (nanos, pot)
-            found = Busy(wait_seconds=0.0, why=f"what others have reserved of {pot.title}")
-        if found is not None:
-            self.blocked.add(index)
-        return found
+        if not short:
+            return None
+        self.blocked.add(index)
+        last, nanos = short[-1]
+        if self._awaited is None or nanos < self._awaited[0]:
+            self._awaited = (nanos, [pot for pot, _ in short], [pot for pot, _ in needs])
+        return Busy(wait_seconds=0.0, why=f"what others have reserved of {last.title}")
 
     def _needs(self, index: int) -> list[tuple[Pot, int]]:
         """What is to be had of which pots. Free is free, whatever is left."""
@@ -154,28 +154,37 @@ class Payment:
     async def wait(self, until: float) -> None:
         """Wait until the last look is worth another one: `until` on the trio clock, or the end of the period."""
         assert self._awaited is not None, "a look has found too little"
-        nanos, pot = self._awaited
+        nanos, short, needed = self._awaited
+        # What one pot has is kept while the others ask for theirs: given back meanwhile, it would have to be asked for
+        # again, and so on for ever. Not where there is too little for all: others may wait for what is kept here.
+        pots = needed if all(pot.has_room for pot in short) else short[:1]
         woken = trio.Event()
         one = Waiting(nanos, woken.set)
-        pot.waiting[one] = None
-        self._budgets.touched(pot)
-        if pot.period.ends_at is not None:
-            left = (pot.period.ends_at - self._budgets.clock()).total_seconds()
-            until = min(until, trio.current_time() + max(0.0, left))
+        for pot in pots:
+            pot.waiting[one] = None
+            if pot.period.ends_at is not None:
+                left = (pot.period.ends_at - self._budgets.clock()).total_seconds()
+                until = min(until, trio.current_time() + max(0.0, left))
+        for pot in pots:
+            self._budgets.touched(pot)
+        is_woken = False
         try:
             await wait_until(woken, until)
-        except BaseException:
-            if pot.waiting.pop(one, one) is one:
-                pot.wake()
-            raise
-        pot.waiting.pop(one, None)
-        self._woken = pot
+            is_woken = True
+        finally:
+            # Who has woken it counts on it to look.
+            waking = [pot for pot in pots if pot.waiting.pop(one, one) is one]
+            if is_woken:
+                self._woken = waking
+            else:
+                for pot in waking:
+                    pot.wake()
 
     def _pass_on(self) -> None:
         """Have the next in line look, who may fit beside this one."""
-        if self._woken is not None:
-            woken, self._woken = self._woken, None
-            woken.wake()
+        woken, self._woken = self._woken, []
+        for pot in woken:
+            pot.wake()
 
     async def prepay(self) -> None:
         """Set aside what a row in a batch may cost, as soon as it is there. Raises BudgetExceeded, ReceiptError."""

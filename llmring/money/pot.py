@@ -80,7 +80,8 @@ class Pot(Spend):
         self._told_at = now
         self._told = (0, 0)
         self._demand = 0
-        self._has_room = True
+        self.has_room = True
+        """Whether the ledger had all that was asked for, the last time."""
 
     @property
     def is_untouched(self) -> bool:
@@ -114,7 +115,7 @@ class Pot(Spend):
             self.allowed = self.cap
         else:
             self._lower()
-            self._has_room = True
+            self.has_room = True
 
     def take(self, nanos: int, now: float, *, lasting: bool = False) -> int | None:
         """As `reserve`. `lasting`: it may be hours before any of it comes back."""
@@ -158,9 +159,15 @@ class Pot(Spend):
 
     def is_urgent(self) -> bool:
         """Whether to ask the ledger at once, and not with the next group."""
-        if not self.is_shared or not self._has_room:
+        if not self.is_shared or not self.has_room:
             return False
-        return bool(self.waiting) or (self.is_known and self.used > 0 and self._free < self.slice // 2)
+        if not self.is_known:
+            return bool(self.waiting)
+        if self.allowed >= max(self.cap, self.used):
+            # There is no more to be had: to ask again and again would bring nothing.
+            return False
+        is_low = self.used > 0 and self._free < self.slice // 2
+        return is_low or self.used + sum(one.nanos for one in self.waiting) > self.allowed
 
     def is_due(self, now: float) -> bool:
         """Whether there is anything to tell or to ask."""
@@ -181,7 +188,10 @@ class Pot(Spend):
         return self.allowed - self.used
 
     def _wanted(self, now: float) -> int:
-        """What to be allowed in all."""
+        """What to be allowed in all: no more than there is."""
+        return min(self._wished(now), max(self.cap, self.used))
+
+    def _wished(self, now: float) -> int:
         needed = max(sum(one.nanos for one in self.waiting), self._demand)
         if needed:
             return max(self.allowed, self.used + needed + self.slice)
@@ -189,16 +199,16 @@ class Pot(Spend):
             return self.used
         if self._free > 2 * self.slice:
             return self.used + self.slice
-        if self._free < self.slice // 2 and self.is_known and self._has_room and self.used:
+        if self._free < self.slice // 2 and self.is_known and self.has_room and self.used:
             return self.used + self.slice
         return self.allowed
 
     def move(self, now: float, at: int, *, is_last: bool = False) -> Move:
         """What to tell the ledger. What is given back is not used from now on, whatever comes of the telling."""
         spent = self.used if is_last else self.spent
-        wanted = spent if is_last else min(self._wanted(now), max(self.cap, self.used))
+        wanted = spent if is_last else self._wanted(now)
         # Two that each hold a part of the last money, and wait for the rest, would wait for ever: both give way.
-        kept = self.used if self.waiting and not self._has_room else min(self.allowed, wanted)
+        kept = self.used if self.waiting and not self.has_room else min(self.allowed, wanted)
         # More than was set aside may have been billed.
         self.allowed = held = max(kept, self.used)
         first = next(iter(self.waiting), None)
@@ -221,7 +231,7 @@ class Pot(Spend):
         """The ledger has answered."""
         self.is_known, self.problem, self._others = True, None, standing
         self._told, self._told_at = (move.spent, standing.allowed), now
-        self._has_room = standing.allowed >= move.wanted
+        self.has_room = standing.allowed >= move.wanted
         self._demand = 0
         self.allowed = max(standing.allowed, self.used)
         self._lower()

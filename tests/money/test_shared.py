@@ -27,7 +27,7 @@ from llmring.money.budgets import account_of, named
 from llmring.money.periods import RUN, period_of
 from llmring.money.pot import IDLE_SECONDS, Pot, Waiting
 from llmring.receipts.opening import open_store
-from llmring.receipts.spending import Move, Spent
+from llmring.receipts.spending import Grant, Move, Spent
 from llmring.router.opening import budget_store, open_router
 from llmring.router.router import Router
 from llmring.testing import ScriptedProvider, Step, answer
@@ -322,3 +322,31 @@ def test_periods_are_of_utc(now: str, day: str, month_ends: str) -> None:
     assert today.holds(at)
     assert month.holds(at)
     assert month.ends_at == datetime.fromisoformat(f"{month_ends}T00:00:00+00:00")
+
+
+async def test_a_day_and_a_month_pay_for_what_is_a_large_part_of_both(place: LedgerPlace) -> None:
+    """What was allowed of the one is not given back while the other is asked."""
+    budgets = [Budget(name="shared", limit=WORST * 3, per=per) for per in ("day", "month")]
+    lockfile = parse_lockfile(LOCKFILE, Path("test.lock"))
+    provider = ScriptedProvider({"gpt-4o-mini": [FULL]})
+    async with open_router(
+        lockfile, connect=provider, receipts=spelled(place), budgets=budgets, keys={"OPENAI_API_KEY": "key"}
+    ) as router:
+        for _ in range(3):
+            await ask(router)
+        with pytest.raises(BudgetExceeded):
+            await ask(router)
+
+
+def test_a_pot_that_has_all_that_there_is_asks_for_no_more() -> None:
+    """Spent to the last hundredth, and with requests that wait for one another."""
+    pot = Pot(shared(Decimal(1)), RUN, ACCOUNT, (None, None, None), holder="a", is_shared=True, now=0.0)
+    number = pot.take(0, 0.0)
+    assert number is not None
+    pot.ask(pot.cap)
+    pot.stands(pot.move(0.0, 0), Grant(allowed=pot.cap), 0.0)
+    assert pot.take(pot.cap - 1, 0.0) is not None
+    assert not pot.is_urgent()
+    assert not pot.is_due(0.0)
+    pot.waiting[Waiting(pot.cap, lambda: None)] = None
+    assert not pot.is_urgent()
