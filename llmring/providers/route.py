@@ -289,7 +289,7 @@ class Route:
             return shut.why.partition(":")[0]
         return "breaker open" if self.breaker.state(now) == "open" else None
 
-    def status(self, now: float) -> RouteStatus:
+    def status(self, now: float, *, asked: bool = True) -> RouteStatus:
         """What a request that takes nothing out of the limits but its own place would meet now."""
         readiness, why, wait = _told(self.readiness({"requests": 1.0}, now))
         usage = Usage(output_tokens=round(self._output.tokens))
@@ -312,6 +312,7 @@ class Route:
             most_connections=self.credential.most_in_flight,
             expected_output_tokens=self._output.tokens,
             seconds=self.seconds(usage),
+            asked=asked,
         )
 
     def room(self, needed: Charge, now: float, keep: float = 0.0) -> Readiness:

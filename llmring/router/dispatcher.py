@@ -6,7 +6,8 @@ between two requests, a bad one keeps the old table and says so in `lockfile_err
 
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from copy import copy
 from functools import partial
 from pathlib import Path
@@ -48,6 +49,7 @@ from llmring.router.paying import chat_payment, texts_payment
 from llmring.router.records import JourneyKind
 from llmring.router.retry_budget import RetryBudget
 from llmring.router.tracing import Outlook, Start, cost_usd, trace_of
+from llmring.status import RouteStatus
 from llmring.telemetry.spans import AttemptSpan, Call
 from llmring.trace import Source, Spill
 
@@ -60,6 +62,10 @@ Ended = Callable[["Journey", object, BaseException | None], None]
 
 Hire = Callable[[str, ProviderSettings | None], Crew]
 """Makes a provider's workers, one for each of its keys, and starts their tasks."""
+
+
+Unasked = Callable[[str, ProviderSettings | None, Iterable[str]], Iterable[RouteStatus]]
+"""Says how models of a provider stand that has no workers yet."""
 
 
 class _Way(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,6 +181,7 @@ class Dispatcher:
         prices: Callable[[ModelRef], Prices | None] = lambda _: None,
         ended: Ended = lambda *_: None,
         budgets: Budgets | None = None,
+        unasked: Unasked = lambda *_: (),
     ) -> None:
         self.lockfile = lockfile
         self.lockfile_error: ConfigError | None = None
@@ -187,6 +194,7 @@ class Dispatcher:
         self._prices = prices
         self._ended = ended
         self._budgets = budgets
+        self._unasked = unasked
         self._numbers = itertools.count()
         self._table: dict[tuple[str, str | None], _Bound] = {}
         if profile is not None:
@@ -255,6 +263,40 @@ class Dispatcher:
             if previous is not None:
                 crew.inherit(previous)
         return crew
+
+    def status(self, now: float) -> list[RouteStatus]:
+        """How every model stands that the profile in use binds, or that was asked for since the lockfile was read.
+        Hires nobody, but for a provider whose workers an edit has retired."""
+        aliases = self._aliases()
+        shown = {ref for bound in self._table.values() for ref in bound.binding.models} | aliases.keys()
+        models: dict[str, list[str]] = {}
+        for ref in shown:
+            models.setdefault(ref.provider, []).append(ref.model)
+        found = [one for name, crew in self.crews.items() for one in crew.status(now, models.pop(name, ()))]
+        for name, unhired in models.items():
+            found += self._without_crew(name, unhired, now)
+        return [
+            msgspec.structs.replace(one, aliases=tuple(aliases.get(one.model, ())))
+            for one in found
+            # A model that an edit took away stays until what is on its way there has ended.
+            if one.model in shown or one.in_flight or one.in_line
+        ]
+
+    def _without_crew(self, provider: str, models: Sequence[str], now: float) -> Iterable[RouteStatus]:
+        if provider in self._retired:
+            # What those have learned, and were told to wait for, goes on.
+            with suppress(ConfigError):
+                return self.crew(provider).status(now, models)
+        return self._unasked(provider, self.lockfile.providers.get(provider), models)
+
+    def _aliases(self) -> dict[ModelRef, list[str]]:
+        """The models of the profile in use, and the aliases that each serves."""
+        profile = self.lockfile.profiles.get(self.profile_name(None))
+        found: dict[ModelRef, list[str]] = {}
+        for binding in profile.bindings.values() if profile is not None else ():
+            for ref in binding.models:
+                found.setdefault(ref, []).append(binding.alias)
+        return found
 
     def memories(self, now: float) -> Iterator[Kept]:
         """What the next process should know of every model that was used."""

@@ -16,27 +16,21 @@ from typing import Literal
 
 import trio
 
-from llmring.codecs.capabilities import Capabilities
 from llmring.config import (
     RECEIPTS_VARIABLE,
     Settings,
     find_lockfile,
     ledger_place,
-    read_base_url,
     read_registry_url,
     read_settings,
     read_signing_key,
     status_directory,
 )
 from llmring.errors import ConfigError
-from llmring.keys import keys_in_use
-from llmring.lockfile import Budget, Lockfile, ProviderSettings, read_lockfile
+from llmring.lockfile import Budget, Lockfile, read_lockfile
 from llmring.money.budgets import Budgets
 from llmring.pricing import Prices
-from llmring.providers.crew import Crew
-from llmring.providers.endpoint import Endpoint, endpoint
 from llmring.providers.files import Files
-from llmring.providers.overlay import Published, capabilities
 from llmring.providers.tokens import is_loaded, load
 from llmring.providers.transport import Connect, HttpxConnect
 from llmring.receipts.ledger import Ledger, open_ledger
@@ -53,6 +47,7 @@ from llmring.registry.store import read_bundled
 from llmring.router.batching import Books
 from llmring.router.calls import Calls
 from llmring.router.dispatcher import Dispatcher
+from llmring.router.hiring import Hiring
 from llmring.router.keeper import Keeper
 from llmring.router.receipting import Receipts
 from llmring.router.recorder import Recorder, open_recorder
@@ -145,34 +140,19 @@ async def open_router(
             def prices(ref: ModelRef) -> Prices | None:
                 return router.catalog.prices(ref)
 
-            def takes(about: Endpoint, ref: ModelRef) -> Capabilities:
-                return _capabilities(router.catalog, about, ref)
-
-            def hire(name: str, provider: ProviderSettings | None) -> Crew:
-                about = endpoint(name, provider, read_base_url(name))
-                crew = Crew(
-                    about,
-                    keys_in_use(about, keys),
-                    connects,
-                    jitter,
-                    partial(takes, about),
-                    files,
-                    keeper.recall,
-                    watching(told),
-                )
-                for worker in crew.workers:
-                    nursery.start_soon(worker.run)
-                return crew
-
+            hiring = Hiring(
+                nursery, connects, keys, jitter, lambda: router.catalog, files, keeper.recall, watching(told)
+            )
             ended, books = _receipting(ledger, lambda: router.catalog)
             dispatcher = Dispatcher(
                 lockfile,
                 profile if profile is not None else settings.profile,
-                hire,
+                hiring.hire,
                 jitter,
                 prices,
                 ended,
                 counted,
+                hiring.unasked,
             )
             keeper.memories = dispatcher.memories
             router = Router(
@@ -324,22 +304,6 @@ async def _load_vocabularies() -> None:
     """Have text counted exactly, where the extra `tokens` is installed; until then a token is four characters."""
     if not is_loaded():
         await trio.to_thread.run_sync(load, abandon_on_cancel=True)
-
-
-def _capabilities(catalog: Catalog, about: Endpoint, ref: ModelRef) -> Capabilities:
-    """What a model takes, behind its provider."""
-    facts = catalog.get(ref)
-    published = (
-        None
-        if facts is None
-        else Published(
-            can=facts.capabilities,
-            max_input_tokens=facts.max_input_tokens,
-            max_output_tokens=facts.max_output_tokens,
-            reasoning_tokens=facts.recommended_reasoning_tokens,
-        )
-    )
-    return about.wire.bounded(capabilities(about.kind, ref.model, published))
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

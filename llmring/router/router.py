@@ -86,9 +86,12 @@ class Router:
         self._digests: dict[ModelRef, str | None] = {}
 
     def status(self) -> RouterStatus:
-        """What every model is waiting for, and how full every limit is: a snapshot, cheap and synchronous."""
-        now = trio.current_time()
-        routes = [one for crew in self.dispatcher.crews.values() for one in crew.status(now)]
+        """What every model waits for, and how full every limit is: a snapshot, cheap and synchronous.
+
+        Of every model that the lockfile binds in the profile in use, also before anybody has asked it, with each key;
+        and of every other that was asked for. Sends, opens and starts nothing.
+        """
+        routes = self.dispatcher.status(trio.current_time())
         error = self.dispatcher.lockfile_error
         return RouterStatus(
             routes=tuple(sorted(routes, key=lambda one: one.model)),
