@@ -469,8 +469,9 @@ class Route:
 
     def _learn(self, dimension: Dimension, permit: "Permit", now: float) -> None:
         """A limit that nobody tells, or that is lower than was told, is learned from what is refused."""
-        held_until = self._home(dimension).holds[dimension]
-        limit = self.budget.learn(dimension, permit.taken_at, held_until, now)
+        home = self._home(dimension)
+        given = home.buckets[dimension].rate if home is not self.budget else 0.0
+        limit = self.budget.learn(dimension, permit.taken_at, home.holds[dimension], now, given)
         if limit is not None:
             _LOG.info("%s: refused; %s limit taken as %.3g a minute", self.ref, dimension, limit.amount)
 
