@@ -33,8 +33,9 @@ from llmring.router.answer import answer, calculated, embedding_cost, least_cost
 from llmring.router.asking import ask
 from llmring.router.batching import Batches, Books
 from llmring.router.calls import Calls
-from llmring.router.dispatcher import Dispatcher, Journey, Terms
+from llmring.router.dispatcher import Dispatcher
 from llmring.router.embedding import check_texts, embed
+from llmring.router.journey import Journey, Terms
 from llmring.router.map.batch_plan import BatchCalls, Mode
 from llmring.router.map.rows import Input, Inputs, Row
 from llmring.router.map.run import Batching, Caps, MapRun, OnError, RowCalls
@@ -154,7 +155,6 @@ class Router:
         request = self._request(model, prompt, options)
         terms = Terms(flow=_flow(priority, tenant, weight))
         return ChatStream(
-            self.dispatcher,
             self._calls,
             lambda: Call(self._telemetry, "stream", request.model, priority),
             lambda call: self._journey(request, profile, call, terms),
