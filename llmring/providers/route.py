@@ -270,9 +270,10 @@ class Route:
         largest = 0.0
         for budget in self.budgets:
             for dimension, bucket in budget.buckets.items():
-                share = charge.get(dimension, 0.0) / bucket.limit.amount
-                if share > largest:
-                    largest = share
+                if dimension in charge:
+                    share = charge[dimension] / bucket.limit.amount
+                    if share > largest:
+                        largest = share
         return largest or UNLIMITED_COST
 
     def emptiness(self, now: float) -> float:

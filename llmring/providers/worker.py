@@ -20,13 +20,14 @@ from llmring.errors import BadReply, ConfigError, ProviderError, Unsupported
 from llmring.live import LiveModel
 from llmring.parts import ProviderFile
 from llmring.providers import beginning
+from llmring.providers.bell import Bell
 from llmring.providers.desk import BatchDesk
 from llmring.providers.endpoint import Endpoint
 from llmring.providers.errands import Errand, Watch, Watched, unwatched
 from llmring.providers.exchange import Exchange, LiveStream, read_body, time_limit
 from llmring.providers.files import Files, Place, needs_files
 from llmring.providers.group import Group
-from llmring.providers.line import Head, wait_until
+from llmring.providers.line import Head
 from llmring.providers.memory import Memory
 from llmring.providers.quoting import conceal, concealing, sent
 from llmring.providers.readiness import Ready
@@ -105,7 +106,7 @@ class ProviderWorker:
         self._routes: dict[str, Route] = {}
         self._groups: dict[tuple[str, ...], Group] = {}
         self._sharing: tuple[ProviderWorker, ...] = (self,)
-        self._changed = trio.Event()
+        self._changed = Bell()
         self._retired = False
 
     def share(self, with_: Sequence["ProviderWorker"]) -> None:
@@ -343,11 +344,10 @@ class ProviderWorker:
         """Serve the waiting lines until cancelled; then close the connections."""
         try:
             while True:
-                self._changed = trio.Event()
                 wake_at = self._serve(trio.current_time())
                 if self._retired:
                     await self._close_idle()
-                await wait_until(self._changed, wake_at)
+                await self._changed.wait(wake_at)
         finally:
             with trio.move_on_after(CLOSE_SECONDS, shield=True):
                 await self._close_idle()
@@ -385,7 +385,7 @@ class ProviderWorker:
 
     def _wake(self) -> None:
         for worker in self._sharing:
-            worker._changed.set()
+            worker._changed.ring()
 
     async def _close_idle(self) -> None:
         while self._idle:
