@@ -19,8 +19,8 @@ from llmring.router.calls import Calls
 from llmring.router.dispatcher import Dispatcher
 from llmring.router.journey import Terms
 from llmring.router.map.batch_plan import Way
+from llmring.router.map.given import RowCalls
 from llmring.router.map.rows import Input
-from llmring.router.map.run import RowCalls
 from llmring.router.map.span import MapSpan
 from llmring.router.options import check
 from llmring.router.paying import batch_payment
