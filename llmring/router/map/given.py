@@ -1,4 +1,4 @@
-"""What a run is given by the router: what is done for its rows, what it may not go beyond, how it goes through batches."""
+"""What a run is given by the router: what is done for its rows, what it may not go beyond, how batches carry it."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Literal
