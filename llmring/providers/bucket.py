@@ -72,7 +72,8 @@ class Bucket:
             return
         self._at = now
         if passed > 0.0 and self.level < self.capacity:
-            self.level = min(self.capacity, self.level + self.rate * passed)
+            level = self.level + self.rate * passed
+            self.level = min(self.capacity, level)
 
     def refilled(self, level: float, seconds: float) -> float:
         """What is there so many seconds after it was `level`, if nobody takes anything; may be above the capacity."""
@@ -85,13 +86,14 @@ class Bucket:
 
     def give_back(self, number: int, amount: float) -> None:
         """A reservation took so much less in the end; more, where `amount` is below 0."""
-        self.level = min(self.capacity, self.level + amount)
+        level = self.level + amount
+        self.level = min(self.capacity, level)
 
     def wait(self, amount: float, keep: float = 0.0) -> float:
         """Seconds until `amount` is there, and `keep` of the capacity beside it. More than the capacity waits for a
         full bucket and then goes into debt."""
         needed = amount + (self.kept if keep == 0.0 else max(keep * self.capacity, self.kept))
-        lacking = min(self.capacity, needed) - self.level
+        lacking = (min(self.capacity, needed)) - self.level
         return lacking / self.rate if lacking > 0.0 else 0.0
 
     def reckon(self) -> None:

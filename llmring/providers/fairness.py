@@ -97,7 +97,6 @@ class Fairness:
                 sums[priority] = sum(tenants.values()) / SHARES[priority]
             self._tenants[priority].begin(tenants)
         self._classes.begin(sums)
-        self._starts.clear()
 
     def came(self, priority: Priority) -> None:
         """One more waits."""

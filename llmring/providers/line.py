@@ -18,6 +18,7 @@ import msgspec
 import trio
 
 from llmring.errors import Dimension
+from llmring.providers.bell import Bell
 from llmring.providers.fairness import INTERACTIVE, Fairness, Flow, Priority
 from llmring.providers.regime import Charge, add
 
@@ -59,7 +60,7 @@ class Waiter(Generic[Permit]):
         self.places = 1
         self.permit: Permit | None = None
         self.is_served = False
-        self._woken = trio.Event()
+        self._woken = Bell()
 
     async def wait(self, places: "Sequence[tuple[Line[Permit], Charge]]", until: float) -> Permit | None:
         """Stand in line at every place. None when the clock says `until`, or when a place turned out hopeless.
@@ -70,26 +71,28 @@ class Waiter(Generic[Permit]):
         for line, charge in places:
             line.enter(self, charge)
         try:
-            await wait_until(self._woken, until)
+            await self._woken.wait(until)
         except BaseException:
             if self.permit is not None:
                 self.permit.settle("not_sent", trio.current_time())
             raise
         finally:
-            for line, _ in places:
-                line.leave(self)
+            if self.permit is None or self.places > 1:
+                # Who gave the permit has taken it off the line.
+                for line, _ in places:
+                    line.leave(self)
         return self.permit
 
     def give(self, permit: Permit) -> None:
         """Hand over the permit. The caller has seen that it is not served yet."""
         self.permit = permit
         self.is_served = True
-        self._woken.set()
+        self._woken.ring()
 
     def send_away(self) -> None:
         """This place cannot serve it in time: let it look at its routes again."""
         self.is_served = True
-        self._woken.set()
+        self._woken.ring()
 
 
 class _Tenant(msgspec.Struct, Generic[Permit]):
@@ -232,8 +235,9 @@ class Line(Generic[Permit]):
                 heapq.heappop(kind.starts)
                 del kind.tenants[name]
                 continue
-            finish = self.fairness.finish(tenant.flow)
-            due = max(tenant.began, finish)
+            due = self.fairness.finish(tenant.flow)
+            if due < tenant.began:
+                due = tenant.began
             if due > start:
                 # Served since, here or at another model.
                 heapq.heapreplace(kind.starts, (due, number, name))

@@ -28,7 +28,8 @@ from llmring.money.periods import RUN, period_of
 from llmring.money.pot import IDLE_SECONDS, Pot, Waiting
 from llmring.receipts.opening import open_store
 from llmring.receipts.spending import Grant, Move, Spent
-from llmring.router.opening import budget_store, open_router
+from llmring.router.bookkeeping import budget_store
+from llmring.router.opening import open_router
 from llmring.router.router import Router
 from llmring.testing import ScriptedProvider, Step, answer
 from tests.money.spender import LOCKFILE, WORST
