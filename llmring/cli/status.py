@@ -159,7 +159,8 @@ def budget_text(budget: BudgetStatus) -> str:
     UTC`."""
     scope = describe(budget.alias, budget.profile, budget.tenant)
     waiting = f", {budget.waiting:,} waiting" if budget.waiting else ""
-    again = f"; begins anew {budget.resets_at:%Y-%m-%d %H:%M} UTC" if budget.resets_at is not None else ""
+    at = budget.resets_at
+    again = f"; begins anew {at:%Y-%m-%d %H:%M} {at.tzinfo}" if at is not None else ""
     problem = f"; cannot be kept: {printable(budget.problem)}" if budget.problem is not None else ""
     return (
         f"budget {printable(budget.name)}{', ' + printable(scope) if scope else ''}: ${budget.spent_usd:.6f} of "

@@ -251,7 +251,7 @@ class Payment:
             budget=pot.budget.name,
             scope=describe(*pot.names),
             per=pot.budget.per,
-            resets_at=pot.period.ends_at,
+            resets_at=pot.resets_at,
         )
 
 

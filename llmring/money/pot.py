@@ -11,12 +11,14 @@ What others may still give back is worth waiting for; `is_hopeless` says when no
 """
 
 from collections.abc import Callable
+from datetime import datetime
 
 from llmring.lockfile.budgets import Budget, describe
 from llmring.money.amounts import to_nanos
 from llmring.money.periods import Period
 from llmring.money.spend import Spend
 from llmring.receipts.spending import HEARD_SECONDS, Grant, Move
+from llmring.zones import zone
 
 SLICES = 50
 """A process is allowed this part of the cap at a time, where it does not need more."""
@@ -93,6 +95,12 @@ class Pot(Spend):
         """The budget and whose it is: "budget 'tenants' (tenant 'acme')"."""
         scope = describe(*self.names)
         return f"budget {self.budget.name!r}" + (f" ({scope})" if scope else "")
+
+    @property
+    def resets_at(self) -> datetime | None:
+        """When there is new money, by the clocks of the budget's time zone; None of a run."""
+        ends_at = self.period.ends_at
+        return None if ends_at is None else ends_at.astimezone(zone(self.budget.timezone))
 
     @property
     def slice(self) -> int:

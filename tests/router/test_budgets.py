@@ -519,3 +519,16 @@ async def test_a_registered_file_is_bounded_as_what_it_is_sent_as(autojump_clock
         async with world({CHEAP: [full()]}, daily("0.02")) as (router, _):
             with pytest.raises(LLMRingError, match=match):
                 await router.chat("alone", "what is it?", files=[router.register_file(path)], max_tokens=1000)
+
+
+async def test_a_day_begins_at_the_midnight_of_the_budgets_zone(autojump_clock: Clock) -> None:
+    """Noon in London is one in the morning in Auckland, in their summer."""
+    auckland = daily(EACH, timezone="Pacific/Auckland")
+    async with world({CHEAP: [full()]}, auckland, daily(2 * EACH)) as (router, _):
+        await ask(router)
+        with pytest.raises(BudgetExceeded, match="begins anew at 2026-11-23 00:00 Pacific/Auckland") as caught:
+            await ask(router)
+        assert caught.value.resets_at == datetime(2026, 11, 22, 11, tzinfo=UTC)
+        assert [one.spent_usd for one in router.status().budgets] == [EACH, EACH]
+        await trio.sleep(23 * 3600)
+        await ask(router)

@@ -193,10 +193,13 @@ def periods(budgets: Sequence[Budget], bills: Sequence[Bill]) -> Iterator[tuple[
 fates = st.lists(
     st.builds(
         Fate,
-        kind=st.sampled_from(["whole"] * 6 + ["cut", "cut", "504", "408", "hang", "429", "500", "529", "nobody"]),
+        kind=st.sampled_from(
+            ["whole"] * 4 + ["cut", "cut", "504", "504", "408", "hang", "429", "500", "529", "nobody"]
+        ),
         share=st.sampled_from([0.0, 0.1, 0.5, 1.0, 1.0]),
         after=st.sampled_from([0.0, 0.3, 2.0]),
     ),
+    min_size=5,
     max_size=30,
 )
 budgets_ = st.lists(
@@ -204,7 +207,7 @@ budgets_ = st.lists(
         st.sampled_from(["day", "month", "run"]),
         st.sampled_from([None, None, "alone", "*"]),
         st.sampled_from([None, None, "acme", "*"]),
-        st.integers(1, 60),
+        st.sampled_from([2, 3, 5, 8, 12, 40]),
     ),
     min_size=1,
     max_size=3,
@@ -222,17 +225,17 @@ acts = st.lists(
         tenant=st.sampled_from(["", "acme"]),
         tokens=st.integers(300, 3000),
         at=st.sampled_from([0.0, 0.0, 1.0, 9.9, 10.0]),
-        cut_after=st.sampled_from([math.inf, math.inf, 0.0, 0.2, 3.0]),
+        cut_after=st.sampled_from([math.inf, math.inf, math.inf, 0.2, 3.0]),
         rows=st.integers(1, 5),
         cap=st.integers(0, 20),
     ),
-    min_size=1,
-    max_size=6,
+    min_size=3,
+    max_size=8,
 )
 
 
 @given(fates, budgets_, st.lists(st.lists(acts, min_size=1, max_size=2), min_size=1, max_size=3))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_nothing_is_billed_beyond_a_cap_and_what_is_left_can_be_spent(
     what: list[Fate], budgets: list[Budget], lives: list[list[list[Act]]]
 ) -> None:
