@@ -20,7 +20,7 @@ from llmring.money.budgets import Budgets, Scope
 from llmring.money.pot import Pot, Waiting
 from llmring.money.worst import most, most_of_texts
 from llmring.pricing import Prices, cost_of, for_texts
-from llmring.providers.line import wait_until
+from llmring.providers.bell import Bell
 from llmring.providers.readiness import Busy, Shut
 from llmring.providers.route import Permit, Route
 from llmring.refs import ModelRef
@@ -109,22 +109,33 @@ class Payment:
     def look(self, index: int) -> Busy | Shut | None:
         """What keeps money from a route; None: nothing does."""
         needs = self._needs(index)
-        short = [(pot, nanos) for pot, nanos in needs if not pot.fits(nanos)]
-        for pot, nanos in short:
-            if self._short is None or nanos < self._short[0]:
-                self._short = (nanos, pot)
-            if pot.is_hopeless(nanos, patient=self._lasting):
-                return Shut(wait_seconds=None, why=f"no money in {pot.title}: {_short_of(pot, nanos)}")
-            if pot.problem is not None:
-                pot.ask(nanos)
-                return Shut(wait_seconds=None, why=f"{pot.title} cannot be kept: {pot.problem}")
+        short = [pot for pot, nanos in needs if not pot.fits(nanos)]
         if not short:
             return None
+        nanos = needs[0][1]
+        hopeless = next((pot for pot in short if pot.is_hopeless(nanos, patient=self._lasting)), None)
+        if self._short is None or nanos < self._short[0]:
+            self._short = (nanos, hopeless or short[0])
+        if hopeless is not None:
+            return Shut(wait_seconds=None, why=f"no money in {hopeless.title}: {_short_of(hopeless, nanos)}")
+        lost = next((pot for pot in short if pot.problem is not None), None)
+        if lost is not None:
+            lost.ask(nanos)
+            return Shut(wait_seconds=None, why=f"{lost.title} cannot be kept: {lost.problem}")
         self.blocked.add(index)
-        last, nanos = short[-1]
         if self._awaited is None or nanos < self._awaited[0]:
-            self._awaited = (nanos, [pot for pot, _ in short], [pot for pot, _ in needs])
-        return Busy(wait_seconds=0.0, why=f"what others have reserved of {last.title}")
+            self._awaited = (nanos, short, [pot for pot, _ in needs])
+        return Busy(wait_seconds=0.0, why=f"what others have reserved of {short[-1].title}")
+
+    def is_to_be_asked(self, index: int) -> bool:
+        """Whether what the last look has found too little for a route is only not allowed yet: nobody else has it."""
+        short = [(pot, nanos) for pot, nanos in self._needs(index) if not pot.fits(nanos)]
+        return bool(short) and all(pot.may_be_allowed(nanos) for pot, nanos in short)
+
+    async def ask(self, index: int, until: float) -> None:
+        """Have the ledger asked for what an attempt at a route may cost, and wait for its word, or for `until`."""
+        needs = self._needs(index)
+        await self._wait(needs[0][1], [pot for pot, _ in needs], until, asks=True)
 
     def _needs(self, index: int) -> list[tuple[Pot, int]]:
         """What is to be had of which pots. Free is free, whatever is left."""
@@ -157,9 +168,11 @@ class Payment:
         nanos, short, needed = self._awaited
         # What one pot has is kept while the others ask for theirs: given back meanwhile, it would have to be asked for
         # again, and so on for ever. Not where there is too little for all: others may wait for what is kept here.
-        pots = needed if all(pot.has_room for pot in short) else short[:1]
-        woken = trio.Event()
-        one = Waiting(nanos, woken.set)
+        await self._wait(nanos, needed if all(pot.has_room for pot in short) else short[:1], until)
+
+    async def _wait(self, nanos: int, pots: Sequence[Pot], until: float, *, asks: bool = False) -> None:
+        woken = Bell()
+        one = Waiting(nanos, woken.ring, asks=asks)
         for pot in pots:
             pot.waiting[one] = None
             if pot.period.ends_at is not None:
@@ -169,13 +182,13 @@ class Payment:
             self._budgets.touched(pot)
         is_woken = False
         try:
-            await wait_until(woken, until)
+            await woken.wait(until)
             is_woken = True
         finally:
             # Who has woken it counts on it to look.
             waking = [pot for pot in pots if pot.waiting.pop(one, one) is one]
             if is_woken:
-                self._woken = waking
+                self._woken += waking
             else:
                 for pot in waking:
                     pot.wake()

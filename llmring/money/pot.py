@@ -38,13 +38,15 @@ Names = tuple[str | None, str | None, str | None]
 
 
 class Waiting:
-    """A request that needs `nanos`, and whom to `wake` when it is worth looking again."""
+    """A request that needs `nanos`, and whom to `wake` when it is worth looking again. `asks`: any word of the ledger
+    is, whether it allows that or not."""
 
-    __slots__ = ("nanos", "wake")
+    __slots__ = ("asks", "nanos", "wake")
 
-    def __init__(self, nanos: int, wake: Callable[[], None]) -> None:
+    def __init__(self, nanos: int, wake: Callable[[], None], *, asks: bool = False) -> None:
         self.nanos = nanos
         self.wake = wake
+        self.asks = asks
 
 
 class Pot(Spend):
@@ -143,18 +145,23 @@ class Pot(Spend):
         self.settle(number, nanos)
         self.wake()
 
+    def may_be_allowed(self, nanos: int) -> bool:
+        """Whether the ledger, as far as it has told, has so much more for this process."""
+        return self.is_shared and self.has_room and self.problem is None and not self.is_hopeless(nanos)
+
     def is_hopeless(self, nanos: int, *, patient: bool = False) -> bool:
         """Whether it would not fit if everybody else gave back all they can soon; `patient`: or ever."""
         lasting = 0 if patient else self._reserved_long
         return self.spent + lasting + self._others.others_gone + nanos > self.cap
 
-    def wake(self) -> None:
-        """Wake those who wait, in their order, as far as there is money for them, and those for whom there is none."""
+    def wake(self, *, is_told: bool = False) -> None:
+        """Wake those who wait, in their order, as far as there is money for them, and those for whom there is none.
+        `is_told`: the ledger has answered."""
         given = 0
         for one in list(self.waiting):
             if self.fits(given + one.nanos):
                 given += one.nanos
-            elif self.problem is None and not self.is_hopeless(one.nanos):
+            elif self.problem is None and not self.is_hopeless(one.nanos) and not (is_told and one.asks):
                 break
             del self.waiting[one]
             one.wake()
@@ -243,7 +250,7 @@ class Pot(Spend):
         self._demand = 0
         self.allowed = max(standing.allowed, self.used)
         self._lower()
-        self.wake()
+        self.wake(is_told=True)
 
     def _lower(self) -> None:
         """Where less is to be had than before, this process's part of that."""

@@ -3,6 +3,7 @@
 A request stays in its caller's task. What to do next is decided in failover.py; here it is done.
 """
 
+from collections.abc import Sequence
 from copy import copy
 
 import msgspec
@@ -12,7 +13,7 @@ from llmring.chat import ChatRequest, Note
 from llmring.errors import AllModelsFailed, BudgetExceeded, ContextTooLong, LLMRingError, ProviderError, Unsupported
 from llmring.providers.fit import ABSENT, can_go_without, field_of, without_native
 from llmring.providers.line import Waiter
-from llmring.providers.readiness import Busy, Readiness, Shut
+from llmring.providers.readiness import Busy, Readiness, Ready, Shut
 from llmring.providers.route import Permit
 from llmring.providers.worker import ProviderWorker
 from llmring.router.admission import CalledBack
@@ -170,7 +171,11 @@ async def _permit(journey: Journey) -> Permit:
     charges, flow, payment = journey.charges, journey.terms.flow, journey.payment
     while True:
         now = trio.current_time()
-        match _decide(journey, now):
+        readiness, unasked = _look(journey, now)
+        if payment is not None and unasked is not None and now < journey.plan.deadline:
+            await payment.ask(unasked, journey.plan.deadline)
+            continue
+        match _decide(journey, readiness, now):
             case Go(index):
                 journey.index = index
                 permit = journey.routes[index].admit(charges[index], now, flow)
@@ -188,7 +193,6 @@ async def _permit(journey: Journey) -> Permit:
                     until = min(until, now + _LOOK_EVERY_SECONDS)
                 waiter: Waiter[Permit] = Waiter(journey.number, journey.plan.deadline, flow)
                 places = [(journey.routes[index].line, charges[index]) for index in indexes]
-                readiness = journey.plan.steps[-1].readiness
                 journey.call.waits(journey.plan.models, readiness, indexes)
                 given = await waiter.wait(places, until)
                 seconds = trio.current_time() - now
@@ -208,15 +212,30 @@ async def _permit(journey: Journey) -> Permit:
                 raise _told(journey, error)
 
 
-def _decide(journey: Journey, now: float) -> Decision:
+def _look(journey: Journey, now: float) -> tuple[Sequence[Readiness], int | None]:
+    """How the routes stand, with the money for them. And the first that nothing keeps back but money which the ledger
+    has not been asked for yet, where there is one before those that are ready."""
     plan, flow, payment = journey.plan, journey.terms.flow, journey.payment
     readiness = [
         route.readiness(charge, now, flow, plan.deadline)
         for route, charge in zip(journey.routes, journey.charges, strict=True)
     ]
-    if payment is not None:
-        payment.begin_look()
-        readiness = [_with_money(found, payment.look(index)) for index, found in enumerate(readiness)]
+    if payment is None:
+        return readiness, None
+    payment.begin_look()
+    money = [payment.look(index) for index in range(len(readiness))]
+    unasked: int | None = None
+    for index, found in enumerate(readiness):
+        if isinstance(found, Ready) and plan.is_left(index):
+            if isinstance(money[index], Busy) and payment.is_to_be_asked(index):
+                unasked = index
+            if unasked is not None or money[index] is None:
+                break
+    return [_with_money(*one) for one in zip(readiness, money, strict=True)], unasked
+
+
+def _decide(journey: Journey, readiness: Sequence[Readiness], now: float) -> Decision:
+    plan = journey.plan
     used_up = plan.has_sent and not plan.patient and not journey.retries.allows(now)
     answered_at = max(route.answered_at for route in journey.routes)
     decision = plan.next(readiness, now, answered_at, used_up=used_up)

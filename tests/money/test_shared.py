@@ -193,6 +193,33 @@ async def test_what_a_killed_process_was_allowed_counts_as_spent_and_is_little(p
     assert answered == (100 * EACH - counted) // EACH
 
 
+async def test_the_first_model_is_asked_where_the_ledger_has_the_money_for_it(place: LedgerPlace) -> None:
+    """It needs more than a slice; the next model would go with what a slice has."""
+    text = '[[profiles.default.bindings]]\nalias = "both"\nmodels = ["openai:gpt-4o", "openai:gpt-4o-mini"]\n'
+    provider = ScriptedProvider({"gpt-4o": [FULL], "gpt-4o-mini": [FULL]})
+    dear = (28 * Decimal("2.50") + 1000 * Decimal(10)) / 10**6
+    budgets = [shared(dear * 3 + WORST), Budget(name="day", limit=dear * 9, per="day")]
+    lockfile = parse_lockfile(text, Path("test.lock"))
+    async with open_router(
+        lockfile, connect=provider, receipts=spelled(place), budgets=budgets, keys={"OPENAI_API_KEY": "key"}
+    ) as router:
+        asked = [(await router.chat("both", "abcd", max_tokens=1000, timeout=20)).model.model for _ in range(4)]
+    # What three of them leave is enough for the other alone.
+    assert asked == ["gpt-4o", "gpt-4o", "gpt-4o", "gpt-4o-mini"]
+
+
+async def test_the_budget_that_is_short_is_the_one_that_is_named(place: LedgerPlace) -> None:
+    budgets = [Budget(name="roomy", limit=Decimal(1), per="day"), Budget(name="short", limit=WORST / 2, per="month")]
+    lockfile = parse_lockfile(LOCKFILE, Path("test.lock"))
+    provider = ScriptedProvider({"gpt-4o-mini": [FULL]})
+    async with open_router(
+        lockfile, connect=provider, receipts=spelled(place), budgets=budgets, keys={"OPENAI_API_KEY": "key"}
+    ) as router:
+        with pytest.raises(BudgetExceeded, match="budget 'short'") as caught:
+            await ask(router)
+    assert caught.value.per == "month"
+
+
 async def test_a_server_that_is_killed_has_kept_what_was_allowed(own_postgresql: Server, tmp_path: Path) -> None:
     """Two routers, and the server ends at once while both spend: of 200 answers not one more, and not one less."""
     place, answered = database_place(own_postgresql.new_database(), tmp_path), 0
