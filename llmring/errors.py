@@ -528,7 +528,7 @@ class BudgetExceeded(LLMRingError):
             )
         scope = f" ({self.scope})" if self.scope else ""
         again = (
-            f"it begins anew at {self.resets_at:%Y-%m-%d %H:%M} UTC"
+            f"it begins anew at {self.resets_at:%Y-%m-%d %H:%M} {self.resets_at.tzinfo}"
             if self.resets_at is not None
             else "it holds for as long as the router is open"
         )

@@ -5,6 +5,7 @@ The only file that imports sqlite3. What it refuses becomes a ReceiptError that 
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -37,6 +38,9 @@ from llmring.receipts.tables import (
 
 LOCKED_SECONDS = 1.0
 """How long a write waits for another process's."""
+
+_MAKING_TRIES = 100
+"""In that time, where SQLite does not wait by itself."""
 
 Found = TypeVar("Found")
 _APPLICATION = 0x4C4C5247
@@ -220,15 +224,17 @@ def _file_at(path: Path) -> tuple[int, int] | None:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, *, may_write: bool) -> None:
+    # In one look: another process may make it in this moment.
+    connection.execute("BEGIN")
     application, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
     is_new = application == 0 and version == 0 and _count_tables(connection) == 0
+    connection.execute("COMMIT")
     if application != _APPLICATION and not is_new:
         raise foreign(str(path))
     is_ready = is_current(str(path), version, may_write=may_write)
     if not may_write:
         return
-    # Readers do not hold up the writer. Where the file system cannot, SQLite stays with what it can.
-    connection.execute("PRAGMA journal_mode = WAL")
+    _let_readers_read(connection)
     if is_ready:
         return
     connection.execute("BEGIN IMMEDIATE")
@@ -239,6 +245,20 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, may_write: bool) -> 
     connection.execute(f"PRAGMA application_id = {_APPLICATION}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")
+
+
+def _let_readers_read(connection: sqlite3.Connection) -> None:
+    """Have them not hold up the writer. Where the file system cannot, SQLite stays with what it can."""
+    for left in reversed(range(_MAKING_TRIES)):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            # For this one lock SQLite does not wait by itself: another process makes the ledger in this moment.
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or not left:
+                raise
+            time.sleep(LOCKED_SECONDS / _MAKING_TRIES)
+        else:
+            return
 
 
 def _insert(table: str, columns: str, verb: str = "INSERT") -> str:

@@ -24,7 +24,7 @@ from llmring.refs import ModelRef
 from llmring.registry.catalog import Catalog
 from llmring.registry.digest import facts_digest
 from llmring.router.batching import BatchedRow
-from llmring.router.dispatcher import Journey
+from llmring.router.journey import Journey
 from llmring.router.streaming import Left
 
 _RUN_BYTES = 8

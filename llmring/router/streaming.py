@@ -18,7 +18,8 @@ from llmring.providers.route import Permit
 from llmring.providers.worker import ProviderWorker
 from llmring.refs import ModelRef
 from llmring.router.calls import Calls
-from llmring.router.dispatcher import Dispatcher, Journey
+from llmring.router.going import broke, go
+from llmring.router.journey import Journey
 from llmring.telemetry.spans import Call
 from llmring.usage import Cost, Usage
 
@@ -40,7 +41,6 @@ class ChatStream:
 
     def __init__(
         self,
-        dispatcher: Dispatcher,
         calls: Calls,
         told: Callable[[], Call],
         begin: Callable[[Call], Journey],
@@ -51,7 +51,6 @@ class ChatStream:
         *,
         on_break: OnBreak,
     ) -> None:
-        self._dispatcher = dispatcher
         self._calls = calls
         self._told = told
         self._begin = begin
@@ -91,7 +90,7 @@ class ChatStream:
         try:
             # Current only here: between two steps it would be so for its reader's own work.
             with self._call.current():
-                self._live = await self._dispatcher.go(self._journey, self._open)
+                self._live = await go(self._journey, self._open)
         except BaseException:
             if not self._handed_out:
                 self._record(self._journey, None)
@@ -195,7 +194,7 @@ class ChatStream:
             broken = StreamBroken(error, self._shown)
             broken.usage, broken.cost = error.usage, self.cost
             raise broken from error
-        self._dispatcher.broke(self._journey, error)
+        broke(self._journey, error)
         await self._go()
         if not self._handed_out:
             return await anext(self)
