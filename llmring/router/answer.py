@@ -7,7 +7,7 @@ import msgspec
 
 from llmring.chat import ChatResponse, Completion
 from llmring.errors import Attempt
-from llmring.pricing import Prices, cost_of
+from llmring.pricing import Prices, cost_of, least_tier
 from llmring.refs import ModelRef
 from llmring.registry.catalog import Catalog
 from llmring.usage import Cost, Usage, total
@@ -27,9 +27,12 @@ def embedding_cost(catalog: Catalog, model: ModelRef, usages: Sequence[Usage]) -
     return cost_of(usages, prices, known=catalog.get(model) is not None)
 
 
-def least_cost(catalog: Catalog, model: ModelRef, usage: Usage | None) -> Cost:
-    """What an answer that broke off costs at least."""
-    return cost(catalog, model, () if usage is None else (usage,)).at_least()
+def least_cost(
+    catalog: Catalog, model: ModelRef, usage: Usage | None, told: str | None = None, asked: str | None = None
+) -> Cost:
+    """What an answer that broke off costs at least, of the service tier that was told or, till then, asked for."""
+    tier = least_tier(catalog.prices(model), told, asked)
+    return cost(catalog, model, () if usage is None else (usage,), tier).at_least()
 
 
 def priced(attempts: Sequence[Attempt], catalog: Catalog, answers: Sequence[Cost] = ()) -> tuple[Attempt, ...]:
@@ -41,7 +44,7 @@ def priced(attempts: Sequence[Attempt], catalog: Catalog, answers: Sequence[Cost
     for attempt in attempts:
         known = None
         if attempt.error is not None and attempt.error.usage is not None:
-            known = least_cost(catalog, attempt.model, attempt.error.usage)
+            known = least_cost(catalog, attempt.model, attempt.error.usage, attempt.error.service_tier)
         elif attempt.sent and attempt.error is None:
             known = next(costs, None)
         found.append(attempt if known is None else msgspec.structs.replace(attempt, cost=known))

@@ -157,7 +157,7 @@ class Router:
             lambda call: self._journey(request, profile, call, terms),
             self._finish,
             lambda journey, completion: self._record("stream", journey, completion),
-            lambda ref, usage: least_cost(self.catalog, ref, usage),
+            lambda ref, usage, told, asked: least_cost(self.catalog, ref, usage, told, asked),
             self._streamed,
             on_break=on_break,
         )
@@ -466,7 +466,7 @@ class Router:
         if isinstance(error, AllModelsFailed | CalledBack):
             error.attempts = priced(error.attempts, self.catalog)
         elif isinstance(error, ProviderError) and error.model is not None and error.usage is not None:
-            error.cost = least_cost(self.catalog, error.model, error.usage)
+            error.cost = least_cost(self.catalog, error.model, error.usage, error.service_tier)
 
     def _record(self, kind: Kind, journey: Journey, completion: Completion | None) -> None:
         """Keep the decisions of a request that has ended, where they are to be kept."""

@@ -7,11 +7,12 @@ import pytest
 import trio
 
 from llmring.chat import JSONSchema
-from llmring.errors import AllModelsFailed, BadReply, InvalidRequest, StreamBroken
+from llmring.errors import AllModelsFailed, BadReply, InvalidRequest, ProviderError, StreamBroken
 from llmring.pricing import Prices
 from llmring.refs import ModelRef
 from llmring.registry.catalog import Catalog, ModelFacts, Source
-from llmring.router.answer import embedding_cost
+from llmring.registry.store import read_bundled
+from llmring.router.answer import embedding_cost, least_cost
 from llmring.testing import Step, answer, cut, hang
 from llmring.usage import Usage
 from tests.router.world import CHAIN, world
@@ -170,6 +171,39 @@ async def test_a_service_tier_has_its_share_or_no_price(autojump_clock: Clock) -
     assert priority.cost.why_unknown == "the registry has no price of the service tier that answered"
 
 
+@pytest.mark.parametrize(
+    ("tier", "usd"),
+    # What a dearer tier costs is not known, but that it is more than the list says.
+    [("flex", "0.00003"), ("default", "0.00006"), ("priority", "0.00006"), (None, "0.00006")],
+)
+@pytest.mark.parametrize("ending", ["broken", "left"])
+async def test_a_stream_of_a_service_tier_that_was_cut_costs_at_least_its_share(
+    autojump_clock: Clock, tier: str | None, usd: str, ending: str
+) -> None:
+    async with (
+        world({MINI: [cut(LONG)]}, TEXT) as (router, _),
+        router.stream(f"openai:{MINI}", "hi", service_tier=tier) as stream,
+    ):
+        await anext(stream)
+        if ending == "broken":
+            with pytest.raises(StreamBroken) as caught:
+                [chunk async for chunk in stream]
+            assert caught.value.cost == stream.cost
+            assert isinstance(caught.value.__cause__, ProviderError)
+            assert caught.value.__cause__.service_tier == tier
+    assert (stream.cost.status, stream.cost.usd, stream.cost.is_lower_bound) == ("priced", D(usd), True)
+
+
+async def test_an_attempt_of_the_flex_tier_that_came_to_nothing_costs_half(autojump_clock: Clock) -> None:
+    script = {MINI: [reply(choices=[], service_tier="flex"), NO_ANSWER], HAIKU: [answer("ok")]}
+    async with world(script, TEXT) as (router, _):
+        told = await router.chat("chain", "hi")
+    async with world(script | {MINI: [NO_ANSWER, NO_ANSWER]}, TEXT) as (router, _):
+        asked = await router.chat("chain", "hi", service_tier="flex")
+    # As the reply says, and where it says nothing, as was asked for.
+    assert [one.cost and one.cost.usd for one in (told.attempts[0], asked.attempts[0])] == [D("0.000105")] * 2
+
+
 async def test_a_budget_takes_no_tier_of_unknown_price(autojump_clock: Clock) -> None:
     async with world({MINI: [answer("ok")]}, TEXT) as (router, provider):
         async with router.map("alone", ["hi"], budget=1, service_tier="priority", max_tokens=10) as run:
@@ -205,6 +239,24 @@ async def test_calculate_cost_gives_costs_and_the_prices_they_are_of(autojump_cl
         "cost_per_million_cache_write_1h": None,
         "cost_per_million_output_thinking": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("told", "asked", "usd"),
+    [
+        ("flex", None, "0.00125"),
+        (None, "flex", "0.00125"),
+        ("default", "flex", "0.0025"),
+        ("priority", "priority", "0.0025"),
+        (None, None, "0.0025"),
+    ],
+)
+def test_what_broke_off_is_of_the_tier_that_was_told_or_else_asked_for(
+    told: str | None, asked: str | None, usd: str
+) -> None:
+    ref = ModelRef("openai", "gpt-4o")
+    cost = least_cost(read_bundled(), ref, Usage(input_tokens=1000), told, asked)
+    assert (cost.usd, cost.is_lower_bound) == (D(usd), True)
 
 
 def test_vectors_need_no_price_of_output() -> None:
