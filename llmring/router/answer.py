@@ -54,13 +54,25 @@ def priced(attempts: Sequence[Attempt], catalog: Catalog, answers: Sequence[Cost
 def calculated(catalog: Catalog, response: ChatResponse) -> dict[str, Decimal | None] | None:
     """What an answer cost by kind of token, and the prices per million that it was billed by; None when unknown.
 
-    `input_cost` contains `long_context_input_cost`. A price that the list does not give is None.
+    `input_cost` contains `long_context_input_cost`. A price is what the tokens of its kind cost, by their number: of a
+    long prompt that of its tier, of flex or a batch its share; of several answers at different prices their average.
+    Where there were no such tokens it is the list's, None where the list does not say.
     """
-    parts, usd = response.cost.breakdown, response.cost.usd
+    parts, usd, used = response.cost.breakdown, response.cost.usd, response.usage or Usage()
     if parts is None or usd is None:
         return None
     prices = catalog.prices(response.model) or Prices()
-    kinds = ("input", "output", "cached_input", "cache_read", "cache_write_5m", "cache_write_1h", "output_thinking")
+    # Two names for reading from a cache.
+    read = used.cache_read_tokens, parts.cache_read
+    billed = {
+        "input": (used.input_tokens, parts.input),
+        "output": (used.output_tokens, parts.output),
+        "cached_input": read,
+        "cache_read": read,
+        "cache_write_5m": (used.cache_write_5m_tokens, parts.cache_write_5m),
+        "cache_write_1h": (used.cache_write_1h_tokens, parts.cache_write_1h),
+        "output_thinking": (used.reasoning_tokens, parts.reasoning),
+    }
     return {
         "input_cost": parts.input,
         "output_cost": parts.output,
@@ -71,7 +83,10 @@ def calculated(catalog: Catalog, response: ChatResponse) -> dict[str, Decimal | 
         "long_context_input_cost": parts.long_context_input,
         "reasoning_cost": parts.reasoning,
         "total_cost": usd,
-        **{f"cost_per_million_{kind}": getattr(prices, kind) for kind in kinds},
+        **{
+            f"cost_per_million_{kind}": cost.scaleb(6) / tokens if tokens else getattr(prices, kind)
+            for kind, (tokens, cost) in billed.items()
+        },
     }
 
 

@@ -397,9 +397,11 @@ class Router:
     async def calculate_cost(self, response: ChatResponse) -> dict[str, Decimal | None] | None:
         """What an answer cost, in dollars, as a dictionary; None when its price is unknown (`response.cost.status`).
 
-        Costs by kind of token (`input_cost`, `output_cost`, `cache_read_cost`, ..., `total_cost`) and, by the registry
-        as it is now, `cost_per_million_input` and the like. `long_context_input_cost` is part of `input_cost`. Asks
-        nobody; the same numbers are in `response.cost`. Never waits.
+        Costs by kind of token (`input_cost`, `output_cost`, `cache_read_cost`, ..., `total_cost`) and the prices that
+        its tokens were billed at, `cost_per_million_input` and the like: of a long prompt those of its tier, of flex or
+        a batch their share. Of a kind that it has no tokens of, the registry's list price as it is now, or None.
+        `long_context_input_cost` is part of `input_cost`. Asks nobody; the costs are those of `response.cost`. Never
+        waits.
         """
         return calculated(self.catalog, response)
 
