@@ -7,6 +7,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from llmring.receipts.checking import Held
 from llmring.receipts.schema import ID_BYTES, MIGRATIONS, VERSION, filled, foreign, is_current
 from llmring.receipts.signing import Signed
 from llmring.receipts.spending import Grant, Move, Spent
-from llmring.receipts.store import Addition, Head, Key, LedgerGone, LedgerMissing, Row, Standing, Store, held_of
+from llmring.receipts.store import Addition, End, Head, Key, LedgerGone, LedgerMissing, Row, Standing, Store, held_of
 from llmring.receipts.tables import (
     CHECKPOINT_COLUMNS,
     HEAD_COLUMNS,
@@ -46,6 +47,8 @@ Found = TypeVar("Found")
 _APPLICATION = 0x4C4C5247
 _HEAD = f"SELECT {HEAD_COLUMNS} FROM ledger"
 _ROW = f"SELECT {ROW_COLUMNS} FROM entries"
+_NEWEST = f"{_ROW} ORDER BY sequence DESC LIMIT 1"
+_NEWEST_CHECKPOINT = f"SELECT {CHECKPOINT_COLUMNS} FROM checkpoints ORDER BY size DESC LIMIT 1"
 
 
 class SqliteStore:
@@ -56,11 +59,11 @@ class SqliteStore:
         self._connection = connection
         self._file = _file_at(path)
 
-    def append(self, make: Callable[[Head], Addition]) -> None:
+    def append(self, make: Callable[[End], Addition]) -> None:
         if _file_at(self.path) != self._file:
             # SQLite would go on writing into the file without a name.
             raise LedgerGone(f"the ledger {self.path} was removed or replaced while it was open")
-        self._alone(lambda: self._write(make(self._head())))
+        self._alone(lambda: self._write(make(self._end())))
 
     def _alone(self, work: Callable[[], Found]) -> Found:
         """Do `work` in a transaction of its own."""
@@ -101,16 +104,35 @@ class SqliteStore:
     def _head(self) -> Head:
         return head_of(self._connection.execute(_HEAD).fetchall(), str(self.path))
 
+    def end(self) -> End:
+        with self._one_moment():
+            return self._end()
+
+    def _end(self) -> End:
+        newest = self._all(_NEWEST)
+        checkpoint = self._all(_NEWEST_CHECKPOINT)
+        return End(
+            head=self._head(),
+            newest=row_of(newest[0]) if newest else None,
+            checkpoint=checkpoint_of(checkpoint[0]) if checkpoint else None,
+        )
+
     def public_keys(self) -> list[Key]:
         return [key_of(cells) for cells in self._all(f"SELECT {KEY_COLUMNS} FROM keys ORDER BY since")]
 
     def standing(self) -> Standing:
-        self._all("BEGIN")
-        try:
+        with self._one_moment():
             ((entries, last),) = self._all("SELECT count(*), max(sequence) FROM entries")
             return Standing(
                 head=self.head(), keys=self.public_keys(), checkpoints=self.checkpoints(), entries=entries, last=last
             )
+
+    @contextmanager
+    def _one_moment(self) -> Iterator[None]:
+        """What is read meanwhile is of one state of the file."""
+        self._all("BEGIN")
+        try:
+            yield
         finally:
             self._all("COMMIT")
 

@@ -73,6 +73,7 @@ class Receipts:
                 answered=whole,
                 partial=partial_answer,
                 usage=used if used is not None or refusal is None else refusal.usage,
+                service_tier=refusal.service_tier if refusal is not None else None,
                 status=refusal.status if refusal is not None else None,
                 request_id=refusal.request_id if refusal is not None and refusal.request_id else request_id,
                 waited_seconds=journey.waited_seconds,

@@ -160,7 +160,7 @@ class Router:
             lambda call: self._journey(request, profile, call, terms),
             self._finish,
             lambda journey, completion: self._record("stream", journey, completion),
-            lambda ref, usage: least_cost(self.catalog, ref, usage),
+            lambda ref, usage, told, asked: least_cost(self.catalog, ref, usage, told, asked),
             self._streamed,
             on_break=on_break,
         )
@@ -363,9 +363,11 @@ class Router:
     async def calculate_cost(self, response: ChatResponse) -> dict[str, Decimal | None] | None:
         """What an answer cost, in dollars, as a dictionary; None when its price is unknown (`response.cost.status`).
 
-        Costs by kind of token (`input_cost`, `output_cost`, `cache_read_cost`, ..., `total_cost`) and, by the registry
-        as it is now, `cost_per_million_input` and the like. `long_context_input_cost` is part of `input_cost`. Asks
-        nobody; the same numbers are in `response.cost`. Never waits.
+        Costs by kind of token (`input_cost`, `output_cost`, `cache_read_cost`, ..., `total_cost`) and the prices that
+        its tokens were billed at, `cost_per_million_input` and the like: of a long prompt those of its tier, of flex or
+        a batch their share. Of a kind that it has no tokens of, the registry's list price as it is now, or None.
+        `long_context_input_cost` is part of `input_cost`. Asks nobody; the costs are those of `response.cost`. Never
+        waits.
         """
         return calculated(self.catalog, response)
 
@@ -442,7 +444,7 @@ class Router:
         if isinstance(error, AllModelsFailed | CalledBack):
             error.attempts = priced(error.attempts, self.catalog)
         elif isinstance(error, ProviderError) and error.model is not None and error.usage is not None:
-            error.cost = least_cost(self.catalog, error.model, error.usage)
+            error.cost = least_cost(self.catalog, error.model, error.usage, error.service_tier)
 
     def _record(self, kind: Kind, journey: Journey, completion: Completion | None) -> None:
         """Keep the decisions of a request that has ended, where they are to be kept."""

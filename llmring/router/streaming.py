@@ -46,7 +46,7 @@ class ChatStream:
         begin: Callable[[Call], Journey],
         finish: Callable[[Journey, Completion], ChatResponse],
         record: Callable[[Journey, Completion | None], None],
-        least_cost: Callable[[ModelRef, Usage | None], Cost],
+        least_cost: Callable[[ModelRef, Usage | None, str | None, str | None], Cost],
         ended: Ended = lambda *_: None,
         *,
         on_break: OnBreak,
@@ -119,7 +119,8 @@ class ChatStream:
         """What the answer has cost. Until its end, and for good when it broke off or was left, a lower bound."""
         if self.response is not None:
             return self.response.cost
-        return self._least_cost(self._journey.route.ref, self.usage)
+        told, asked = self._live.partial().service_tier, self._journey.request.service_tier
+        return self._least_cost(self._journey.route.ref, self.usage, told, asked)
 
     def _end_spans(self, error: BaseException | None) -> None:
         """What its reader raises is no failure of ours."""
@@ -187,6 +188,7 @@ class ChatStream:
     async def _broken(self, error: ProviderError) -> ChatChunk:
         error.model = self._journey.route.ref
         error.usage = self.usage
+        error.service_tier = self._live.partial().service_tier or error.service_tier
         self._end(None, error)
         if self._journey.attempt is not None:
             self._journey.attempt.failed(error)
