@@ -35,7 +35,7 @@ _SCHEMA_TIMES = 2
 _TEXT_TYPES = frozenset({"application/json", "application/xml", "application/x-yaml", "application/toml"})
 
 _READ_FOR_A_FEE: frozenset[Kind] = frozenset({"openrouter", "mistral"})
-"""Who bill the pages of a document besides its tokens (https://openrouter.ai/docs/features/multimodal/pdfs,
+"""Who bill the pages of a document besides its tokens (https://openrouter.ai/docs/guides/overview/multimodal/pdfs,
 https://docs.mistral.ai/capabilities/document_ai/document_qna)."""
 
 _ELSEWHERE = (b'"file_id"', b'"fileUri"', b'"file_url"', b'"image_url"', b'"inlineData"', b'"source":{')
