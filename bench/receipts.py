@@ -34,7 +34,7 @@ from llmring.receipts.opening import writer_for
 from llmring.receipts.receipt import RECEIPT, Receipt, payload
 from llmring.receipts.signing import PrivateKey, sign
 from llmring.receipts.sqlite_store import SqliteStore, open_store
-from llmring.receipts.store import Addition, Head, Key, Row
+from llmring.receipts.store import Addition, End, Key, Row
 from llmring.refs import ModelRef
 from llmring.usage import Usage
 
@@ -122,12 +122,16 @@ def whole_microseconds() -> float:
 def ledger_of(key: PrivateKey, receipt: Receipt, count: int) -> Iterator[SqliteStore]:
     """A ledger of `count` receipts, on disk."""
     with tempfile.TemporaryDirectory() as directory, closing(open_store(Path(directory) / "ledger.db")) as store:
-        source = chained(key, receipt, count, store.head().ledger)
+        source, tree = chained(key, receipt, count, store.head().ledger), Frontier()
 
-        def add(head: Head) -> Addition:
+        def add(end: End) -> Addition:
             rows = list(islice(source, GROUP))
-            keys = [Key(key.key_id, key.public.raw, 0)] if head.size == 0 else []
-            after = msgspec.structs.replace(head, size=head.size + len(rows), key_id=key.key_id)
+            for row in rows:
+                tree.append(row.hash)
+            keys = [Key(key.key_id, key.public.raw, 0)] if end.head.size == 0 else []
+            after = msgspec.structs.replace(
+                end.head, size=tree.size, last=rows[-1].hash, frontier=tree.encode(), key_id=key.key_id
+            )
             return Addition(rows=rows, head=after, keys=keys)
 
         while store.head().size < count:

@@ -38,7 +38,7 @@ class BillingRule(msgspec.Struct, frozen=True, kw_only=True):
     `long_scales_cache`: cache rates rise with the input rate. `batch_share` is what a batch costs of the same request
     online; `batch_cuts_cache_reads`: cache reads are cheaper there, too. `tiers`: what
     a service tier costs of the list price, by the provider's name for it, None where every one costs the same; one that
-    is not here has prices of its own. `dearer_tiers` are those of them that can be asked for and cost more.
+    is not here has prices of its own.
     """
 
     sources: tuple[str, ...] = ()
@@ -50,7 +50,6 @@ class BillingRule(msgspec.Struct, frozen=True, kw_only=True):
     batch_share: Decimal = _HALF
     batch_cuts_cache_reads: bool = True
     tiers: Mapping[str, Decimal] | None = None
-    dearer_tiers: frozenset[str] = frozenset()
 
     def surcharge(self, model: str) -> Surcharge | None:
         """What is published of a model, by the provider's name for it, as multiples of its rates."""
@@ -59,6 +58,9 @@ class BillingRule(msgspec.Struct, frozen=True, kw_only=True):
 
 USUAL = BillingRule()
 """For providers whose rule is not known: what those that are known have in common; service tiers all cost the same."""
+
+USUAL_TIERS = frozenset({"auto", "default", "flex", "on_demand", "standard", "standard_only"})
+"""Service tiers by which nobody bills more than the list price: any other one may be dearer, unless a rule has it."""
 
 _IN_A_BATCH = MappingProxyType({"batch": Decimal(1)})
 """Some providers name a tier so in the answers of a batch, whose share is taken off apart."""
@@ -92,7 +94,6 @@ RULES: Mapping[str, BillingRule] = MappingProxyType(
                 ),
             ),
             tiers=MappingProxyType({"default": Decimal(1), "auto": Decimal(1), "flex": _HALF, **_IN_A_BATCH}),
-            dearer_tiers=frozenset({"priority", "fast", "ultrafast"}),
         ),
         # Sonnet 4 and 4.5 alone have a tier, above 200K of input_tokens + cache_read + cache_creation; "all tokens" of
         # the request are then at it, and cache multipliers apply on top. Thinking is output. A batch halves all usage.
@@ -118,7 +119,6 @@ RULES: Mapping[str, BillingRule] = MappingProxyType(
             read_on=date(2026, 11, 21),
             batch_cuts_cache_reads=False,
             tiers=MappingProxyType({"standard": Decimal(1), "flex": _HALF, **_IN_A_BATCH}),
-            dearer_tiers=frozenset({"priority"}),
         ),
     }
 )

@@ -195,8 +195,9 @@ class ProviderError(LLMRingError):
 
     `model` and `sent` are filled in by the worker; `sent` is False when the provider cannot have seen the request.
     `status` is the HTTP status, None when there was none; `retry_after` is the provider's own delay in seconds, None
-    when it named none. `usage` is what an answer had used when it broke off, as far as it was told or seen, and `cost`,
-    filled in by the router, what it costs at least; None when nothing was.
+    when it named none. `usage` is what an answer had used when it broke off, as far as it was told or seen,
+    `service_tier` the tier that it was told to be of, or else was asked for, and `cost`, filled in by the router, what
+    it costs at least; None when nothing was.
     """
 
     fails_over: ClassVar[bool] = True
@@ -226,6 +227,7 @@ class ProviderError(LLMRingError):
         self.request_id = request_id
         self.model: ModelRef | None = None
         self.usage: Usage | None = None
+        self.service_tier: str | None = None
         self.cost: Cost | None = None
 
     def described(self) -> str:
@@ -531,7 +533,7 @@ class BudgetExceeded(LLMRingError):
             )
         scope = f" ({self.scope})" if self.scope else ""
         again = (
-            f"it begins anew at {self.resets_at:%Y-%m-%d %H:%M} UTC"
+            f"it begins anew at {self.resets_at:%Y-%m-%d %H:%M} {self.resets_at.tzinfo}"
             if self.resets_at is not None
             else "it holds for as long as the router is open"
         )

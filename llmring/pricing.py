@@ -13,7 +13,7 @@ from decimal import Decimal
 
 import msgspec
 
-from llmring.billing import USUAL, BillingRule, Surcharge, rule_of
+from llmring.billing import USUAL, USUAL_TIERS, BillingRule, Surcharge, rule_of
 from llmring.refs import ModelRef
 from llmring.usage import Cost, CostBreakdown, Usage
 
@@ -133,9 +133,20 @@ def tier_share(prices: Prices, service_tier: str | None) -> Decimal | None:
     return tiers.get(service_tier.lower())
 
 
+def least_tier(prices: Prices | None, *tiers: str | None) -> str | None:
+    """The first of `tiers` that has a known share, to price what broke off; None, which is the list price, where none
+    has: what is known of the others is that they cost more."""
+    if prices is None:
+        return None
+    return next((tier for tier in tiers if tier is not None and tier_share(prices, tier) is not None), None)
+
+
 def is_dearer(prices: Prices, service_tier: str | None) -> bool:
-    """Whether a request for this service tier may cost more than these prices say."""
-    return service_tier is not None and service_tier.lower() in _rule(prices).dearer_tiers
+    """Whether a request for this service tier may cost more than these prices say, as it may where nobody knows."""
+    if service_tier is None or service_tier.lower() in USUAL_TIERS:
+        return False
+    share = (_rule(prices).tiers or {}).get(service_tier.lower())
+    return share is None or share > 1
 
 
 def for_texts(prices: Prices | None) -> Prices | None:

@@ -32,6 +32,10 @@ class RouteStatus(msgspec.Struct, frozen=True, kw_only=True):
     it. `why` says what a small request would wait for now, and `wait_seconds` how long; None where no time
     helps, and 0 where only the end of another request can tell.
 
+    `asked`: a request has come since the router opened for an alias that it serves; before that, what stands here is
+    what the first one would meet. `aliases` are those of the profile in use that it serves, in the lockfile's order.
+    Where its provider cannot be asked at all, being unknown or without a key, it is shut, and `why` says what to do.
+
     `in_line` requests wait for it; `in_flight` are on the wire, of `connections` in use with its key, which may be
     `most_connections`. `seconds` is how long an answer of `expected_output_tokens` is expected to take, None until one
     has come.
@@ -50,6 +54,8 @@ class RouteStatus(msgspec.Struct, frozen=True, kw_only=True):
     expected_output_tokens: float
     seconds: float | None
     key: str | None = None
+    asked: bool = True
+    aliases: tuple[str, ...] = ()
 
 
 class ReceiptsStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,9 +87,10 @@ class BudgetStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RouterStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """All models that were asked for since the router opened, by provider and name. `lockfile_error` is what is wrong
-    with an edited lockfile that is not used; `registry` the versions of the lists that prices come from; `receipts` is
-    None where none are kept; `budgets` are those that were drawn on."""
+    """All models that the lockfile binds in the profile in use, and all others that were asked for since it was read or
+    that have requests under way, by provider and name. `lockfile_error` is what is wrong with an edited lockfile that
+    is not used; `registry` the versions of the lists that prices come from; `receipts` is None where none are kept;
+    `budgets` are those that were drawn on."""
 
     routes: tuple[RouteStatus, ...]
     lockfile_error: str | None

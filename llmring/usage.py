@@ -101,10 +101,11 @@ CostStatus = Literal[
 
 
 class CostEstimate(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request would cost at one model, in dollars: its input alone (`low_usd`), with an answer as long as the
-    last ones were there (`likely_usd`), and with the longest that it may have (`high_usd`).
+    """What a request would cost at one model, in dollars: its input alone (`low_usd`), with answers as long as the last
+    ones were there (`likely_usd`), and the most that it can cost (`high_usd`), which is what a budget sets aside.
 
-    None: no price is known, or no bound of the answer's length. `input_tokens` are counted offline.
+    None: no price is known; of `high_usd` also, that nothing bounds it: an answer without max_tokens, audio, a document
+    at a model of unknown size. `input_tokens` are counted offline; outputs are of all `n` answers together.
     """
 
     model: ModelRef

@@ -130,7 +130,6 @@ def test_of_a_provider_that_nothing_is_known_of_the_usual_holds() -> None:
     prices = ruled(Prices(input=D(1), output=D(1)), ModelRef("acme", "gpt-5.4"))
     assert prices.input_long_context is None
     assert tier_share(prices, "priority") == 1
-    assert not is_dearer(prices, "priority")
 
 
 @pytest.mark.parametrize(
@@ -168,6 +167,25 @@ def test_a_batch_halves_all_but_what_gemini_has_cached(provider: str, read: str)
     assert batch.breakdown is not None
     assert (batch.breakdown.input, batch.breakdown.cache_read, batch.breakdown.output) == (D(1), D(read), D(4))
     assert batch.usd == batch.breakdown.total
+
+
+@pytest.mark.parametrize(
+    ("provider", "tier", "dearer"),
+    [
+        ("openai", None, False),
+        ("openai", "flex", False),
+        ("openai", "priority", True),
+        ("openai", "scale", True),
+        ("anthropic", "standard_only", False),
+        ("google", "priority", True),
+        ("acme", "AUTO", False),
+        ("acme", "priority", True),
+    ],
+)
+def test_a_service_tier_may_cost_more_unless_somebody_says_that_it_does_not(
+    provider: str, tier: str | None, dearer: bool
+) -> None:
+    assert is_dearer(ruled(Prices(input=D(2), output=D(8)), ModelRef(provider, "model")), tier) is dearer
 
 
 def test_every_status_but_priced_says_why() -> None:

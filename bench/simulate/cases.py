@@ -45,6 +45,7 @@ FAIR = Goal(0.02, 0.001, unfair=2.0)
 
 _LONG = (400, 4000)
 _REQUESTS = Provider(name="a", limits={"requests": 300, "tokens": 10_000_000})
+_SILENT = msgspec.structs.replace(_REQUESTS, said="nothing")
 _TOKENS = Provider(name="a", limits={"requests": 60_000, "tokens": 150_000})
 _POOL = (
     Provider(name="a", limits={"requests": 200, "tokens": 10_000_000}),
@@ -148,7 +149,17 @@ CASES: tuple[Case, ...] = (
         providers=_with(_REQUESTS, Incident(kind="foreign", share=0.3)),
         goal=FOREIGN,
     ),
+    Case(
+        name="30 % taken, no headers",
+        providers=_with(_SILENT, Incident(kind="foreign", share=0.3)),
+        goal=FOREIGN,
+    ),
     Case(name="limit halved", providers=_with(_REQUESTS, Incident(kind="limit", at=300, share=0.5)), goal=HALVED),
+    Case(
+        name="limit halved, no headers",
+        providers=_with(_SILENT, Incident(kind="limit", at=300, share=0.5)),
+        goal=HALVED,
+    ),
     Case(
         name="limit doubled, not told",
         providers=_with(_REQUESTS, Incident(kind="limit", at=300, share=2.0)),

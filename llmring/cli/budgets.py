@@ -12,16 +12,17 @@ from llmring.cli.lockfiles import failing, file_option, json_option, open_own, p
 from llmring.cli.tables import print_table, printable
 from llmring.config import LedgerPlace
 from llmring.lockfile import Budget
-from llmring.lockfile.budgets import EACH, Per, describe
+from llmring.lockfile.budgets import EACH, describe
 from llmring.money.amounts import to_usd
 from llmring.money.budgets import account_of, named
 from llmring.money.periods import Period, period_of
 from llmring.money.pot import Names
 from llmring.receipts.spending import Spent
 from llmring.receipts.store import LedgerMissing
+from llmring.zones import zone
 
 NUMBERS = ("limit", "spent", "held", "left")
-HEADS = ("budget", "of", "per", *NUMBERS, "begins anew (UTC)")
+HEADS = ("budget", "of", "per", *NUMBERS, "begins anew")
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,10 +56,10 @@ def command(file: str | None, ledger: str | None, *, as_json: bool) -> None:
     lockfile, _ = failing(open_own, file)
     place = failing(chosen_ledger, ledger)
     now = datetime.now(UTC)
-    periods: dict[Per, Period] = {budget.per: period_of(budget.per, now) for budget in lockfile.budgets}
+    periods = {budget: period_of(budget.per, now, zone(budget.timezone)) for budget in lockfile.budgets}
     with failures():
         found = _spent(place, periods)
-    lines = [line for budget in lockfile.budgets for line in _lines(budget, periods[budget.per], found)]
+    lines = [line for budget in lockfile.budgets for line in _lines(budget, periods[budget], found)]
     if as_json:
         told = msgspec.to_builtins(lines)
         print_json({"lockfile": str(lockfile.path), "ledger": str(place.where), "budgets": told})
@@ -68,10 +69,10 @@ def command(file: str | None, ledger: str | None, *, as_json: bool) -> None:
         print_table("", HEADS, [_row(line) for line in lines], numbers=NUMBERS)
 
 
-def _spent(place: LedgerPlace, periods: Mapping[Per, Period]) -> list[Spent]:
+def _spent(place: LedgerPlace, periods: Mapping[Budget, Period]) -> list[Spent]:
     try:
         with reading(place) as store:
-            return store.spending([period.key for period in periods.values()])
+            return store.spending(sorted({period.key for period in periods.values()}))
     except LedgerMissing:
         return []
 
@@ -104,7 +105,7 @@ def _line(budget: Budget, period: Period, names: Names, one: Spent | None) -> Li
         limit_usd=budget.limit,
         spent_usd=to_usd(one.spent if one is not None else 0) if is_kept else None,
         held_usd=to_usd(one.held if one is not None else 0) if is_kept else None,
-        resets_at=period.ends_at,
+        resets_at=None if period.ends_at is None else period.ends_at.astimezone(zone(budget.timezone)),
     )
 
 
@@ -116,7 +117,7 @@ def _row(line: Line) -> tuple[str, ...]:
         printable(describe(line.alias, line.profile, line.tenant)) or "everything",
         line.per,
         *(_usd(usd) for usd in (line.limit_usd, spent, held, left)),
-        f"{line.resets_at:%Y-%m-%d %H:%M}" if line.resets_at is not None else "-",
+        f"{line.resets_at:%Y-%m-%d %H:%M} {line.resets_at.tzinfo}" if line.resets_at is not None else "-",
     )
 
 

@@ -28,9 +28,10 @@ from llmring.errors import BudgetExceeded, LLMRingError, MapTimeout, TooManyFail
 from llmring.prompts import ChatOptions
 from llmring.providers.fairness import SHARES, Priority
 from llmring.router.map.batch_plan import Mode
+from llmring.router.map.given import OnError
 from llmring.router.map.report import Report
 from llmring.router.map.rows import Row
-from llmring.router.map.run import MapRun, OnError
+from llmring.router.map.run import MapRun
 from llmring.router.opening import open_router
 from llmring.router.status_directory import has_sockets
 from llmring.telemetry.telemetry import Telemetry

@@ -12,8 +12,9 @@ import trio
 
 from llmring.cli.amounts import spent_text
 from llmring.cli.running import note, stderr_is_terminal
+from llmring.router.map.progress import Progress
 from llmring.router.map.report import Report
-from llmring.router.map.run import MapRun, Progress
+from llmring.router.map.run import MapRun
 
 PLAIN_SECONDS = 5.0
 LIVE_SECONDS = 0.2

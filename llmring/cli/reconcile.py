@@ -19,8 +19,9 @@ from llmring.reports import wording
 from llmring.reports.attempts import Detailed, Missing, detailed
 from llmring.reports.billed import Reading, read_export
 from llmring.reports.exports import EXPORTS, MAPPED, Role
-from llmring.reports.period import bound, day_in, zone
+from llmring.reports.period import bound, day_in
 from llmring.reports.reconcile import Bill, Line, Reconciled, Side, Status, reconcile
+from llmring.zones import zone
 
 DIFFERS = 1
 STATUSES: dict[Status, str] = {

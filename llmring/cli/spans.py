@@ -10,7 +10,8 @@ import msgspec
 
 from llmring.cli.ledgers import chosen_ledger, reading
 from llmring.receipts.store import Row
-from llmring.reports.period import bound, zone
+from llmring.reports.period import bound
+from llmring.zones import zone
 
 Work = TypeVar("Work", bound=Callable[..., Any])
 

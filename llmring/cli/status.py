@@ -21,6 +21,7 @@ from llmring.trace import with_key
 
 NUMBERS = ("in line", "in flight", "expected")
 HEADS = ("model", "ready", "breaker", "limits", *NUMBERS)
+_NO_LIMITS = "none known yet"
 _PERIODS = {60.0: "a minute", 3600.0: "an hour", 86400.0: "a day"}
 
 
@@ -28,7 +29,8 @@ _PERIODS = {60.0: "a minute", 3600.0: "an hour", 86400.0: "a day"}
     epilog="""\b
     A process shows its router where it was opened with open_router(status=True), or runs with
     LLMRING_STATUS=on; `llmring map` always does, unless LLMRING_STATUS=off. Keys and prompts are
-    never shown. In brackets behind the requests in flight: the connections in use with the key.
+    never shown. Every model that the lockfile binds in the profile in use is, also before anybody
+    has asked it. In brackets behind the requests in flight: the connections in use with the key.
     `expected` is how long an answer is expected to take. Where a provider has several keys, a model
     has a row for each, with the name of the key's variable.
     """
@@ -129,14 +131,14 @@ def remarks(process: ProcessStatus) -> list[str]:
             f"receipts cannot be written: {kept.waiting:,} are kept until they can, {kept.missing:,} attempts have none"
             + (f": {printable(kept.why)}" if kept.why else "")
         )
-    return found if process.router.routes else [*found, "it has not asked for a model yet"]
+    return found if process.router.routes else [*found, "its lockfile binds no model, and it has not asked for one"]
 
 
 def rows(routes: Sequence[RouteStatus]) -> list[tuple[str, ...]]:
     """For each model, with each of its keys, a row, and one more for each further limit."""
     found: list[tuple[str, ...]] = []
     for route in routes:
-        first, *others = [text for limit in route.limits if (text := limit_text(limit))] or ["-"]
+        first, *others = [text for limit in route.limits if (text := limit_text(limit))] or [_NO_LIMITS]
         found.append(
             (
                 printable(with_key(route.model, route.key)),
@@ -157,7 +159,8 @@ def budget_text(budget: BudgetStatus) -> str:
     UTC`."""
     scope = describe(budget.alias, budget.profile, budget.tenant)
     waiting = f", {budget.waiting:,} waiting" if budget.waiting else ""
-    again = f"; begins anew {budget.resets_at:%Y-%m-%d %H:%M} UTC" if budget.resets_at is not None else ""
+    at = budget.resets_at
+    again = f"; begins anew {at:%Y-%m-%d %H:%M} {at.tzinfo}" if at is not None else ""
     problem = f"; cannot be kept: {printable(budget.problem)}" if budget.problem is not None else ""
     return (
         f"budget {printable(budget.name)}{', ' + printable(scope) if scope else ''}: ${budget.spent_usd:.6f} of "
@@ -166,9 +169,9 @@ def budget_text(budget: BudgetStatus) -> str:
 
 
 def ready_text(route: RouteStatus) -> str:
-    """`ready`, `busy 12.0 s: requests limit`, `shut: model gone`."""
+    """`ready`, `ready, not asked yet`, `busy 12.0 s: requests limit`, `shut: model gone`."""
     if route.readiness == "ready":
-        return "ready"
+        return "ready" if route.asked else "ready, not asked yet"
     wait = f" {route.wait_seconds:.1f} s" if route.wait_seconds else ""
     return f"{route.readiness}{wait}: {printable(route.why)}"
 

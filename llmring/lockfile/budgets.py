@@ -17,9 +17,10 @@ from llmring.errors import ConfigError
 from llmring.lockfile.lines import Address
 from llmring.lockfile.profiles import Profile
 from llmring.lockfile.shape import Problem, as_table, check_keys, near_key, shown, spell
+from llmring.zones import zone
 
 Per = Literal["day", "month", "run"]
-"""For how long a budget holds: a day or a month of UTC, or the life of one router."""
+"""For how long a budget holds: a day or a month of its time zone, or the life of one router."""
 Unpriced = Literal["refuse", "allow"]
 
 EACH = "*"
@@ -33,8 +34,9 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
 
     None: of any. "*": each one has as much for itself; "" is the tenant of requests that name none. `limit` may be
     given as text, a number or a Decimal, and is a Decimal. `unpriced` says what becomes of requests whose cost nothing
-    bounds: refused, or let through uncounted. What is spent is kept by `name` and by whose it is, whatever the limit:
-    two programs with one ledger share a budget that both call the same. Raises ConfigError.
+    bounds: refused, or let through uncounted. `timezone` is that of its days and months, such as "Europe/Berlin". What
+    is spent is kept by `name`, by whose it is and by the zone, whatever the limit: two programs with one ledger share
+    a budget that both call the same. Raises ConfigError.
     """
 
     limit: Decimal
@@ -44,6 +46,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     profile: str | None = None
     tenant: str | None = None
     unpriced: Unpriced = "refuse"
+    timezone: str = "UTC"
 
     def __post_init__(self) -> None:
         given: object = self.limit
@@ -55,6 +58,10 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
         for field, known in (("per", get_args(Per)), ("unpriced", get_args(Unpriced))):
             if getattr(self, field) not in known:
                 raise ConfigError(f"budget {self.name!r}: {field} must be one of {_listed(known)}")
+        try:
+            zone(self.timezone)
+        except ConfigError as error:
+            raise ConfigError(f"budget {self.name!r}: {error}") from error
 
     @property
     def scope(self) -> str:
@@ -101,6 +108,7 @@ def _read_budget(name: str, value: object, profiles: Mapping[str, Profile]) -> B
         profile=_name(table, at, "profile"),
         tenant=_name(table, at, "tenant"),
         unpriced=_unpriced(table.get("unpriced", "refuse"), at),
+        timezone=_timezone(table.get("timezone", "UTC"), at),
     )
     _check_names(budget, at, profiles)
     return budget
@@ -110,6 +118,7 @@ _EXPECTED: Mapping[str, str] = {
     "limit": "dollars, at least 0, such as '25.00'",
     "per": "one of 'day', 'month', 'run'",
     "unpriced": "one of 'refuse', 'allow'",
+    "timezone": "the name of a time zone, such as 'Europe/Berlin'",
 }
 
 
@@ -143,6 +152,17 @@ def _unpriced(value: object, at: Address) -> Unpriced:
             found: Unpriced = word
             return found
     raise _wrong(at, "unpriced", value)
+
+
+def _timezone(value: object, at: Address) -> str:
+    if not isinstance(value, str):
+        raise _wrong(at, "timezone", value)
+    try:
+        zone(value)
+    except ConfigError as error:
+        address = (*at, "timezone")
+        raise Problem(address, f"{spell(address)}: {error}") from error
+    return value
 
 
 def _name(table: Mapping[str, object], at: Address, key: str) -> str | None:

@@ -23,6 +23,7 @@ from llmring.money.pot import Names, Pot
 from llmring.receipts.spending import Grant, Move
 from llmring.receipts.store import Store
 from llmring.status import BudgetStatus
+from llmring.zones import zone
 
 _LOG = logging.getLogger("llmring")
 
@@ -71,7 +72,7 @@ class Budgets:
         self._pots: dict[tuple[str, str], Pot] = {}
         self._leaving: list[Pot] = []
         self._scopes: dict[Scope, tuple[_Applying, ...]] = {}
-        self._periods: dict[str, Period] = {}
+        self._periods: dict[tuple[str, str], Period] = {}
         self._run = os.urandom(_HOLDER_BYTES).hex()
         self._numbers = itertools.count()
         self._news = trio.Event()
@@ -103,9 +104,10 @@ class Budgets:
 
     def _pot(self, one: _Applying, now: datetime) -> Pot:
         budget = one.budget
-        period = self._periods.get(budget.per)
+        kind = (budget.per, budget.timezone)
+        period = self._periods.get(kind)
         if period is None or not period.holds(now):
-            period = self._periods[budget.per] = period_of(budget.per, now)
+            period = self._periods[kind] = period_of(budget.per, now, zone(budget.timezone))
             self._forget_ended(now)
         key = (one.account, period.key)
         pot = self._pots.get(key)
@@ -224,7 +226,7 @@ class Budgets:
 
 def _applying(budgets: Sequence[Budget], scope: Scope) -> Iterator[_Applying]:
     """The budgets that a request is paid from: of two that share an account and a period, the lower one."""
-    found: dict[tuple[str, str], _Applying] = {}
+    found: dict[tuple[str, str, str], _Applying] = {}
     for budget in budgets:
         wanted = (budget.alias, budget.profile, budget.tenant)
         given = (scope.alias, scope.profile, scope.tenant)
@@ -232,9 +234,10 @@ def _applying(budgets: Sequence[Budget], scope: Scope) -> Iterator[_Applying]:
             continue
         alias, profile, tenant = (None if name is None else own for name, own in zip(wanted, given, strict=True))
         account = account_of(budget.name, (alias, profile, tenant))
-        other = found.get((account, budget.per))
+        key = (account, budget.per, budget.timezone)
+        other = found.get(key)
         if other is None or budget.limit < other.budget.limit:
-            found[account, budget.per] = _Applying(budget, account, (alias, profile, tenant))
+            found[key] = _Applying(budget, account, (alias, profile, tenant))
     yield from found.values()
 
 
@@ -257,7 +260,7 @@ def _status(pot: Pot) -> BudgetStatus:
         spent_usd=to_usd(pot.spent_by_all),
         reserved_usd=to_usd(pot.reserved),
         per=pot.budget.per,
-        resets_at=pot.period.ends_at,
+        resets_at=pot.resets_at,
         alias=alias,
         profile=profile,
         tenant=tenant,

@@ -18,9 +18,9 @@ from llmring.lockfile.providers import Kind
 from llmring.money.amounts import to_nanos, to_usd
 from llmring.money.budgets import Budgets, Scope
 from llmring.money.pot import Pot, Waiting
-from llmring.money.worst import most, most_of_texts, unbounded
+from llmring.money.worst import most, most_of_texts
 from llmring.pricing import Prices, cost_of, for_texts
-from llmring.providers.line import wait_until
+from llmring.providers.bell import Bell
 from llmring.providers.readiness import Busy, Shut
 from llmring.providers.route import Permit, Route
 from llmring.refs import ModelRef
@@ -39,17 +39,14 @@ Most = Callable[[int], int]
 
 
 def chat_most(request: ChatRequest, route: Route, kind: Kind, prices: Prices | None) -> int:
-    """Raises ConfigError for a price that is not known, InvalidRequest for an answer, a tier or an extra parameter
-    without a bound."""
+    """Of a request with its registered files shown. Raises ConfigError for a price that is not known, InvalidRequest
+    for what nothing bounds."""
     if prices is None or prices.input is None or prices.output is None:
         return _unknown_price(route.ref, kind, prices)
-    why = unbounded(request, prices)
-    if why is not None:
-        raise InvalidRequest(f"nothing bounds what {route.ref} costs: {why}")
-    usd = most(request, route.model.capabilities, route.counting).usd(prices)
-    if usd is None:
-        raise InvalidRequest(f"nothing bounds an answer of {route.ref}: set max_tokens")
-    return to_nanos(usd)
+    found = most(request, route.model, route.counting.family, kind, prices)
+    if found.usd is None:
+        raise InvalidRequest(f"nothing bounds what {route.ref} costs: {found.unbounded}")
+    return to_nanos(found.usd)
 
 
 def texts_most(texts: Sequence[str], route: Route, kind: Kind, prices: Prices | None) -> int:
@@ -83,15 +80,15 @@ class Payment:
         self._cost = cost
         self._lasting = lasting
         self._held: list[tuple[Pot, int]] = []
-        self._woken: Pot | None = None
+        self._woken: list[Pot] = []
         self._permit: Permit | None = None
         self._index = 0
         self.blocked: set[int] = set()
         """The routes that others must give money back for, as of the last look."""
         self._short: tuple[int, Pot] | None = None
         """Of the last look: the least that was needed and not there, and the pot that did not have it."""
-        self._awaited: tuple[int, Pot] | None = None
-        """The same, of what others may give back."""
+        self._awaited: tuple[int, list[Pot], list[Pot]] | None = None
+        """The same, of what others may give back: all pots that did not have it, and all that it is needed from."""
 
     def check(self, indexes: Sequence[int]) -> None:
         """Refuse a chain with a model whose cost nothing bounds. Raises ConfigError, InvalidRequest."""
@@ -111,23 +108,34 @@ class Payment:
 
     def look(self, index: int) -> Busy | Shut | None:
         """What keeps money from a route; None: nothing does."""
-        found: Busy | None = None
-        for pot, nanos in self._needs(index):
-            if pot.fits(nanos):
-                continue
-            if self._short is None or nanos < self._short[0]:
-                self._short = (nanos, pot)
-            if pot.is_hopeless(nanos, patient=self._lasting):
-                return Shut(wait_seconds=None, why=f"no money in {pot.title}: {_short_of(pot, nanos)}")
-            if pot.problem is not None:
-                pot.ask(nanos)
-                return Shut(wait_seconds=None, why=f"{pot.title} cannot be kept: {pot.problem}")
-            if self._awaited is None or nanos < self._awaited[0]:
-                self._awaited = (nanos, pot)
-            found = Busy(wait_seconds=0.0, why=f"what others have reserved of {pot.title}")
-        if found is not None:
-            self.blocked.add(index)
-        return found
+        needs = self._needs(index)
+        short = [pot for pot, nanos in needs if not pot.fits(nanos)]
+        if not short:
+            return None
+        nanos = needs[0][1]
+        hopeless = next((pot for pot in short if pot.is_hopeless(nanos, patient=self._lasting)), None)
+        if self._short is None or nanos < self._short[0]:
+            self._short = (nanos, hopeless or short[0])
+        if hopeless is not None:
+            return Shut(wait_seconds=None, why=f"no money in {hopeless.title}: {_short_of(hopeless, nanos)}")
+        lost = next((pot for pot in short if pot.problem is not None), None)
+        if lost is not None:
+            lost.ask(nanos)
+            return Shut(wait_seconds=None, why=f"{lost.title} cannot be kept: {lost.problem}")
+        self.blocked.add(index)
+        if self._awaited is None or nanos < self._awaited[0]:
+            self._awaited = (nanos, short, [pot for pot, _ in needs])
+        return Busy(wait_seconds=0.0, why=f"what others have reserved of {short[-1].title}")
+
+    def is_to_be_asked(self, index: int) -> bool:
+        """Whether what the last look has found too little for a route is only not allowed yet: nobody else has it."""
+        short = [(pot, nanos) for pot, nanos in self._needs(index) if not pot.fits(nanos)]
+        return bool(short) and all(pot.may_be_allowed(nanos) for pot, nanos in short)
+
+    async def ask(self, index: int, until: float) -> None:
+        """Have the ledger asked for what an attempt at a route may cost, and wait for its word, or for `until`."""
+        needs = self._needs(index)
+        await self._wait(needs[0][1], [pot for pot, _ in needs], until, asks=True)
 
     def _needs(self, index: int) -> list[tuple[Pot, int]]:
         """What is to be had of which pots. Free is free, whatever is left."""
@@ -157,28 +165,39 @@ class Payment:
     async def wait(self, until: float) -> None:
         """Wait until the last look is worth another one: `until` on the trio clock, or the end of the period."""
         assert self._awaited is not None, "a look has found too little"
-        nanos, pot = self._awaited
-        woken = trio.Event()
-        one = Waiting(nanos, woken.set)
-        pot.waiting[one] = None
-        self._budgets.touched(pot)
-        if pot.period.ends_at is not None:
-            left = (pot.period.ends_at - self._budgets.clock()).total_seconds()
-            until = min(until, trio.current_time() + max(0.0, left))
+        nanos, short, needed = self._awaited
+        # What one pot has is kept while the others ask for theirs: given back meanwhile, it would have to be asked for
+        # again, and so on for ever. Not where there is too little for all: others may wait for what is kept here.
+        await self._wait(nanos, needed if all(pot.has_room for pot in short) else short[:1], until)
+
+    async def _wait(self, nanos: int, pots: Sequence[Pot], until: float, *, asks: bool = False) -> None:
+        woken = Bell()
+        one = Waiting(nanos, woken.ring, asks=asks)
+        for pot in pots:
+            pot.waiting[one] = None
+            if pot.period.ends_at is not None:
+                left = (pot.period.ends_at - self._budgets.clock()).total_seconds()
+                until = min(until, trio.current_time() + max(0.0, left))
+        for pot in pots:
+            self._budgets.touched(pot)
+        is_woken = False
         try:
-            await wait_until(woken, until)
-        except BaseException:
-            if pot.waiting.pop(one, one) is one:
-                pot.wake()
-            raise
-        pot.waiting.pop(one, None)
-        self._woken = pot
+            await woken.wait(until)
+            is_woken = True
+        finally:
+            # Who has woken it counts on it to look.
+            waking = [pot for pot in pots if pot.waiting.pop(one, one) is one]
+            if is_woken:
+                self._woken += waking
+            else:
+                for pot in waking:
+                    pot.wake()
 
     def _pass_on(self) -> None:
         """Have the next in line look, who may fit beside this one."""
-        if self._woken is not None:
-            woken, self._woken = self._woken, None
-            woken.wake()
+        woken, self._woken = self._woken, []
+        for pot in woken:
+            pot.wake()
 
     async def prepay(self) -> None:
         """Set aside what a row in a batch may cost, as soon as it is there. Raises BudgetExceeded, ReceiptError."""
@@ -245,7 +264,7 @@ class Payment:
             budget=pot.budget.name,
             scope=describe(*pot.names),
             per=pot.budget.per,
-            resets_at=pot.period.ends_at,
+            resets_at=pot.resets_at,
         )
 
 

@@ -11,12 +11,14 @@ What others may still give back is worth waiting for; `is_hopeless` says when no
 """
 
 from collections.abc import Callable
+from datetime import datetime
 
 from llmring.lockfile.budgets import Budget, describe
 from llmring.money.amounts import to_nanos
 from llmring.money.periods import Period
 from llmring.money.spend import Spend
 from llmring.receipts.spending import HEARD_SECONDS, Grant, Move
+from llmring.zones import zone
 
 SLICES = 50
 """A process is allowed this part of the cap at a time, where it does not need more."""
@@ -36,13 +38,15 @@ Names = tuple[str | None, str | None, str | None]
 
 
 class Waiting:
-    """A request that needs `nanos`, and whom to `wake` when it is worth looking again."""
+    """A request that needs `nanos`, and whom to `wake` when it is worth looking again. `asks`: any word of the ledger
+    is, whether it allows that or not."""
 
-    __slots__ = ("nanos", "wake")
+    __slots__ = ("asks", "nanos", "wake")
 
-    def __init__(self, nanos: int, wake: Callable[[], None]) -> None:
+    def __init__(self, nanos: int, wake: Callable[[], None], *, asks: bool = False) -> None:
         self.nanos = nanos
         self.wake = wake
+        self.asks = asks
 
 
 class Pot(Spend):
@@ -80,7 +84,8 @@ class Pot(Spend):
         self._told_at = now
         self._told = (0, 0)
         self._demand = 0
-        self._has_room = True
+        self.has_room = True
+        """Whether the ledger had all that was asked for, the last time."""
 
     @property
     def is_untouched(self) -> bool:
@@ -92,6 +97,12 @@ class Pot(Spend):
         """The budget and whose it is: "budget 'tenants' (tenant 'acme')"."""
         scope = describe(*self.names)
         return f"budget {self.budget.name!r}" + (f" ({scope})" if scope else "")
+
+    @property
+    def resets_at(self) -> datetime | None:
+        """When there is new money, by the clocks of the budget's time zone; None of a run."""
+        ends_at = self.period.ends_at
+        return None if ends_at is None else ends_at.astimezone(zone(self.budget.timezone))
 
     @property
     def slice(self) -> int:
@@ -114,7 +125,7 @@ class Pot(Spend):
             self.allowed = self.cap
         else:
             self._lower()
-            self._has_room = True
+            self.has_room = True
 
     def take(self, nanos: int, now: float, *, lasting: bool = False) -> int | None:
         """As `reserve`. `lasting`: it may be hours before any of it comes back."""
@@ -134,18 +145,23 @@ class Pot(Spend):
         self.settle(number, nanos)
         self.wake()
 
+    def may_be_allowed(self, nanos: int) -> bool:
+        """Whether the ledger, as far as it has told, has so much more for this process."""
+        return self.is_shared and self.has_room and self.problem is None and not self.is_hopeless(nanos)
+
     def is_hopeless(self, nanos: int, *, patient: bool = False) -> bool:
         """Whether it would not fit if everybody else gave back all they can soon; `patient`: or ever."""
         lasting = 0 if patient else self._reserved_long
         return self.spent + lasting + self._others.others_gone + nanos > self.cap
 
-    def wake(self) -> None:
-        """Wake those who wait, in their order, as far as there is money for them, and those for whom there is none."""
+    def wake(self, *, is_told: bool = False) -> None:
+        """Wake those who wait, in their order, as far as there is money for them, and those for whom there is none.
+        `is_told`: the ledger has answered."""
         given = 0
         for one in list(self.waiting):
             if self.fits(given + one.nanos):
                 given += one.nanos
-            elif self.problem is None and not self.is_hopeless(one.nanos):
+            elif self.problem is None and not self.is_hopeless(one.nanos) and not (is_told and one.asks):
                 break
             del self.waiting[one]
             one.wake()
@@ -158,9 +174,15 @@ class Pot(Spend):
 
     def is_urgent(self) -> bool:
         """Whether to ask the ledger at once, and not with the next group."""
-        if not self.is_shared or not self._has_room:
+        if not self.is_shared or not self.has_room:
             return False
-        return bool(self.waiting) or (self.is_known and self.used > 0 and self._free < self.slice // 2)
+        if not self.is_known:
+            return bool(self.waiting)
+        if self.allowed >= max(self.cap, self.used):
+            # There is no more to be had: to ask again and again would bring nothing.
+            return False
+        is_low = self.used > 0 and self._free < self.slice // 2
+        return is_low or self.used + sum(one.nanos for one in self.waiting) > self.allowed
 
     def is_due(self, now: float) -> bool:
         """Whether there is anything to tell or to ask."""
@@ -181,7 +203,10 @@ class Pot(Spend):
         return self.allowed - self.used
 
     def _wanted(self, now: float) -> int:
-        """What to be allowed in all."""
+        """What to be allowed in all: no more than there is."""
+        return min(self._wished(now), max(self.cap, self.used))
+
+    def _wished(self, now: float) -> int:
         needed = max(sum(one.nanos for one in self.waiting), self._demand)
         if needed:
             return max(self.allowed, self.used + needed + self.slice)
@@ -189,16 +214,16 @@ class Pot(Spend):
             return self.used
         if self._free > 2 * self.slice:
             return self.used + self.slice
-        if self._free < self.slice // 2 and self.is_known and self._has_room and self.used:
+        if self._free < self.slice // 2 and self.is_known and self.has_room and self.used:
             return self.used + self.slice
         return self.allowed
 
     def move(self, now: float, at: int, *, is_last: bool = False) -> Move:
         """What to tell the ledger. What is given back is not used from now on, whatever comes of the telling."""
         spent = self.used if is_last else self.spent
-        wanted = spent if is_last else min(self._wanted(now), max(self.cap, self.used))
+        wanted = spent if is_last else self._wanted(now)
         # Two that each hold a part of the last money, and wait for the rest, would wait for ever: both give way.
-        kept = self.used if self.waiting and not self._has_room else min(self.allowed, wanted)
+        kept = self.used if self.waiting and not self.has_room else min(self.allowed, wanted)
         # More than was set aside may have been billed.
         self.allowed = held = max(kept, self.used)
         first = next(iter(self.waiting), None)
@@ -221,11 +246,11 @@ class Pot(Spend):
         """The ledger has answered."""
         self.is_known, self.problem, self._others = True, None, standing
         self._told, self._told_at = (move.spent, standing.allowed), now
-        self._has_room = standing.allowed >= move.wanted
+        self.has_room = standing.allowed >= move.wanted
         self._demand = 0
         self.allowed = max(standing.allowed, self.used)
         self._lower()
-        self.wake()
+        self.wake(is_told=True)
 
     def _lower(self) -> None:
         """Where less is to be had than before, this process's part of that."""

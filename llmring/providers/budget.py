@@ -281,15 +281,17 @@ class Budget:
             bucket.advance(now)
             bucket.correct(min(0.0, -bucket.level))
 
-    def learn(self, dimension: Dimension, sent_at: float, held_until: float, now: float) -> Limit | None:
+    def learn(
+        self, dimension: Dimension, sent_at: float, held_until: float, now: float, told: float = 0.0
+    ) -> Limit | None:
         """A request of `sent_at` was refused, in a dimension that is held now. Returns the limit that this taught: none
-        where replies tell of it."""
+        where replies tell of it. `told` is what the lockfile says may go a second, 0 where it says nothing."""
         bucket = self.buckets.get(dimension)
         if bucket is not None and dimension not in self.learned:
             return None
         learned = self.learned.get(dimension)
         if learned is None:
-            learned = self.learned[dimension] = Learned(at=now, held_until=held_until, grown_at=now)
+            learned = self.learned[dimension] = Learned(at=now, held_until=held_until, grown_at=now, told=told)
             return None
         if not learned.refused(sent_at, held_until, now):
             return None
@@ -304,7 +306,7 @@ class Budget:
     def _take_learned(self, dimension: Dimension, learned: Learned, now: float) -> Limit:
         assert learned.rate is not None, "it has taught something"
         # While it grows back, the whole is what it was, and comes more slowly.
-        whole = max(learned.rate, learned.kept_rate)
+        whole = max(learned.rate, learned.known)
         limit = Limit(
             dimension=dimension,
             amount=PERIOD_SECONDS * whole,

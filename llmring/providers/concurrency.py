@@ -119,7 +119,8 @@ class Concurrency:
     def _take_rise(self, rise: float) -> None:
         """It takes too long."""
         self._doubles = False
-        if rise < SHRINK_AT_ONCE and not self._suspects:
+        if not self._suspects and (rise < SHRINK_AT_ONCE or self._was_shrunk):
+            # What a probe is compared with must be settled too: a round in which the server changed is between.
             self._suspects = True
             self._begin_round()
         elif self._was_shrunk:
@@ -131,6 +132,9 @@ class Concurrency:
         if GROW_BELOW < rise < FLAT * self._rise_of_whole:
             # Half of it is too many still.
             self._shrink(self.limit)
+        elif FLAT * rise > self._rise_of_whole:
+            # Fewer do not take longer: the server has changed meanwhile, and the two are not to be compared.
+            self._change(whole)
         else:
             self._rebase(means, NEWEST)
             self._was_shrunk = False

@@ -4,12 +4,13 @@ Keys are apart: each has its own connections, limits and breakers, unless the lo
 (`limits_shared`). Which of them is asked first is a matter of each request: see router/ordering.py.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import trio
 
 from llmring.codecs.capabilities import Capabilities
 from llmring.errors import MissingKey
+from llmring.providers.beginning import named_keys
 from llmring.providers.endpoint import Endpoint
 from llmring.providers.errands import Watch, unwatched
 from llmring.providers.files import Files
@@ -37,13 +38,9 @@ class Crew:
     ) -> None:
         self.endpoint = endpoint
         files = files if files is not None else Files()
-        # The one key that is used has no need of a name.
-        named: list[tuple[str | None, str | None]] = [(None, next(iter(keys.values()), None))]
-        if len(keys) > 1:
-            named = [*keys.items()]
         self.workers = tuple(
             ProviderWorker(endpoint, key, connect, random, capabilities, files, variable, recall, watch)
-            for variable, key in named
+            for variable, key in named_keys(keys)
         )
         if endpoint.limits_shared and len(self.workers) > 1:
             for worker in self.workers:
@@ -72,8 +69,9 @@ class Crew:
                 route.join(routes)
         return routes
 
-    def status(self, now: float) -> list[RouteStatus]:
-        return [status for worker in self.workers for status in worker.status(now)]
+    def status(self, now: float, unasked: Collection[str] = ()) -> list[RouteStatus]:
+        """Of every model that was asked for, and of `unasked` ones, which stay so; with each of the keys."""
+        return [status for worker in self.workers for status in worker.status(now, unasked)]
 
     def fit(self) -> None:
         """What is known of models has changed."""

@@ -34,23 +34,15 @@ _WEIGHT = 0.05
 _CONFIDENT_AFTER = 20
 
 
-TOOLS_TOKENS = 600
-"""The most that a provider adds of its own where there are tools or a schema: Anthropic 264 to 530
-(https://platform.claude.com/docs/en/agents-and-tools/tool-use/overview, "Pricing"), ours for JSON less."""
-
-
 class Counting(msgspec.Struct, frozen=True, kw_only=True):
     """How a model's input is counted: in which vocabulary, by whose rule its images, and whether text counts by
-    characters whatever the vocabulary; or every byte of it as a token, more than which it cannot have."""
+    characters whatever the vocabulary."""
 
     vocabulary: str | None = None
     family: Family = "other"
     by_characters: bool = True
-    by_bytes: bool = False
 
     def text(self, text: str) -> float:
-        if self.by_bytes:
-            return len(text.encode(errors="replace"))
         return len(text) / CHARACTERS_PER_TOKEN if self.by_characters else count_tokens(text, self.vocabulary)
 
 
@@ -64,19 +56,6 @@ def input_tokens(request: ChatRequest, counting: Counting = Counting()) -> float
     for file_id in request.files:
         tokens += _part_tokens(DocumentPart(source=RegisteredFile(id=file_id)), counting)
     return float(max(1, math.ceil(tokens)))
-
-
-def most_input_tokens(request: ChatRequest, counting: Counting) -> int:
-    """The most tokens that messages and tools may have, whatever the vocabulary. Files and images have no such bound:
-    they are estimated as ever."""
-    bytewise = msgspec.structs.replace(counting, by_characters=False, by_bytes=True)
-    tokens = input_tokens(request, bytewise)
-    tokens += sum(len(msgspec.json.encode(m.native.items)) for m in request.messages if m.native is not None)
-    if request.extra_params:
-        tokens += len(msgspec.json.encode(request.extra_params))
-    if request.tools or isinstance(request.response_format, JSONSchema):
-        tokens += TOOLS_TOKENS
-    return math.ceil(tokens)
 
 
 def _message_tokens(message: Message, counting: Counting) -> float:

@@ -107,6 +107,7 @@ class Exchange:
         self._give_back = give_back
         self._secrets = secrets
         self._call: HttpCall | None = None
+        self._asked_tier: str | None = None
         self._spelled: Spelled | None = None
         self._reply: Reply | None = None
         self._sent = False
@@ -115,7 +116,7 @@ class Exchange:
 
     async def open(self, request: ChatRequest, *, stream: bool) -> Reply:
         """Send a chat request, and read status and headers. Raises the provider's error for a reply that is not 2xx."""
-        route = self.permit.route
+        route, self._asked_tier = self.permit.route, request.service_tier
         self._spelled = spell(request, route.ref, route.model, self.codec, stream=stream)
         return await self.send(self._spelled.call)
 
@@ -163,6 +164,7 @@ class Exchange:
         self.permit.settle(self._outcome(error, seen), now, seen)
         if isinstance(error, ProviderError):
             error.model = self.permit.route.ref
+            error.service_tier = error.service_tier or self._asked_tier
             conceal(error, sent(self._secrets, self._call.body if self._call is not None else None))
             # The upload of a file is answered too, before the request itself is sent.
             answered = self._sent or error.status is not None
@@ -232,7 +234,8 @@ class LiveStream:
         except BaseException as error:
             self._closed = True
             if isinstance(error, ProviderError) and decoder is not None:
-                error.usage = decoder.partial().usage
+                seen = decoder.partial()
+                error.usage, error.service_tier = seen.usage, seen.service_tier
             await self._exchange.failed(error)  # noqa: ASYNC102 - shields itself
             raise
 

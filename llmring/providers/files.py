@@ -147,6 +147,31 @@ class Files:
             if copy is not None and copy.stored.file.id.rpartition("/")[2] in told:
                 del file.copies[account]
 
+    def shown(self, request: ChatRequest) -> ChatRequest:
+        """The request with its registered files as what they are sent as, by their kinds alone: to be measured, and
+        not sent."""
+        if not needs_files(request):
+            return request
+        messages = tuple(
+            msgspec.structs.replace(message, content=tuple(map(self._shown_part, message.content)))
+            if isinstance(message.content, tuple)
+            else message
+            for message in request.messages
+        )
+        parts = tuple(self._shown_part(DocumentPart(source=RegisteredFile(id=i))) for i in request.files)
+        if parts:
+            messages = _behind_last_user(messages, parts)
+        return msgspec.structs.replace(request, messages=messages, files=())
+
+    def _shown_part(self, part: Part) -> Part:
+        if isinstance(part, TextPart) or not isinstance(part.source, RegisteredFile):
+            return part
+        file = self._files.get(part.source.id)
+        if file is None:
+            return part
+        kind = _kind(file.media_type)
+        return kind(source=ProviderFile(id=file.id, media_type=file.media_type), cache=part.cache)
+
     async def put(self, request: ChatRequest, place: Place) -> ChatRequest:
         """The request with its files where `place` finds them. Raises InvalidRequest, ProviderError."""
         messages = tuple([await self._put_message(message, place) for message in request.messages])

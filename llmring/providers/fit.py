@@ -4,6 +4,7 @@ What the caller did not set stays unset. With `strict_params` nothing is dropped
 the next model of the chain may take it as it is.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -230,9 +231,7 @@ def _bound(request: ChatRequest, capabilities: Capabilities, changes: dict[str, 
     bound = request.max_tokens
     if bound is None:
         return
-    most = capabilities.max_output_tokens
-    if most is not None and bound <= most * ROUNDED:
-        most = max(most, bound)
+    most = _given(bound, capabilities)
     if most is not None and bound > most:
         yield Note(parameter="max_tokens", action="changed", why=f"the model gives at most {most} tokens")
     if active:
@@ -240,13 +239,21 @@ def _bound(request: ChatRequest, capabilities: Capabilities, changes: dict[str, 
     changes["max_tokens"] = bound if most is None else min(bound, most)
 
 
+def _given(bound: int, capabilities: Capabilities) -> int | None:
+    """The most that a model may be asked to give where the caller allows `bound`; None where nobody knows."""
+    most = capabilities.max_output_tokens
+    return most if most is None or bound > most * ROUNDED else max(most, bound)
+
+
 def most_output_tokens(request: ChatRequest, capabilities: Capabilities) -> int | None:
     """The longest answer that `request` may have from a model, reasoning included; None where nothing bounds it."""
-    most = capabilities.max_output_tokens
-    if request.max_tokens is None:
-        return most
     bound = request.max_tokens
-    if reasons(request, capabilities):
+    if bound is None:
+        listed = capabilities.max_output_tokens
+        return None if listed is None else math.floor(listed * ROUNDED)
+    most = _given(bound, capabilities)
+    # That it should not reason cannot be said to every model that does so by itself.
+    if reasons(request, capabilities) or capabilities.reasoning == "default":
         bound += capabilities.allowance(request.reasoning_effort, request.reasoning_tokens)
     return bound if most is None else min(bound, most)
 

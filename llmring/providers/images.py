@@ -43,6 +43,14 @@ PAGE_TOKENS: Mapping[Family, int] = {
     "other": 1300,
 }
 
+_MOST_GEMINI_3 = 1120
+
+_MOST_IMAGE_TOKENS: Mapping[Family, int] = {
+    # gpt-4o-mini: 2,833 and 5,667 for each of at most 8 tiles. Others have at most 10,000 patches, times 2.46.
+    "openai": 48_169,
+    "anthropic": 4784,
+}
+
 CHARACTERS_PER_TOKEN = 4
 
 _HEAD_CHARACTERS = 256 * 1024
@@ -68,6 +76,18 @@ def image_tokens(part: ImagePart, family: Family) -> int:
                     return _patches(width, height)
                 case "auto" | "high" | None:
                     return _tiles(width, height)
+
+
+def most_image_tokens(part: ImagePart, family: Family) -> int | None:
+    """The most tokens that an image is billed as by any model of a family; None where no rule says it."""
+    size = _size(part.source)
+    match family:
+        case "anthropic" | "openai":
+            return _MOST_IMAGE_TOKENS[family]
+        case "google" if size is not None:
+            return max(_MOST_GEMINI_3, _google_tiles(*size))
+        case _:
+            return None
 
 
 def document_tokens(part: DocumentPart, family: Family) -> int:
@@ -107,8 +127,13 @@ def _google(width: int, height: int) -> int:
     """258 for a small image, and for each tile of a larger one; Gemini 3 stays within 1,120 unless it is told to."""
     if max(width, height) <= 384:
         return 258
+    return min(_MOST_GEMINI_3, _google_tiles(width, height))
+
+
+def _google_tiles(width: int, height: int) -> int:
+    """Before Gemini 3, without a bound."""
     tile = min(768, max(256, math.floor(min(width, height) / 1.5)))
-    return min(1120, 258 * math.ceil(width / tile) * math.ceil(height / tile))
+    return 258 * math.ceil(width / tile) * math.ceil(height / tile)
 
 
 def _within(width: int, height: int, scale: float) -> Size:

@@ -11,7 +11,7 @@ small ones behind it.
 
 import heapq
 import math
-from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Generic, Literal, Protocol, TypeVar
 
 import msgspec
@@ -33,17 +33,6 @@ class Returnable(Protocol):
 
 
 Permit = TypeVar("Permit", bound=Returnable)
-
-
-def wait_until(event: trio.Event, until: float) -> Awaitable[None]:
-    """Wait for `event`, or for the clock to say `until`. A checkpoint."""
-    # A scope that never ends costs as much as the wait itself.
-    return event.wait() if until == math.inf else _wait_at_most(event, until)
-
-
-async def _wait_at_most(event: trio.Event, until: float) -> None:
-    with trio.move_on_at(until):
-        await event.wait()
 
 
 class Waiter(Generic[Permit]):

@@ -290,7 +290,7 @@ class Route:
             return shut.why.partition(":")[0]
         return "breaker open" if self.breaker.state(now) == "open" else None
 
-    def status(self, now: float) -> RouteStatus:
+    def status(self, now: float, *, asked: bool = True) -> RouteStatus:
         """What a request that takes nothing out of the limits but its own place would meet now."""
         readiness, why, wait = _told(self.readiness({"requests": 1.0}, now))
         usage = Usage(output_tokens=round(self._output.tokens))
@@ -313,6 +313,7 @@ class Route:
             most_connections=self.credential.most_in_flight,
             expected_output_tokens=self._output.tokens,
             seconds=self.seconds(usage),
+            asked=asked,
         )
 
     def room(self, needed: Charge, now: float, keep: float = 0.0) -> Readiness:
@@ -469,8 +470,9 @@ class Route:
 
     def _learn(self, dimension: Dimension, permit: "Permit", now: float) -> None:
         """A limit that nobody tells, or that is lower than was told, is learned from what is refused."""
-        held_until = self._home(dimension).holds[dimension]
-        limit = self.budget.learn(dimension, permit.taken_at, held_until, now)
+        home = self._home(dimension)
+        given = home.buckets[dimension].rate if home is not self.budget else 0.0
+        limit = self.budget.learn(dimension, permit.taken_at, home.holds[dimension], now, given)
         if limit is not None:
             _LOG.info("%s: refused; %s limit taken as %.3g a minute", self.ref, dimension, limit.amount)
 

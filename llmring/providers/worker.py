@@ -4,9 +4,8 @@ A request is sent from its caller's own task (`attempt`, `open_stream`); only th
 worker's one task (`run`), which sleeps until the exact moment when the next in line can go.
 """
 
-import hashlib
 import math
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 
@@ -17,13 +16,11 @@ from llmring.chat import ChatRequest, Completion
 from llmring.codecs.capabilities import Capabilities
 from llmring.codecs.codec import EmbeddingsCodec, FileBody, HttpCall, HttpReply, LocalFile, StoredFile
 from llmring.embeddings import Embeddings
-from llmring.errors import BadReply, ConfigError, MissingKey, ProviderError, Unsupported
+from llmring.errors import BadReply, ConfigError, ProviderError, Unsupported
 from llmring.live import LiveModel
 from llmring.parts import ProviderFile
+from llmring.providers import beginning
 from llmring.providers.bell import Bell
-from llmring.providers.budget import Budget
-from llmring.providers.concurrency import Concurrency
-from llmring.providers.credential import Credential
 from llmring.providers.desk import BatchDesk
 from llmring.providers.endpoint import Endpoint
 from llmring.providers.errands import Errand, Watch, Watched, unwatched
@@ -94,23 +91,16 @@ class ProviderWorker:
         self._recall = recall
         self._files = files if files is not None else Files()
         self._capabilities = capabilities
-        self.missing_key: MissingKey | None = None
-        budget = Budget(endpoint.limits, trio.current_time())
-        concurrency = Concurrency(endpoint.max_in_flight) if endpoint.finds_in_flight else None
-        self.credential = Credential(budget, endpoint.max_in_flight, random, concurrency, variable)
-        if key is None and endpoint.key_variables and endpoint.needs_key:
-            self.missing_key = MissingKey(endpoint.name, endpoint.key_variables)
-            self.credential.missing = str(self.missing_key)
-        auth = endpoint.wire.chat.auth(key) if key is not None else ()
-        self._headers = {**endpoint.headers, **dict(auth)}
+        self.missing_key = beginning.missing_key(endpoint, key)
+        self.credential = beginning.credential(endpoint, key, random, trio.current_time(), variable)
+        self._headers = beginning.headers(endpoint, key)
         self._secrets = tuple(secret for secret in (key, *endpoint.headers.values()) if secret is not None)
         batches = endpoint.wire.batches
         self.desk: BatchDesk | None = None
         """Where batches are handed in; None where the provider has no API for them."""
         if batches is not None:
             self.desk = BatchDesk(endpoint.wire, batches, self._call, self._open, self._secrets)
-        account = repr((endpoint.name, endpoint.base_url, sorted(self._headers.items())))
-        self._account = hashlib.sha256(account.encode()).hexdigest()
+        self._account = beginning.account(endpoint, self._headers)
         self._connect = connect
         self._idle: list[Connection] = []
         self._routes: dict[str, Route] = {}
@@ -132,22 +122,28 @@ class ProviderWorker:
         """The route of a model: the same object for the same name."""
         route = self._routes.get(model)
         if route is None:
-            ref = ModelRef(self.endpoint.name, model)
-            route = Route(
-                ref,
-                self.credential,
-                self.endpoint.regime,
-                self._wake,
-                trio.current_time(),
-                self._capabilities(ref),
-                self.endpoint.counting(model),
-                self.endpoint.counted,
-                self._group(model),
-            )
-            recalled = self._recall(ref, self._account)
-            if recalled is not None:
-                route.recall(recalled.memory, recalled.age_seconds, trio.current_time())
-            self._routes[model] = route
+            route = self._routes[model] = self._recalled(self._made(model, self._group(model)))
+        return route
+
+    def _made(self, model: str, group: Group) -> Route:
+        ref = ModelRef(self.endpoint.name, model)
+        return Route(
+            ref,
+            self.credential,
+            self.endpoint.regime,
+            self._wake,
+            trio.current_time(),
+            self._capabilities(ref),
+            self.endpoint.counting(model),
+            self.endpoint.counted,
+            group,
+        )
+
+    def _recalled(self, route: Route) -> Route:
+        """With what earlier processes have kept of it."""
+        recalled = self._recall(route.ref, self._account)
+        if recalled is not None:
+            route.recall(recalled.memory, recalled.age_seconds, trio.current_time())
         return route
 
     def memories(self, now: float) -> Iterator[Kept]:
@@ -158,18 +154,26 @@ class ProviderWorker:
 
     def _group(self, model: str) -> Group:
         """The limits of a model: its own, or those of its group."""
-        named = self.endpoint.group(model)
-        members = named.models if named is not None else (model,)
-        key = (named.name if named is not None else "", *members)
+        key = beginning.group_key(self.endpoint, model)
         group = self._groups.get(key)
         if group is None:
-            limits = self.endpoint.limits_of(named) if named is not None else ()
-            name = named.name if named is not None else None
-            group = self._groups[key] = Group(name, limits, trio.current_time(), self.endpoint.counted)
+            group = self._groups[key] = beginning.group(self.endpoint, model, trio.current_time())
         return group
 
-    def status(self, now: float) -> list[RouteStatus]:
-        return [route.status(now) for route in self._routes.values()]
+    def status(self, now: float, unasked: Iterable[str] = ()) -> list[RouteStatus]:
+        """Of every model that was asked for, and of `unasked` ones, which stay so."""
+        return [
+            *(route.status(now) for route in self._routes.values()),
+            *(self._unasked(model).status(now, asked=False) for model in unasked if model not in self._routes),
+        ]
+
+    def _unasked(self, model: str) -> Route:
+        """What the route of a model would be. For a look: it leaves nothing behind."""
+        group = self._groups.get(beginning.group_key(self.endpoint, model))
+        if group is not None:
+            # In use: it has recalled what it should.
+            return self._made(model, group)
+        return self._recalled(self._made(model, beginning.group(self.endpoint, model, trio.current_time())))
 
     def fit(self) -> None:
         """What is known of models has changed."""
@@ -275,6 +279,10 @@ class ProviderWorker:
             # Gone already, by its time or by other hands: that is what was asked for.
             if error.status != 404:
                 raise
+
+    def shown(self, request: ChatRequest) -> ChatRequest:
+        """The request with its registered files as what they are sent as, to be measured."""
+        return self._files.shown(request)
 
     async def _with_files(self, request: ChatRequest, form: str) -> ChatRequest:
         """The request with its registered files brought here."""

@@ -29,8 +29,8 @@ def audit_ledger(
     *,
     processes: int | None = None,
 ) -> Audit:
-    """Judge a ledger as it stands now, against its own checkpoints and those that somebody else has kept; what is
-    written meanwhile is not looked at.
+    """Judge a ledger as it stands now, its head too, against its own checkpoints and those that somebody else has
+    kept; what is written meanwhile is not looked at.
 
     `trusted` are the keys that may have signed its beginning; without any, the one that the ledger itself names first.
     `processes`, None: as many as the entries are worth. Raises ReceiptError when it cannot be read.
@@ -46,6 +46,7 @@ def audit_ledger(
         [*now.checkpoints, *checkpoints],
         now.head.size,
         ledger,
+        now,
     )
 
 

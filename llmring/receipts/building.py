@@ -12,7 +12,7 @@ import msgspec
 from llmring.billing import rule_of
 from llmring.chat import ChatRequest, Completion
 from llmring.embeddings import Embeddings
-from llmring.pricing import Prices, cost_of, for_texts, in_a_batch
+from llmring.pricing import Prices, cost_of, for_texts, in_a_batch, least_tier
 from llmring.receipts.canonical import MOST
 from llmring.receipts.contents import SALT_BYTES, request_digest, response_digest
 from llmring.receipts.generator import costs_of, counters, new_receipt_id
@@ -37,9 +37,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 class Attempted(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt that has ended, as its request leaves it. `asked` is what was sent on, texts for vectors; `answered`
     the whole answer, None where there is none, and `partial` what had come of one; `usage` what is known to have been
-    used; `tenant` is empty where nobody is named. `lock` and `facts` are asked in the ledger's thread. `identity`, 16
-    bytes, is of one that may be left twice, by two processes even: it gets one receipt. Other fields are those of the
-    receipt."""
+    used; `service_tier` is that of a failure, where it is known; `tenant` is empty where nobody is named. `lock` and
+    `facts` are asked in the ledger's thread. `identity`, 16 bytes, is of one that may be left twice, by two processes
+    even: it gets one receipt. Other fields are those of the receipt."""
 
     kind: Kind
     ended_at: datetime
@@ -55,6 +55,7 @@ class Attempted(msgspec.Struct, frozen=True, kw_only=True):
     answered: Completion | Embeddings | None = None
     partial: Completion | None = None
     usage: Usage | None = None
+    service_tier: str | None = None
     status: int | None = None
     request_id: str | None = None
     batch: str | None = None
@@ -81,8 +82,11 @@ def draft(ended: Attempted, random: bytes) -> Draft:
     facts = ended.facts()
     answered = ended.answered
     seen = answered if answered is not None else ended.partial
-    tier = seen.service_tier if isinstance(seen, Completion) else None
     prices = for_texts(facts.prices) if ended.kind == "embed" else facts.prices
+    tier = seen.service_tier if isinstance(seen, Completion) else ended.service_tier
+    if answered is None:
+        asked = ended.asked.service_tier if isinstance(ended.asked, ChatRequest) else None
+        tier = least_tier(prices, tier, asked)
     cost = cost_of((usage,) if usage is not None else (), prices, known=facts.known, service_tier=tier)
     if ended.kind == "batch":
         cost = in_a_batch(cost, rule_of(ended.model.provider))

@@ -16,13 +16,15 @@ import msgspec
 from llmring.errors import ReceiptError
 from llmring.receipts.checking import NONE, Checked
 from llmring.receipts.checkpoint import Checkpoint, verify_checkpoint
+from llmring.receipts.head import differences, recomputed
 from llmring.receipts.merkle import HASH_BYTES, Frontier
 from llmring.receipts.signing import PublicKey, Signed
+from llmring.receipts.store import Standing
 
 MOST_NAMED = 1_000_000
 """Of missing entries in a row."""
 
-Deed = Literal["altered", "removed", "moved", "added", "signed again", "cut off", "key", "checkpoint"]
+Deed = Literal["altered", "removed", "moved", "added", "signed again", "cut off", "key", "checkpoint", "head"]
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,19 +70,20 @@ def audit(
     checkpoints: Sequence[Signed],
     size: int | None = None,
     ledger: str | None = None,
+    stands: Standing | None = None,
 ) -> Audit:
     """Judge a chain. `keys` are all that may have signed, `trusted` those that may have signed its beginning: others
     must have been handed over to. `size` is how many entries there should be, where that is known. Checkpoints are to
-    be of `ledger`, where that is given."""
+    be of `ledger`, where that is given. The head of the ledger that `stands` so must be that of its entries."""
     findings, said = _read_checkpoints(checkpoints, keys, ledger)
     expected = max([size or 0, *(one.size for one in said)])
     findings += _order(found, expected)
     findings += _links(found)
     signers, strangers = _signers(found, frozenset(trusted))
     findings += strangers
-    root, held = None, 0
+    tree, held = None, 0
     if not any(finding.deed != "checkpoint" for finding in findings):
-        root, wrong = _roots(found, said)
+        tree, wrong = _tree(found, said)
         findings += wrong
         held = len(said) - len(wrong)
     foreign = [one for one in said if one.key_id not in (signers or trusted)]
@@ -90,10 +93,13 @@ def audit(
         )
         for one in foreign
     ]
+    if stands is not None:
+        true = recomputed(stands.head, found, tree, stands.checkpoints)
+        findings += [Finding(deed="head", what=what) for what in differences(stands.head, true)]
     return Audit(
         entries=len(found),
         findings=tuple(findings),
-        root=root.hex() if root is not None and not findings else None,
+        root=tree.root().hex() if tree is not None and not findings else None,
         checkpoints=held if not foreign else 0,
         signers=signers,
     )
@@ -230,8 +236,8 @@ def _signers(found: Checked, trusted: frozenset[str]) -> tuple[tuple[str, ...], 
     return tuple(signers), findings
 
 
-def _roots(found: Checked, said: Sequence[Checkpoint]) -> tuple[bytes, list[Finding]]:
-    """The root of the tree; and checkpoints, by their sizes, whose root is another one."""
+def _tree(found: Checked, said: Sequence[Checkpoint]) -> tuple[Frontier, list[Finding]]:
+    """The tree over all entries; and checkpoints, by their sizes, whose root is another one."""
     findings: list[Finding] = []
     frontier = Frontier()
     waiting = list(said)
@@ -243,7 +249,7 @@ def _roots(found: Checked, said: Sequence[Checkpoint]) -> tuple[bytes, list[Find
                 findings.append(Finding(deed="checkpoint", what=what))
         if number < len(found):
             frontier.append(_hash(found.hashes, number))
-    return frontier.root(), findings
+    return frontier, findings
 
 
 def _hash(hashes: bytes, position: int) -> bytes:

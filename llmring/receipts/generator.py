@@ -8,16 +8,15 @@ from typing import Any
 
 import msgspec
 
-from llmring.errors import ReceiptError
-from llmring.pricing import Prices, price
+from llmring.pricing import Prices, cost_of
 from llmring.receipts.batch_receipt import BatchReceipt
 from llmring.receipts.batching import tally
+from llmring.receipts.given import given_cost, given_count, given_prices, given_tokens
 from llmring.receipts.receipt import VERSION, Receipt, dollars, timestamp
 from llmring.receipts.signing import ReceiptSigner
 from llmring.usage import CostBreakdown, Usage
 
 _ID_BYTES = 16
-_PER_MILLION = "dollars_per_million_tokens_"
 
 
 def new_receipt_id(random: bytes | None = None) -> str:
@@ -43,8 +42,9 @@ class ReceiptGenerator:
         receipt_id: str | None = None,
     ) -> Receipt:
         """A receipt of now. `usage` is an answer's, or has `prompt_tokens` and `completion_tokens`; `costs` is what
-        `calculate_costs` gives. Raises ReceiptError for a cost that is a float: it would be rounded."""
-        prompt, completion = _tokens(usage)
+        `calculate_costs` gives. Raises ReceiptError for a count that is no whole number from 0, for a cost below 0 or
+        without an end, and for one that is a float: it would be rounded."""
+        prompt, completion = given_tokens(usage)
         key = self.signer.private_key if self.signer is not None else None
         receipt = Receipt(
             llmring_receipt=VERSION,
@@ -58,9 +58,9 @@ class ReceiptGenerator:
             prompt_tokens=prompt,
             completion_tokens=completion,
             total_tokens=None if prompt is None or completion is None else prompt + completion,
-            input_cost=_money(costs, "input_cost"),
-            output_cost=_money(costs, "output_cost"),
-            total_cost=_money(costs, "total_cost"),
+            input_cost=given_cost(costs, "input_cost"),
+            output_cost=given_cost(costs, "output_cost"),
+            total_cost=given_cost(costs, "total_cost"),
             usage=counters(usage) if isinstance(usage, Usage) else None,
             key_id=key.key_id if key is not None else None,
         )
@@ -92,12 +92,19 @@ class ReceiptGenerator:
         completion_tokens: int,
         model_info: Prices | Mapping[str, Any] | None = None,
     ) -> dict[str, str | None]:
-        """`input_cost`, `output_cost` and `total_cost` in dollars, as text; None where `model_info`, prices or a model
-        of the registry's list, does not say what the tokens cost: unknown, not free."""
-        prices = model_info if isinstance(model_info, Prices) or model_info is None else _prices(model_info)
-        used = Usage(input_tokens=prompt_tokens, output_tokens=completion_tokens)
-        parts = price(used, prices) if prices is not None else None
-        return costs_of(parts)
+        """What one online request costs: `input_cost`, `output_cost` and `total_cost` in dollars, as text.
+
+        By `model_info`, prices or a model of the registry's list, and the rule that `provider` bills by, as a router
+        works it out: a long prompt costs what long ones do. None where the prices are not told: unknown, not free. All
+        of the prompt is taken to be uncached. Raises ReceiptError for a count that is no whole number from 0, and for a
+        price below 0 or without an end.
+        """
+        used = Usage(
+            input_tokens=given_count(prompt_tokens, "prompt_tokens"),
+            output_tokens=given_count(completion_tokens, "completion_tokens"),
+        )
+        prices = given_prices(provider, model, model_info) if model_info is not None else None
+        return costs_of(cost_of((used,), prices, known=True).breakdown)
 
 
 def costs_of(parts: CostBreakdown | None) -> dict[str, str | None]:
@@ -115,34 +122,3 @@ def costs_of(parts: CostBreakdown | None) -> dict[str, str | None]:
 def counters(usage: Usage) -> dict[str, int]:
     """Those that are not 0."""
     return {name: count for name in usage.__struct_fields__ if (count := getattr(usage, name))}
-
-
-def _tokens(usage: Usage | Mapping[str, int] | None) -> tuple[int | None, int | None]:
-    if isinstance(usage, Usage):
-        return usage.total_input_tokens, usage.total_output_tokens
-    return (None, None) if usage is None else (usage.get("prompt_tokens"), usage.get("completion_tokens"))
-
-
-def _money(costs: Mapping[str, Decimal | str | None], name: str) -> str | None:
-    value: object = costs.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, Decimal | str | int):
-        raise ReceiptError(f"{name} is a {type(value).__name__}: money is a Decimal or text")
-    try:
-        usd = Decimal(value)
-    except ArithmeticError as error:
-        raise ReceiptError(f"{name} is no number") from error
-    if not usd.is_finite():
-        raise ReceiptError(f"{name} is no number")
-    return dollars(usd)
-
-
-def _prices(info: Mapping[str, Any]) -> Prices:
-    """From a model as the registry lists it."""
-
-    def rate(name: str) -> Decimal | None:
-        found = info.get(_PER_MILLION + name)
-        return Decimal(str(found)) if found is not None else None
-
-    return Prices(input=rate("input"), output=rate("output"))

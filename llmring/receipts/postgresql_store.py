@@ -19,7 +19,7 @@ from llmring.receipts.postgresql_connection import CommitLost, Connection, Conne
 from llmring.receipts.schema import ID_BYTES, MIGRATIONS, VERSION, filled, foreign, is_current
 from llmring.receipts.signing import Signed
 from llmring.receipts.spending import Grant, Move, Spent
-from llmring.receipts.store import Addition, CommitUnknown, Head, Key, LedgerMissing, Row, Standing, Store, held_of
+from llmring.receipts.store import Addition, CommitUnknown, End, Head, Key, LedgerMissing, Row, Standing, Store, held_of
 from llmring.receipts.tables import (
     CHECKPOINT_COLUMNS,
     HEAD_COLUMNS,
@@ -56,6 +56,11 @@ _KEYS = f"SELECT {KEY_COLUMNS} FROM llmring.keys ORDER BY since"
 _CHECKPOINTS = f"SELECT {CHECKPOINT_COLUMNS} FROM llmring.checkpoints ORDER BY size"
 _HEAD = f"SELECT {HEAD_COLUMNS} FROM llmring.ledger"
 _ROW = f"SELECT {ROW_COLUMNS} FROM llmring.entries"
+_ROW_NAMES = ROW_COLUMNS.split(", ")
+# Each alone, or with nothing where there is none.
+_NEWEST = f"""SELECT entry.*, made.* FROM (SELECT) AS here
+    LEFT JOIN ({_ROW} ORDER BY sequence DESC LIMIT 1) AS entry ON TRUE
+    LEFT JOIN (SELECT {CHECKPOINT_COLUMNS} FROM llmring.checkpoints ORDER BY size DESC LIMIT 1) AS made ON TRUE"""
 _FIRST = -(2**63)
 _BUDGETS = re.compile(r"\bbudgets\b")
 # Columns as lists: one statement for any number of rows.
@@ -78,7 +83,7 @@ class PostgresqlStore:
         self._name = connection.name
         self._looking = connection.writing if may_write else connection.reading
 
-    def append(self, make: Callable[[Head], Addition]) -> None:
+    def append(self, make: Callable[[End], Addition]) -> None:
         self._on_one_that_lives(lambda: self._append(make))
 
     def _on_one_that_lives(self, work: Callable[[], Found]) -> Found:
@@ -92,11 +97,11 @@ class PostgresqlStore:
                 raise
             return work()
 
-    def _append(self, make: Callable[[Head], Addition]) -> None:
+    def _append(self, make: Callable[[End], Addition]) -> None:
         new: Addition | None = None
         try:
             with self._connection.writing() as run:
-                new = make(self._locked_head(run))
+                new = make(_end(run, self._locked_head(run)))
                 self._write(run, new)
         except CommitLost as error:
             assert new is not None, "it was to be committed"
@@ -123,6 +128,10 @@ class PostgresqlStore:
 
     def head(self) -> Head:
         return head_of(self._all(_HEAD), self._name)
+
+    def end(self) -> End:
+        with self._connection.reading() as run:
+            return _end(run, head_of(run(_HEAD), self._name))
 
     def public_keys(self) -> list[Key]:
         return [key_of(cells) for cells in self._all(_KEYS)]
@@ -207,6 +216,17 @@ class PostgresqlStore:
     def _all(self, query: str, given: Cells = ()) -> list[Cells]:
         with self._looking() as run:
             return run(query, given)
+
+
+def _end(run: Run, head: Head) -> End:
+    """In one question more, as others may be waiting for the head."""
+    ((*cells,),) = run(_NEWEST)
+    newest, checkpoint = cells[: len(_ROW_NAMES)], cells[len(_ROW_NAMES) :]
+    return End(
+        head=head,
+        newest=row_of(newest) if newest[0] is not None else None,
+        checkpoint=checkpoint_of(checkpoint) if checkpoint[0] is not None else None,
+    )
 
 
 def _asking(run: Run) -> lending.Ask:

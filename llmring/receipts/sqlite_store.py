@@ -5,7 +5,9 @@ The only file that imports sqlite3. What it refuses becomes a ReceiptError that 
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,7 +19,7 @@ from llmring.receipts.checking import Held
 from llmring.receipts.schema import ID_BYTES, MIGRATIONS, VERSION, filled, foreign, is_current
 from llmring.receipts.signing import Signed
 from llmring.receipts.spending import Grant, Move, Spent
-from llmring.receipts.store import Addition, Head, Key, LedgerGone, LedgerMissing, Row, Standing, Store, held_of
+from llmring.receipts.store import Addition, End, Head, Key, LedgerGone, LedgerMissing, Row, Standing, Store, held_of
 from llmring.receipts.tables import (
     CHECKPOINT_COLUMNS,
     HEAD_COLUMNS,
@@ -38,10 +40,15 @@ from llmring.receipts.tables import (
 LOCKED_SECONDS = 1.0
 """How long a write waits for another process's."""
 
+_MAKING_TRIES = 100
+"""In that time, where SQLite does not wait by itself."""
+
 Found = TypeVar("Found")
 _APPLICATION = 0x4C4C5247
 _HEAD = f"SELECT {HEAD_COLUMNS} FROM ledger"
 _ROW = f"SELECT {ROW_COLUMNS} FROM entries"
+_NEWEST = f"{_ROW} ORDER BY sequence DESC LIMIT 1"
+_NEWEST_CHECKPOINT = f"SELECT {CHECKPOINT_COLUMNS} FROM checkpoints ORDER BY size DESC LIMIT 1"
 
 
 class SqliteStore:
@@ -52,11 +59,11 @@ class SqliteStore:
         self._connection = connection
         self._file = _file_at(path)
 
-    def append(self, make: Callable[[Head], Addition]) -> None:
+    def append(self, make: Callable[[End], Addition]) -> None:
         if _file_at(self.path) != self._file:
             # SQLite would go on writing into the file without a name.
             raise LedgerGone(f"the ledger {self.path} was removed or replaced while it was open")
-        self._alone(lambda: self._write(make(self._head())))
+        self._alone(lambda: self._write(make(self._end())))
 
     def _alone(self, work: Callable[[], Found]) -> Found:
         """Do `work` in a transaction of its own."""
@@ -97,16 +104,35 @@ class SqliteStore:
     def _head(self) -> Head:
         return head_of(self._connection.execute(_HEAD).fetchall(), str(self.path))
 
+    def end(self) -> End:
+        with self._one_moment():
+            return self._end()
+
+    def _end(self) -> End:
+        newest = self._all(_NEWEST)
+        checkpoint = self._all(_NEWEST_CHECKPOINT)
+        return End(
+            head=self._head(),
+            newest=row_of(newest[0]) if newest else None,
+            checkpoint=checkpoint_of(checkpoint[0]) if checkpoint else None,
+        )
+
     def public_keys(self) -> list[Key]:
         return [key_of(cells) for cells in self._all(f"SELECT {KEY_COLUMNS} FROM keys ORDER BY since")]
 
     def standing(self) -> Standing:
-        self._all("BEGIN")
-        try:
+        with self._one_moment():
             ((entries, last),) = self._all("SELECT count(*), max(sequence) FROM entries")
             return Standing(
                 head=self.head(), keys=self.public_keys(), checkpoints=self.checkpoints(), entries=entries, last=last
             )
+
+    @contextmanager
+    def _one_moment(self) -> Iterator[None]:
+        """What is read meanwhile is of one state of the file."""
+        self._all("BEGIN")
+        try:
+            yield
         finally:
             self._all("COMMIT")
 
@@ -220,15 +246,17 @@ def _file_at(path: Path) -> tuple[int, int] | None:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, *, may_write: bool) -> None:
+    # In one look: another process may make it in this moment.
+    connection.execute("BEGIN")
     application, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
     is_new = application == 0 and version == 0 and _count_tables(connection) == 0
+    connection.execute("COMMIT")
     if application != _APPLICATION and not is_new:
         raise foreign(str(path))
     is_ready = is_current(str(path), version, may_write=may_write)
     if not may_write:
         return
-    # Readers do not hold up the writer. Where the file system cannot, SQLite stays with what it can.
-    connection.execute("PRAGMA journal_mode = WAL")
+    _let_readers_read(connection)
     if is_ready:
         return
     connection.execute("BEGIN IMMEDIATE")
@@ -239,6 +267,20 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, may_write: bool) -> 
     connection.execute(f"PRAGMA application_id = {_APPLICATION}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")
+
+
+def _let_readers_read(connection: sqlite3.Connection) -> None:
+    """Have them not hold up the writer. Where the file system cannot, SQLite stays with what it can."""
+    for left in reversed(range(_MAKING_TRIES)):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            # For this one lock SQLite does not wait by itself: another process makes the ledger in this moment.
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or not left:
+                raise
+            time.sleep(LOCKED_SECONDS / _MAKING_TRIES)
+        else:
+            return
 
 
 def _insert(table: str, columns: str, verb: str = "INSERT") -> str:

@@ -40,6 +40,15 @@ class Row(msgspec.Struct, frozen=True):
     salt: bytes | None
 
 
+class End(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a ledger goes on: its head, and its newest entry and newest checkpoint, which the head must fit; None where
+    there is none."""
+
+    head: Head
+    newest: Row | None
+    checkpoint: Signed | None
+
+
 class Key(msgspec.Struct, frozen=True):
     """A public key, and the number of the first entry that it may sign."""
 
@@ -87,8 +96,8 @@ class CommitUnknown(ReceiptError):
 class Store(Protocol):
     """Every method raises ReceiptError for what the disk or the database refuses; then nothing was written."""
 
-    def append(self, make: Callable[[Head], Addition]) -> None:
-        """Write what `make` gives for the head as it is, in one transaction. On disk when it returns.
+    def append(self, make: Callable[[End], Addition]) -> None:
+        """Write what `make` gives for the end as it is, in one transaction. On disk when it returns.
 
         Raises LedgerGone, and CommitUnknown where it may have been written all the same: ask `holds` before it is
         written again.
@@ -101,6 +110,10 @@ class Store(Protocol):
         ...
 
     def head(self) -> Head: ...
+
+    def end(self) -> End:
+        """Its end as of one moment."""
+        ...
 
     def public_keys(self) -> list[Key]:
         """All, the oldest first."""

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from llmring.errors import ReceiptError
 from llmring.receipts.signing import Signed
 from llmring.receipts.store import Head, Key, Row
@@ -18,19 +20,15 @@ Cells = Sequence[Any]
 
 
 def head_of(found: Sequence[Cells], name: str) -> Head:
-    """The head of the ledger called `name`. Raises ReceiptError where there is none."""
+    """The head of the ledger called `name`. Raises ReceiptError where there is none, or it is none."""
     if len(found) != 1:
         raise ReceiptError(f"the ledger {name} is damaged: it does not say how many entries it has")
-    ledger, size, last, frontier, key_id, checkpoint_size, checkpoint_at = found[0]
-    return Head(
-        ledger=ledger,
-        size=size,
-        last=last,
-        frontier=frontier,
-        key_id=key_id,
-        checkpoint_size=checkpoint_size,
-        checkpoint_at=checkpoint_at,
-    )
+    cells = dict(zip(Head.__struct_fields__, found[0], strict=True))
+    try:
+        # Whoever edits a file of SQLite may write text where a number was.
+        return msgspec.convert(cells, Head, builtin_types=(bytes,))
+    except msgspec.ValidationError as error:
+        raise ReceiptError(f"the ledger {name} is damaged: its head cannot be read: {error}") from error
 
 
 def head_cells(head: Head) -> Cells:

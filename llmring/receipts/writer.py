@@ -16,10 +16,11 @@ from llmring.errors import ReceiptError
 from llmring.receipts.batch_receipt import BatchReceipt
 from llmring.receipts.building import RANDOM_BYTES, Attempted, Draft, draft
 from llmring.receipts.checkpoint import sign_checkpoint
+from llmring.receipts.head import checked_head
 from llmring.receipts.merkle import Frontier, leaf_hash
 from llmring.receipts.receipt import VERSION, Entry, Gap, Handover, payload, payload_type, receipt_id_of, timestamp
 from llmring.receipts.signing import PrivateKey, Signed, base64url, sign
-from llmring.receipts.store import Addition, CommitUnknown, Head, Key, LedgerGone, Row, Store
+from llmring.receipts.store import Addition, CommitUnknown, End, Head, Key, LedgerGone, Row, Store
 
 _LOG = logging.getLogger("llmring")
 
@@ -84,7 +85,7 @@ class Writer:
 
     def open(self) -> None:
         """Open the ledger and its key now. Raises ReceiptError."""
-        self._key_of(self._opened().head())
+        self._key_of(checked_head(self._opened().end()))
 
     def take(self, ended: Sequence[Attempted]) -> None:
         """Draft receipts of attempts, and let go of what was said in them."""
@@ -170,7 +171,8 @@ class Writer:
     def hand_over(self, to: PrivateKey) -> None:
         """Have the ledger's key say that `to` signs from now on. Raises ReceiptError; then nothing has changed."""
 
-        def add(head: Head) -> Addition:
+        def add(end: End) -> Addition:
+            head = checked_head(end)
             chain = _Chain(head, self._key_of(head), timestamp(self._now()))
             chain.add(
                 Handover(
@@ -193,7 +195,8 @@ class Writer:
         or cannot be written."""
         made: list[Signed] = []
 
-        def add(head: Head) -> Addition:
+        def add(end: End) -> Addition:
+            head = checked_head(end)
             if batch.ledger != head.ledger:
                 raise ReceiptError(f"the batch receipt is of the ledger {batch.ledger}, and this is {head.ledger}")
             chain = _Chain(head, self._key_of(head), timestamp(self._now()))
@@ -207,7 +210,8 @@ class Writer:
         """Sign how the ledger stands now. Raises ReceiptError: there is nothing in it, or it cannot be written."""
         made: list[Signed] = []
 
-        def add(head: Head) -> Addition:
+        def add(end: End) -> Addition:
+            head = checked_head(end)
             if head.size == 0:
                 raise ReceiptError("the ledger has no entries: there is nothing to sign")
             new = _Chain(head, self._key_of(head), timestamp(self._now())).addition(checkpoint=True)
@@ -252,15 +256,16 @@ class Writer:
             )
         return self._key
 
-    def _add(self, new: Sequence[Draft], missing: int, head: Head) -> Addition:
-        now = self._now()
+    def _add(self, new: Sequence[Draft], missing: int, end: End) -> Addition:
+        head, now = checked_head(end), self._now()
         chain = _Chain(head, self._key_of(head), timestamp(now))
         for one in new:
             chain.add(one.receipt, one.salt)
         if missing:
             chain.add(self._gap(missing, chain))
         is_due = chain.tree.size - head.checkpoint_size >= CHECKPOINT_ENTRIES
-        is_old = now - datetime.fromisoformat(head.checkpoint_at) >= CHECKPOINT_AGE
+        # One of the future, which nobody has signed before there is a checkpoint, would put off the first for ever.
+        is_old = abs(now - datetime.fromisoformat(head.checkpoint_at)) >= CHECKPOINT_AGE
         return chain.addition(checkpoint=is_due or is_old)
 
     def _unwritten(self, kept: Sequence[Draft], store: Store) -> list[Draft]:

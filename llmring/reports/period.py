@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from llmring.errors import ConfigError
 from llmring.receipts.receipt import timestamp
@@ -18,19 +17,6 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _MINUTE = len("2026-08-01T12:00")
 _DAY = len("2026-08-01")
 _MINUTES_KEPT = 4096
-
-
-def zone(name: str | None) -> tzinfo:
-    """A time zone by its name, such as Europe/Vienna; UTC of None. Raises ConfigError."""
-    if name is None or name.upper() == "UTC":
-        return UTC
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ConfigError(
-            f"there is no time zone {name!r}: name one such as Europe/Vienna (where the system knows none: pip install "
-            "tzdata)"
-        ) from error
 
 
 def bound(text: str, where: tzinfo, now: datetime, *, ends: bool) -> str:

@@ -7,7 +7,7 @@ import msgspec
 
 from llmring.chat import ChatResponse, Completion
 from llmring.errors import Attempt
-from llmring.pricing import Prices, cost_of
+from llmring.pricing import Prices, cost_of, least_tier
 from llmring.refs import ModelRef
 from llmring.registry.catalog import Catalog
 from llmring.usage import Cost, Usage, total
@@ -27,9 +27,12 @@ def embedding_cost(catalog: Catalog, model: ModelRef, usages: Sequence[Usage]) -
     return cost_of(usages, prices, known=catalog.get(model) is not None)
 
 
-def least_cost(catalog: Catalog, model: ModelRef, usage: Usage | None) -> Cost:
-    """What an answer that broke off costs at least."""
-    return cost(catalog, model, () if usage is None else (usage,)).at_least()
+def least_cost(
+    catalog: Catalog, model: ModelRef, usage: Usage | None, told: str | None = None, asked: str | None = None
+) -> Cost:
+    """What an answer that broke off costs at least, of the service tier that was told or, till then, asked for."""
+    tier = least_tier(catalog.prices(model), told, asked)
+    return cost(catalog, model, () if usage is None else (usage,), tier).at_least()
 
 
 def priced(attempts: Sequence[Attempt], catalog: Catalog, answers: Sequence[Cost] = ()) -> tuple[Attempt, ...]:
@@ -41,7 +44,7 @@ def priced(attempts: Sequence[Attempt], catalog: Catalog, answers: Sequence[Cost
     for attempt in attempts:
         known = None
         if attempt.error is not None and attempt.error.usage is not None:
-            known = least_cost(catalog, attempt.model, attempt.error.usage)
+            known = least_cost(catalog, attempt.model, attempt.error.usage, attempt.error.service_tier)
         elif attempt.sent and attempt.error is None:
             known = next(costs, None)
         found.append(attempt if known is None else msgspec.structs.replace(attempt, cost=known))
@@ -51,13 +54,25 @@ def priced(attempts: Sequence[Attempt], catalog: Catalog, answers: Sequence[Cost
 def calculated(catalog: Catalog, response: ChatResponse) -> dict[str, Decimal | None] | None:
     """What an answer cost by kind of token, and the prices per million that it was billed by; None when unknown.
 
-    `input_cost` contains `long_context_input_cost`. A price that the list does not give is None.
+    `input_cost` contains `long_context_input_cost`. A price is what the tokens of its kind cost, by their number: of a
+    long prompt that of its tier, of flex or a batch its share; of several answers at different prices their average.
+    Where there were no such tokens it is the list's, None where the list does not say.
     """
-    parts, usd = response.cost.breakdown, response.cost.usd
+    parts, usd, used = response.cost.breakdown, response.cost.usd, response.usage or Usage()
     if parts is None or usd is None:
         return None
     prices = catalog.prices(response.model) or Prices()
-    kinds = ("input", "output", "cached_input", "cache_read", "cache_write_5m", "cache_write_1h", "output_thinking")
+    # Two names for reading from a cache.
+    read = used.cache_read_tokens, parts.cache_read
+    billed = {
+        "input": (used.input_tokens, parts.input),
+        "output": (used.output_tokens, parts.output),
+        "cached_input": read,
+        "cache_read": read,
+        "cache_write_5m": (used.cache_write_5m_tokens, parts.cache_write_5m),
+        "cache_write_1h": (used.cache_write_1h_tokens, parts.cache_write_1h),
+        "output_thinking": (used.reasoning_tokens, parts.reasoning),
+    }
     return {
         "input_cost": parts.input,
         "output_cost": parts.output,
@@ -68,7 +83,10 @@ def calculated(catalog: Catalog, response: ChatResponse) -> dict[str, Decimal | 
         "long_context_input_cost": parts.long_context_input,
         "reasoning_cost": parts.reasoning,
         "total_cost": usd,
-        **{f"cost_per_million_{kind}": getattr(prices, kind) for kind in kinds},
+        **{
+            f"cost_per_million_{kind}": cost.scaleb(6) / tokens if tokens else getattr(prices, kind)
+            for kind, (tokens, cost) in billed.items()
+        },
     }
 
 

@@ -12,12 +12,14 @@ from llmring.providers.route import Permit
 from llmring.providers.structured import asked_again, is_invalid
 from llmring.providers.worker import ProviderWorker
 from llmring.router.admission import CalledBack
-from llmring.router.dispatcher import Dispatcher, Journey
+from llmring.router.dispatcher import Dispatcher
+from llmring.router.going import go
+from llmring.router.journey import Journey
 
 
 async def ask(dispatcher: Dispatcher, journey: Journey) -> Completion:
-    """Take `journey` to its answer. Raises what `Dispatcher.go` raises."""
-    completion = await dispatcher.go(journey, _attempt)
+    """Take `journey` to its answer. Raises what `go` raises."""
+    completion = await go(journey, _attempt)
     if completion.finish_reason == "stop" and is_invalid(completion):
         return await _ask_again(dispatcher, journey, completion)
     return completion
@@ -51,7 +53,7 @@ async def _ask_again(dispatcher: Dispatcher, journey: Journey, first: Completion
     journey.start.again = second.trace
     second.origin, second.tried = journey.origin or journey, journey.tried
     try:
-        completion = await dispatcher.go(second, _attempt)
+        completion = await go(second, _attempt)
     except (ProviderError, AllModelsFailed, BudgetExceeded, CalledBack, ReceiptError):
         journey.plan.attempts += second.plan.attempts
         return first

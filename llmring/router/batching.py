@@ -29,7 +29,7 @@ from llmring.registry.catalog import Catalog
 from llmring.router.answer import answer, usages
 from llmring.router.dispatcher import Dispatcher
 from llmring.router.map.batch_lines import OpenBatch
-from llmring.router.map.batch_plan import Asked, Came, Job, Looked, Way
+from llmring.router.map.batch_plan import Asked, BatchCalls, Came, Job, Looked, Way
 from llmring.router.map.span import MapSpan
 from llmring.router.recorder import Recorder
 from llmring.trace import Batched, Considered, Decision, Source, Spill, Trace, TracedRoute, Verdict, attach
@@ -113,6 +113,9 @@ class Batches:
         if worker.desk is None:
             raise ConfigError(f"{batch.ref.provider}, which has a batch of {batch.ref}, has no batch API any more")
         return Way(route=worker.route(batch.ref.model), desk=worker.desk)
+
+    def calls_of(self) -> BatchCalls:
+        return BatchCalls(way=self.way, way_of=self.way_of, keep=self.keep, answer=self.answer, failed=self.failed)
 
     def _looked(self, request: ChatRequest, routes: Sequence[tuple[Route, str | None]]) -> tuple[Looked, ...]:
         counted: dict[Counting, float] = {}

@@ -15,7 +15,9 @@ from llmring.providers.fairness import Flow
 from llmring.providers.route import Permit
 from llmring.providers.worker import ProviderWorker
 from llmring.refs import ModelRef
-from llmring.router.dispatcher import Dispatcher, Journey, Send, Terms
+from llmring.router.dispatcher import Dispatcher
+from llmring.router.going import go
+from llmring.router.journey import Journey, Send, Terms
 from llmring.telemetry.spans import Call
 from llmring.trace import Source
 from llmring.usage import Usage
@@ -104,7 +106,7 @@ async def embed(
             return ()
 
     journey = dispatcher.embedding(alias, profile, deadline, first_part, call, Terms(flow=flow))
-    first = await _go(dispatcher, journey, send_first, record)
+    first = await _go(journey, send_first, record)
     parts = parts_at(journey.workers[journey.index])
     ref = journey.route.ref
     read: list[Embeddings] = [first] * len(parts)
@@ -118,7 +120,7 @@ async def embed(
         async def send(worker: ProviderWorker, permit: Permit, journey: Journey) -> Embeddings:
             return await _send(worker, permit, journey, parts[index], dimensions)
 
-        read[index] = await _go(dispatcher, rest, send, record)
+        read[index] = await _go(rest, send, record)
         attempts.extend(rest.plan.attempts)
 
     await _all(embed_part, range(1, len(parts)))
@@ -133,9 +135,9 @@ async def embed(
     )
 
 
-async def _go(dispatcher: Dispatcher, journey: Journey, send: Send[Embeddings], record: Record) -> Embeddings:
+async def _go(journey: Journey, send: Send[Embeddings], record: Record) -> Embeddings:
     try:
-        part = await dispatcher.go(journey, send)
+        part = await go(journey, send)
     except BaseException:
         record(journey, None)
         raise

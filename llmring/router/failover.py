@@ -163,6 +163,10 @@ class Plan:
         """Whether no route is left to be asked."""
         return all(self._spent)
 
+    def is_left(self, index: int) -> bool:
+        """Whether a route may be asked yet."""
+        return not self._spent[index]
+
     def next(
         self, readiness: Sequence[Readiness], now: float, answered_at: float = -math.inf, *, used_up: bool = False
     ) -> Decision:

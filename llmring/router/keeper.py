@@ -3,10 +3,15 @@
 Off the event loop, in a thread; nothing waits for it but the end of the router, for a second at most.
 """
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Literal
 
 import trio
 
+from llmring.config import Settings
 from llmring.providers.worker import Kept, Recalled
 from llmring.refs import ModelRef
 from llmring.router.state_file import StateFile
@@ -46,3 +51,22 @@ class Keeper:
         is_written = await trio.to_thread.run_sync(self._file.write, changed, self._file.clock())
         if is_written:
             self._written.update({(kept.ref, kept.account): kept.uses for kept in changed})
+
+
+def keeper_in(settings: Settings, state: Path | str | Literal[False] | None, *, is_real: bool) -> Keeper:
+    """In the directory `state`, or in the user's own. What somebody's own `connect` teaches, of a test maybe, is not
+    true of the provider that it stands in for."""
+    directory = settings.state_directory if is_real else None
+    if state is not None:
+        directory = Path(state) if state else None
+    return Keeper(StateFile(Path(os.path.expanduser(directory))) if directory is not None else None)
+
+
+@asynccontextmanager
+async def keeping(keeper: Keeper) -> AsyncGenerator[None]:
+    """Around the nursery: when its last task has ended, all is known."""
+    try:
+        yield
+    finally:
+        with trio.CancelScope(shield=True):
+            await keeper.save()

@@ -1,47 +1,25 @@
 """Opening a router: its files read, its tasks started, and its end, whatever ends it.
 
 A router begins with the lockfile and the catalog of this machine; what the network brings comes later, and nobody waits
-for it. Its background tasks live in one nursery; a bug in one of them ends the block with that error, not with a group.
+for it. What each of its parts is opened with stands where that part is; here they are put together.
 """
 
-import math
-import os
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from datetime import UTC, datetime
-from functools import partial
+from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 import trio
 
-from llmring.codecs.capabilities import Capabilities
-from llmring.config import (
-    RECEIPTS_VARIABLE,
-    Settings,
-    find_lockfile,
-    ledger_place,
-    read_base_url,
-    read_registry_url,
-    read_settings,
-    read_signing_key,
-    status_directory,
-)
-from llmring.errors import ConfigError
-from llmring.keys import keys_in_use
-from llmring.lockfile import Budget, Lockfile, ProviderSettings, read_lockfile
+from llmring.config import Settings, find_lockfile, read_registry_url, read_settings
+from llmring.lockfile import Budget, Lockfile, read_lockfile
 from llmring.money.budgets import Budgets
 from llmring.pricing import Prices
-from llmring.providers.crew import Crew
-from llmring.providers.endpoint import Endpoint, endpoint
 from llmring.providers.files import Files
-from llmring.providers.overlay import Published, capabilities
 from llmring.providers.tokens import is_loaded, load
 from llmring.providers.transport import Connect, HttpxConnect
-from llmring.receipts.ledger import Ledger, open_ledger
-from llmring.receipts.opening import open_ledger_store, writer_for
-from llmring.receipts.store import Store
 from llmring.receipts.writer import utc_now
 from llmring.refs import ModelRef
 from llmring.registry.cache import Cache
@@ -50,20 +28,17 @@ from llmring.registry.fetch import fetch_from
 from llmring.registry.lists import Lists
 from llmring.registry.refresher import Refresher
 from llmring.registry.store import read_bundled
-from llmring.router.batching import Books
+from llmring.router.bookkeeping import budget_store, kept, nothing, open_books, receipting
 from llmring.router.calls import Calls
 from llmring.router.dispatcher import Dispatcher
-from llmring.router.keeper import Keeper
-from llmring.router.receipting import Receipts
-from llmring.router.recorder import Recorder, open_recorder
+from llmring.router.hiring import Hiring
+from llmring.router.keeper import Keeper, keeper_in, keeping
+from llmring.router.recorder import Recorder, recording
 from llmring.router.router import Router
-from llmring.router.state_file import StateFile
-from llmring.router.status_server import document, open_server
+from llmring.router.status_server import StatusServer, server_of, shown_in
+from llmring.router.supervising import supervised
 from llmring.telemetry.errands import watching
 from llmring.telemetry.telemetry import Telemetry
-
-Told = Callable[..., None]
-"""Is told of attempts: the dispatcher's `Ended`, and a stream's, which says of more."""
 
 TIMEOUT_SECONDS = 600.0
 GRACE_SECONDS = 10.0
@@ -123,91 +98,70 @@ async def open_router(
 
     Raises ConfigError. What the block raises comes out as it is, never in an ExceptionGroup.
     """
-    settings = read_settings()
+    settings, is_real = read_settings(), connect is None
     if not isinstance(lockfile, Lockfile):
         lockfile = read_lockfile(find_lockfile(lockfile, settings, Path.cwd()))
-    lists, directory = _lists(settings, refresh) if catalog is None else None, _shown_in(settings, status)
+    lists = _lists(settings, refresh) if catalog is None else None
+    shown = shown_in(settings, status)
     calls, files, first = Calls(), Files(), catalog if catalog is not None else read_bundled()
-    keeper = _keeper(settings, state, is_real=connect is None)
-    counted = Budgets(budgets, lockfile.budgets, budget_store(settings, receipts, is_real=connect is None), clock)
-    connects, told = connect if connect is not None else HttpxConnect(), telemetry or Telemetry()
-    raised: BaseException | None = None
-    try:
-        # The ledger around the nursery, too: attempts are cut off until its last task has ended.
-        async with (
-            _recording(settings, decisions) as recorder,
-            _ledger(settings, receipts, is_real=connect is None) as ledger,
-            _keeping(keeper),
-            _kept(counted),
-            trio.open_nursery() as nursery,
-        ):
+    keeper = keeper_in(settings, state, is_real=is_real)
+    counted = Budgets(budgets, lockfile.budgets, budget_store(settings, receipts, is_real=is_real), clock)
+    told = telemetry or Telemetry()
+    # All that is kept around the nursery: attempts are cut off until its last task has ended.
+    async with (
+        recording(settings, decisions) as recorder,
+        open_books(settings, receipts, is_real=is_real) as ledger,
+        keeping(keeper),
+        kept(counted),
+        supervised(calls, grace) as nursery,
+    ):
 
-            def prices(ref: ModelRef) -> Prices | None:
-                return router.catalog.prices(ref)
+        def prices(ref: ModelRef) -> Prices | None:
+            # Of the catalog as it is by then.
+            return router.catalog.prices(ref)
 
-            def takes(about: Endpoint, ref: ModelRef) -> Capabilities:
-                return _capabilities(router.catalog, about, ref)
-
-            def hire(name: str, provider: ProviderSettings | None) -> Crew:
-                about = endpoint(name, provider, read_base_url(name))
-                crew = Crew(
-                    about,
-                    keys_in_use(about, keys),
-                    connects,
-                    jitter,
-                    partial(takes, about),
-                    files,
-                    keeper.recall,
-                    watching(told),
-                )
-                for worker in crew.workers:
-                    nursery.start_soon(worker.run)
-                return crew
-
-            ended, books = _receipting(ledger, lambda: router.catalog)
-            dispatcher = Dispatcher(
-                lockfile,
-                profile if profile is not None else settings.profile,
-                hire,
-                jitter,
-                prices,
-                ended,
-                counted,
-            )
-            keeper.memories = dispatcher.memories
-            router = Router(
-                dispatcher,
-                first,
-                files,
-                calls,
-                nursery,
-                timeout,
-                told,
-                recorder,
-                ended,
-                books,
-                ledger.status if ledger is not None else _nothing,
-                counted,
-            )
-            refresher = Refresher(lists, first, router.adopt) if lists is not None else None
-            for task in (dispatcher.watch, counted.run, _load_vocabularies, *_tasks(keeper, recorder, refresher)):
-                nursery.start_soon(task)
-            _show(router, lockfile.path, directory, nursery)
-            try:
-                with told.watching(router):
-                    yield router
-            except Exception as error:  # noqa: BLE001 - carried past the nursery, which would wrap it in a group
-                raised = error
-            finally:
-                is_cancelled = trio.current_effective_deadline() == -math.inf
-                with trio.CancelScope(shield=True):
-                    await calls.drain(0.0 if is_cancelled else grace)
-                nursery.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        # One background task has failed, or one of them and the block: one exception comes out, the first.
-        raise _first(group) from group
-    if raised is not None:
-        raise raised
+        hiring = Hiring(
+            nursery,
+            connect if connect is not None else HttpxConnect(),
+            keys,
+            jitter,
+            lambda: router.catalog,
+            files,
+            keeper.recall,
+            watching(told),
+        )
+        ended, books = receipting(ledger, lambda: router.catalog)
+        dispatcher = Dispatcher(
+            lockfile,
+            profile if profile is not None else settings.profile,
+            hiring.hire,
+            jitter,
+            prices,
+            ended,
+            counted,
+            hiring.unasked,
+        )
+        keeper.memories = dispatcher.memories
+        router = Router(
+            dispatcher,
+            first,
+            files,
+            calls,
+            nursery,
+            timeout,
+            told,
+            recorder,
+            ended,
+            books,
+            ledger.status if ledger is not None else nothing,
+            counted,
+        )
+        refresher = Refresher(lists, first, router.adopt) if lists is not None else None
+        server = server_of(router.status, lockfile.path, shown)
+        for task in (dispatcher.watch, counted.run, _load_vocabularies, *_tasks(keeper, recorder, refresher, server)):
+            nursery.start_soon(task)
+        with told.watching(router):
+            yield router
 
 
 def _lists(settings: Settings, refresh: bool | None) -> Lists:
@@ -217,131 +171,12 @@ def _lists(settings: Settings, refresh: bool | None) -> Lists:
     return Lists(read_bundled(), Cache(settings.cache_directory), fetch)
 
 
-def _tasks(*actors: Keeper | Recorder | Refresher | None) -> list[Callable[[], Awaitable[None]]]:
+def _tasks(*actors: Keeper | Recorder | Refresher | StatusServer | None) -> list[Callable[[], Awaitable[None]]]:
     """What those run that there are."""
     return [actor.run for actor in actors if actor is not None]
-
-
-@asynccontextmanager
-async def _recording(
-    settings: Settings, decisions: Path | str | Literal[False] | None
-) -> AsyncGenerator[Recorder | None]:
-    """None where no decisions are kept. Raises ConfigError.
-
-    Around the nursery, not in it: the rows of a map leave their records until its last task has ended.
-    """
-    path = settings.decisions if decisions is None else decisions
-    recorder = open_recorder(Path(path)) if path else None
-    try:
-        yield recorder
-    finally:
-        if recorder is not None:
-            recorder.close()
-
-
-def _keeper(settings: Settings, state: Path | str | Literal[False] | None, *, is_real: bool) -> Keeper:
-    """What somebody's own `connect` teaches, of a test maybe, is not true of the provider that it stands in for."""
-    directory = settings.state_directory if is_real else None
-    if state is not None:
-        directory = Path(state) if state else None
-    return Keeper(StateFile(Path(os.path.expanduser(directory))) if directory is not None else None)
-
-
-@asynccontextmanager
-async def _keeping(keeper: Keeper) -> AsyncGenerator[None]:
-    """Around the nursery: when its last task has ended, all is known."""
-    try:
-        yield
-    finally:
-        with trio.CancelScope(shield=True):
-            await keeper.save()
-
-
-def _ledger(
-    settings: Settings, receipts: bool | Path | str | None, *, is_real: bool
-) -> AbstractAsyncContextManager[Ledger | None]:
-    """The ledger, where there is to be one. Raises ConfigError where it was asked for and there is no place for it."""
-    asked = settings.receipts if receipts is None else receipts
-    place = ledger_place(receipts, settings)
-    if asked is False or (asked is None and (not is_real or place is None)):
-        return nullcontext()
-    if place is None:
-        raise ConfigError(f"receipts: there is no home directory: name a file in `receipts`, or in {RECEIPTS_VARIABLE}")
-    return open_ledger(writer_for(place, read_signing_key()), required=asked is not None)
-
-
-def budget_store(
-    settings: Settings, receipts: bool | Path | str | None, *, is_real: bool
-) -> Callable[[], Store] | None:
-    """What opens the ledger that budgets are kept in; None where they are in memory alone."""
-    asked = settings.receipts if receipts is None else receipts
-    if not is_real and (asked is None or asked is False):
-        return None
-    return partial(open_ledger_store, ledger_place(receipts, settings))
-
-
-@asynccontextmanager
-async def _kept(budgets: Budgets) -> AsyncGenerator[None]:
-    """Around the nursery: when its last task has ended, all is spent."""
-    try:
-        yield
-    finally:
-        with trio.CancelScope(shield=True):
-            await budgets.aclose()
-
-
-def _receipting(ledger: Ledger | None, catalog: Callable[[], Catalog]) -> tuple[Told, Books | None]:
-    """Who is told of attempts, and of rows of batches."""
-    if ledger is None:
-        return _nothing, None
-    receipts = Receipts(ledger, catalog)
-    return receipts.ended, receipts
-
-
-def _nothing(*_: object) -> None:
-    pass
-
-
-def _shown_in(settings: Settings, status: bool | Path | str | None) -> Path | None:
-    """The directory in which a router is shown to `llmring status`; None where it is not. Raises ConfigError."""
-    asked = status if status is not None else settings.status
-    if asked is None or asked is False:
-        return None
-    return status_directory(asked if asked is not True else None)
-
-
-def _show(router: Router, lockfile: Path, directory: Path | None, nursery: trio.Nursery) -> None:
-    """Show a router, where it is to be shown and can be."""
-    if directory is None:
-        return
-    path, started_at = lockfile.absolute(), datetime.now(UTC)
-    server = open_server(directory, lambda: document(router.status(), path, started_at))
-    if server is not None:
-        nursery.start_soon(server.run)
 
 
 async def _load_vocabularies() -> None:
     """Have text counted exactly, where the extra `tokens` is installed; until then a token is four characters."""
     if not is_loaded():
         await trio.to_thread.run_sync(load, abandon_on_cancel=True)
-
-
-def _capabilities(catalog: Catalog, about: Endpoint, ref: ModelRef) -> Capabilities:
-    """What a model takes, behind its provider."""
-    facts = catalog.get(ref)
-    published = (
-        None
-        if facts is None
-        else Published(
-            can=facts.capabilities,
-            max_input_tokens=facts.max_input_tokens,
-            max_output_tokens=facts.max_output_tokens,
-            reasoning_tokens=facts.recommended_reasoning_tokens,
-        )
-    )
-    return about.wire.bounded(capabilities(about.kind, ref.model, published))
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    first = group.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first

@@ -9,6 +9,7 @@ from llmring.embeddings import Embeddings
 from llmring.money.amounts import share_of
 from llmring.money.budgets import Budgets, Scope
 from llmring.money.payment import Payment, chat_most, chat_usd, texts_most, texts_usd
+from llmring.money.worst import Most, most
 from llmring.pricing import Prices
 from llmring.providers.route import Route
 from llmring.providers.worker import ProviderWorker
@@ -28,21 +29,21 @@ def chat_payment(
     """`request()` is what would be sent now. Raises ConfigError for a model whose cost nothing bounds."""
     known: dict[int, tuple[object, object, object, int]] = {}
 
-    def most(index: int) -> int:
+    def most_at(index: int) -> int:
         route, asked = routes[index], request()
         listed, capabilities = prices(route.ref), route.model.capabilities
         kept = known.get(index)
         # Worked out once, until a model says what it does not take or the price list changes.
         if kept is not None and kept[0] is asked and kept[1] is listed and kept[2] is capabilities:
             return kept[3]
-        nanos = chat_most(asked, route, workers[index].endpoint.kind, listed)
+        nanos = request_most(asked, route, workers[index], listed)
         known[index] = (asked, listed, capabilities, nanos)
         return nanos
 
     def cost(index: int, answered: Completion | Embeddings) -> Decimal | None:
         return chat_usd(answered, prices(routes[index].ref)) if isinstance(answered, Completion) else None
 
-    return _checked(Payment(budgets, scope, most, cost), routes)
+    return _checked(Payment(budgets, scope, most_at, cost), routes)
 
 
 def texts_payment(
@@ -55,24 +56,36 @@ def texts_payment(
 ) -> Payment:
     """Of a request for vectors of `texts(worker)`. Raises ConfigError for a model whose cost nothing bounds."""
 
-    def most(index: int) -> int:
+    def most_at(index: int) -> int:
         route, worker = routes[index], workers[index]
         return texts_most(texts(worker), route, worker.endpoint.kind, prices(route.ref))
 
     def cost(index: int, answered: Completion | Embeddings) -> Decimal | None:
         return texts_usd(answered, prices(routes[index].ref)) if isinstance(answered, Embeddings) else None
 
-    return _checked(Payment(budgets, scope, most, cost), routes)
+    return _checked(Payment(budgets, scope, most_at, cost), routes)
 
 
-def batch_payment(budgets: Budgets, scope: Scope, route: Route, prices: PricesOf, request: ChatRequest) -> Payment:
+def request_most(request: ChatRequest, route: Route, worker: ProviderWorker, prices: Prices | None) -> int:
+    """As `chat_most`, of a request as the caller made it."""
+    return chat_most(worker.shown(request), route, worker.endpoint.kind, prices)
+
+
+def worst_of(request: ChatRequest, route: Route, worker: ProviderWorker, prices: Prices | None) -> Most:
+    """What `request_most` reserves, with its tokens; or what has no bound."""
+    return most(worker.shown(request), route.model, route.counting.family, worker.endpoint.kind, prices)
+
+
+def batch_payment(
+    budgets: Budgets, scope: Scope, route: Route, worker: ProviderWorker, prices: PricesOf, request: ChatRequest
+) -> Payment:
     """Of a row in a batch, at the batch's price. Raises ConfigError for a model whose cost nothing bounds."""
     rule = rule_of(route.ref.provider)
 
-    def most(_: int) -> int:
-        return share_of(chat_most(request, route, "openai", prices(route.ref)), rule.batch_share)
+    def most_at(_: int) -> int:
+        return share_of(request_most(request, route, worker, prices(route.ref)), rule.batch_share)
 
-    return _checked(Payment(budgets, scope, most, lambda *_: None, lasting=True), [route])
+    return _checked(Payment(budgets, scope, most_at, lambda *_: None, lasting=True), [route])
 
 
 def _checked(payment: Payment, routes: Sequence[Route]) -> Payment:

@@ -24,7 +24,7 @@ from llmring.refs import ModelRef
 from llmring.registry.catalog import Catalog
 from llmring.registry.digest import facts_digest
 from llmring.router.batching import BatchedRow
-from llmring.router.dispatcher import Journey
+from llmring.router.journey import Journey
 from llmring.router.streaming import Left
 
 _RUN_BYTES = 8
@@ -73,6 +73,7 @@ class Receipts:
                 answered=whole,
                 partial=partial_answer,
                 usage=used if used is not None or refusal is None else refusal.usage,
+                service_tier=refusal.service_tier if refusal is not None else None,
                 status=refusal.status if refusal is not None else None,
                 request_id=refusal.request_id if refusal is not None and refusal.request_id else request_id,
                 waited_seconds=journey.waited_seconds,

@@ -9,12 +9,16 @@ import logging
 import os
 import stat
 from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import trio
 
+from llmring.config import Settings
 from llmring.errors import ConfigError
 from llmring.lockfile import Lockfile
 from llmring.lockfile.digest import lock_digest
@@ -156,3 +160,20 @@ def open_recorder(path: Path) -> Recorder:
         os.close(fd)
         raise
     return Recorder(path, fd, torn=torn)
+
+
+@asynccontextmanager
+async def recording(
+    settings: Settings, decisions: Path | str | Literal[False] | None
+) -> AsyncGenerator[Recorder | None]:
+    """A recorder for the length of the block, None where no decisions are kept. Raises ConfigError.
+
+    Around the nursery, not in it: the rows of a map leave their records until its last task has ended.
+    """
+    path = settings.decisions if decisions is None else decisions
+    recorder = open_recorder(Path(path)) if path else None
+    try:
+        yield recorder
+    finally:
+        if recorder is not None:
+            recorder.close()

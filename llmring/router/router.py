@@ -2,44 +2,45 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Unpack, get_args
 
 import msgspec
 import trio
 
-from llmring.chat import ChatRequest, ChatResponse, Completion, JSONSchema, Note
+from llmring.chat import ChatRequest, ChatResponse, Completion, Note
 from llmring.embeddings import Embeddings, EmbedResponse
 from llmring.errors import AllModelsFailed, InvalidRequest, ProviderError
 from llmring.live import LiveModel
 from llmring.lockfile.providers import Kind as ProviderKind
 from llmring.money.budgets import Budgets
-from llmring.money.payment import Payment
-from llmring.pricing import Prices, price
-from llmring.prompts import ChatOptions, Prompt, check_request, to_request
+from llmring.pricing import Prices, cost_of
+from llmring.prompts import ChatOptions, Prompt, to_request
 from llmring.providers.estimate import context_problem, input_tokens
-from llmring.providers.fairness import SHARES, Flow, Priority
+from llmring.providers.fairness import Priority
 from llmring.providers.files import FileInfo, Files
-from llmring.providers.fit import most_output_tokens
 from llmring.providers.route import Route
-from llmring.providers.structured import check_schema
 from llmring.refs import ModelRef
 from llmring.registry.catalog import Catalog
 from llmring.registry.digest import facts_digest
-from llmring.router.account import Account, Purse
+from llmring.router.account import Purse
 from llmring.router.admission import Admission, CalledBack
 from llmring.router.answer import answer, calculated, embedding_cost, least_cost, priced, usages
 from llmring.router.asking import ask
 from llmring.router.batching import Batches, Books
 from llmring.router.calls import Calls
-from llmring.router.dispatcher import Dispatcher, Journey, Terms
+from llmring.router.dispatcher import Dispatcher
 from llmring.router.embedding import check_texts, embed
-from llmring.router.map.batch_plan import BatchCalls, Mode
+from llmring.router.journey import Journey, Terms
+from llmring.router.map.batch_plan import Mode
+from llmring.router.map.given import Batching, Caps, OnError
 from llmring.router.map.rows import Input, Inputs, Row
-from llmring.router.map.run import Batching, Caps, MapRun, OnError, RowCalls
+from llmring.router.map.run import MapRun
 from llmring.router.map.span import MapSpan
-from llmring.router.paying import batch_payment
+from llmring.router.mapping import Rows
+from llmring.router.options import check, check_word, dollars, flow_of
+from llmring.router.paying import request_most, worst_of
 from llmring.router.recorder import Recorder
 from llmring.router.records import Kind
 from llmring.router.served import NAMES_ITS_OWN, is_other
@@ -86,9 +87,12 @@ class Router:
         self._digests: dict[ModelRef, str | None] = {}
 
     def status(self) -> RouterStatus:
-        """What every model is waiting for, and how full every limit is: a snapshot, cheap and synchronous."""
-        now = trio.current_time()
-        routes = [one for crew in self.dispatcher.crews.values() for one in crew.status(now)]
+        """What every model waits for, and how full every limit is: a snapshot, cheap and synchronous.
+
+        Of every model that the lockfile binds in the profile in use, also before anybody has asked it, with each key;
+        and of every other that was asked for. Sends, opens and starts nothing.
+        """
+        routes = self.dispatcher.status(trio.current_time())
         error = self.dispatcher.lockfile_error
         return RouterStatus(
             routes=tuple(sorted(routes, key=lambda one: one.model)),
@@ -128,7 +132,7 @@ class Router:
         ContentRefused, AuthFailed); AllModelsFailed with every attempt. Cancelling closes the connection.
         """
         request = self._request(model, prompt, options)
-        terms = Terms(flow=_flow(priority, tenant, weight))
+        terms = Terms(flow=flow_of(priority, tenant, weight))
         with Call(self._telemetry, "chat", request.model, priority) as call, self._calls.call():
             return await self._chat(request, profile, call, terms)
 
@@ -149,15 +153,14 @@ class Router:
         A `timeout` given here bounds the whole stream; without one only the wait for the first text is bounded.
         """
         request = self._request(model, prompt, options)
-        terms = Terms(flow=_flow(priority, tenant, weight))
+        terms = Terms(flow=flow_of(priority, tenant, weight))
         return ChatStream(
-            self.dispatcher,
             self._calls,
             lambda: Call(self._telemetry, "stream", request.model, priority),
             lambda call: self._journey(request, profile, call, terms),
             self._finish,
             lambda journey, completion: self._record("stream", journey, completion),
-            lambda ref, usage: least_cost(self.catalog, ref, usage),
+            lambda ref, usage, told, asked: least_cost(self.catalog, ref, usage, told, asked),
             self._streamed,
             on_break=on_break,
         )
@@ -211,43 +214,15 @@ class Router:
         it is asked online. Leaving the run leaves its batches at work, for a later run to read. `adopt` names the ids
         of batches that were made and whose ids were lost, by their tags; None for one that was never made.
         """
-
         # Wrong options are the caller's to hear of, now and once.
-        _check(to_request(alias, "x", **options))
-        flow = _flow(priority, tenant, weight)
-        if spill not in get_args(Spill):
-            raise InvalidRequest(f"spill must be one of {', '.join(get_args(Spill))}, not {spill!r}")
-        if mode not in get_args(Mode):
-            raise InvalidRequest(f"mode must be one of {', '.join(get_args(Mode))}, not {mode!r}")
-        admission = Admission()
-        terms = Terms(flow=flow, patient=True, spill=spill, admission=admission)
-
-        def prices(ref: ModelRef) -> Prices | None:
-            # Of the catalog as it is by then.
-            return self.catalog.prices(ref)
-
-        purse = Purse(_dollars(budget), prices) if budget is not None else None
+        check(to_request(alias, "x", **options))
+        flow = flow_of(priority, tenant, weight)
+        check_word("spill", spill, get_args(Spill))
+        check_word("mode", mode, get_args(Mode))
+        terms = Terms(flow=flow, patient=True, spill=spill, admission=Admission())
+        purse = Purse(dollars(budget), self._most, self._prices) if budget is not None else None
         told = MapSpan(self._telemetry, alias, priority)
-
-        def prepare(item: Input) -> ChatRequest:
-            if isinstance(item, InvalidRequest):
-                raise item
-            request = item if isinstance(item, ChatRequest) else to_request(alias, item, **options)
-            _check(request)
-            return self.dispatcher.completed(request, profile)
-
-        def models(request: ChatRequest) -> Sequence[ModelRef]:
-            return list(dict.fromkeys(route.ref for route in self.dispatcher.routes(request.model, profile)))
-
-        def routes(request: ChatRequest) -> Sequence[Route]:
-            return self.dispatcher.routes(request.model, profile, spill)
-
-        async def send(request: ChatRequest, account: Account | None) -> ChatResponse:
-            with told.row("map_row", request.model) as call, self._calls.step():
-                paid = terms if account is None else msgspec.structs.replace(terms, account=account)
-                return await self._chat(request, profile, call, paid)
-
-        batched = Batches(
+        batches = Batches(
             self.dispatcher,
             lambda: self.catalog,
             self._flags,
@@ -258,32 +233,23 @@ class Router:
             spill,
             tenant,
         )
-
-        async def prepay(request: ChatRequest) -> Payment | None:
-            if self._budgets is None or not self._budgets.are_set:
-                return None
-            way = batched.way(request)
-            if way is None:
-                return None
-            scope = self.dispatcher.scope(self.dispatcher.profile_name(profile), request.model, terms)
-            payment = batch_payment(self._budgets, scope, way.route, prices, request)
-            await payment.prepay()
-            return payment
-
-        batches = BatchCalls(
-            way=batched.way,
-            way_of=batched.way_of,
-            keep=batched.keep,
-            answer=batched.answer,
-            failed=batched.failed,
+        rows = Rows(
+            self.dispatcher,
+            self._calls,
+            self._chat,
+            told,
+            batches.way,
+            self._prices,
+            self._budgets,
+            alias,
+            profile,
+            terms,
+            options,
         )
         return MapRun(
             prompts,
-            RowCalls(prepare=prepare, models=models, routes=routes, send=send, prepay=prepay, admission=admission),
-            lambda: (
-                self.dispatcher.routes(alias, profile, spill),
-                self.dispatcher.in_turn(alias, profile, spill),
-            ),
+            rows.calls_of(),
+            rows.chain,
             self._nursery,
             self._calls,
             told,
@@ -294,7 +260,7 @@ class Router:
             caps=Caps(max_failures=max_failures, purse=purse, deadline=deadline),
             dedupe=dedupe,
             key=key,
-            batching=Batching(mode=mode, calls_of=batches, adopt=adopt or {}) if mode != "online" else None,
+            batching=Batching(mode=mode, calls_of=batches.calls_of(), adopt=adopt or {}) if mode != "online" else None,
         )
 
     async def embed(
@@ -314,7 +280,7 @@ class Router:
         a call that fails half-way are lost.
         """
         given = check_texts(texts)
-        flow = _flow("interactive", tenant, 1.0)
+        flow = flow_of("interactive", tenant, 1.0)
         if timeout is not None and not timeout > 0:
             raise InvalidRequest(f"timeout must be a positive number of seconds, not {timeout}")
         seconds = timeout if timeout is not None else self._timeout
@@ -398,31 +364,43 @@ class Router:
     async def calculate_cost(self, response: ChatResponse) -> dict[str, Decimal | None] | None:
         """What an answer cost, in dollars, as a dictionary; None when its price is unknown (`response.cost.status`).
 
-        Costs by kind of token (`input_cost`, `output_cost`, `cache_read_cost`, ..., `total_cost`) and, by the registry
-        as it is now, `cost_per_million_input` and the like. `long_context_input_cost` is part of `input_cost`. Asks
-        nobody; the same numbers are in `response.cost`. Never waits.
+        Costs by kind of token (`input_cost`, `output_cost`, `cache_read_cost`, ..., `total_cost`) and the prices that
+        its tokens were billed at, `cost_per_million_input` and the like: of a long prompt those of its tier, of flex or
+        a batch their share. Of a kind that it has no tokens of, the registry's list price as it is now, or None.
+        `long_context_input_cost` is part of `input_cost`. Asks nobody; the costs are those of `response.cost`. Never
+        waits.
         """
         return calculated(self.catalog, response)
 
+    def _most(self, request: ChatRequest, route: Route) -> int:
+        """What an attempt may cost, in nano-dollars. Raises ConfigError where nothing bounds it."""
+        worker = self.dispatcher.crew(route.ref.provider).first
+        return request_most(request, route, worker, self.catalog.prices(route.ref))
+
+    def _prices(self, ref: ModelRef) -> Prices | None:
+        """By the catalog as it is by then."""
+        return self.catalog.prices(ref)
+
     def _estimate(self, request: ChatRequest, route: Route) -> CostEstimate:
         counted = input_tokens(request, msgspec.structs.replace(route.counting, by_characters=False))
-        likely, most = route.expected(request, counted), most_output_tokens(request, route.model.capabilities)
-        prices = self.catalog.prices(route.ref)
+        usage, prices = route.expected(request, counted), self.catalog.prices(route.ref)
+        worst = worst_of(request, route, self.dispatcher.crew(route.ref.provider).first, prices)
+        output_tokens = usage.output_tokens * (request.n or 1)
 
-        def dollars(output_tokens: int | None) -> Decimal | None:
-            if prices is None or output_tokens is None:
-                return None
-            parts = price(Usage(input_tokens=likely.input_tokens, output_tokens=output_tokens), prices)
-            return parts.total if parts is not None else None
+        def dollars(output_tokens: int) -> Decimal | None:
+            given = Usage(input_tokens=usage.input_tokens, output_tokens=output_tokens)
+            usd = cost_of((given,), prices, known=True, service_tier=request.service_tier).usd
+            # More than the most are files that were estimated too long.
+            return usd if usd is None or worst.usd is None else min(usd, worst.usd)
 
         return CostEstimate(
             model=route.ref,
-            input_tokens=likely.input_tokens,
-            likely_output_tokens=likely.output_tokens,
-            most_output_tokens=most,
+            input_tokens=usage.input_tokens,
+            likely_output_tokens=output_tokens,
+            most_output_tokens=worst.output_tokens,
             low_usd=dollars(0),
-            likely_usd=dollars(likely.output_tokens),
-            high_usd=dollars(most),
+            likely_usd=dollars(output_tokens),
+            high_usd=worst.usd,
         )
 
     def _request(self, model: str | ChatRequest, prompt: Prompt | None, options: ChatOptions) -> ChatRequest:
@@ -434,7 +412,7 @@ class Router:
             raise TypeError("chat() needs a prompt")
         else:
             request = to_request(model, prompt, **options)
-        _check(request)
+        check(request)
         return request
 
     def _journey(self, request: ChatRequest, profile: str | None, call: Call, terms: Terms) -> Journey:
@@ -467,7 +445,7 @@ class Router:
         if isinstance(error, AllModelsFailed | CalledBack):
             error.attempts = priced(error.attempts, self.catalog)
         elif isinstance(error, ProviderError) and error.model is not None and error.usage is not None:
-            error.cost = least_cost(self.catalog, error.model, error.usage)
+            error.cost = least_cost(self.catalog, error.model, error.usage, error.service_tier)
 
     def _record(self, kind: Kind, journey: Journey, completion: Completion | None) -> None:
         """Keep the decisions of a request that has ended, where they are to be kept."""
@@ -509,30 +487,3 @@ class Router:
             facts = self.catalog.get(ref)
             self._digests[ref] = facts_digest(facts) if facts is not None else None
         return self._digests[ref]
-
-
-def _flow(priority: Priority, tenant: str, weight: float) -> Flow:
-    """Raises InvalidRequest."""
-    if priority not in SHARES:
-        raise InvalidRequest(f"priority must be one of {', '.join(map(repr, SHARES))}, not {priority!r}")
-    if not 0.0 < weight < math.inf:
-        raise InvalidRequest(f"weight must be a number above 0, not {weight!r}")
-    return Flow(priority, tenant, weight)
-
-
-def _dollars(budget: Decimal | float | str) -> Decimal:
-    """A cap in dollars; a float as it is written, not as it is stored. Raises InvalidRequest."""
-    try:
-        usd = Decimal(str(budget))
-    except InvalidOperation:
-        raise InvalidRequest(f"budget must be dollars, not {budget!r}") from None
-    if not usd.is_finite() or usd < 0:
-        raise InvalidRequest(f"budget must be at least 0 dollars, not {budget!r}")
-    return usd
-
-
-def _check(request: ChatRequest) -> None:
-    """Refuse what no provider would take. Raises InvalidRequest."""
-    check_request(request)
-    if isinstance(request.response_format, JSONSchema):
-        check_schema(request.response_format)

@@ -10,13 +10,14 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import trio
 
 from llmring import __version__
+from llmring.config import Settings, status_directory
 from llmring.router.status_directory import forget, has_sockets, listen
 from llmring.status import ProcessStatus, RouterStatus
 
@@ -90,6 +91,22 @@ def open_server(directory: Path, document: Callable[[], bytes]) -> StatusServer 
         _LOG.warning("the status is not shown: %s: %s", directory, error.strerror or error)
         return None
     return StatusServer(listener, path, document)
+
+
+def shown_in(settings: Settings, status: bool | Path | str | None) -> Path | None:
+    """The directory in which a router is shown to `llmring status`; None where it is not. Raises ConfigError."""
+    asked = status if status is not None else settings.status
+    if asked is None or asked is False:
+        return None
+    return status_directory(asked if asked is not True else None)
+
+
+def server_of(status: Callable[[], RouterStatus], lockfile: Path, directory: Path | None) -> StatusServer | None:
+    """What shows a router, where it is to be shown and can be."""
+    if directory is None:
+        return None
+    path, started_at = lockfile.absolute(), datetime.now(UTC)
+    return open_server(directory, lambda: document(status(), path, started_at))
 
 
 def document(status: RouterStatus, lockfile: Path, started_at: datetime) -> bytes:

@@ -18,7 +18,8 @@ from llmring.providers.route import Permit
 from llmring.providers.worker import ProviderWorker
 from llmring.refs import ModelRef
 from llmring.router.calls import Calls
-from llmring.router.dispatcher import Dispatcher, Journey
+from llmring.router.going import broke, go
+from llmring.router.journey import Journey
 from llmring.telemetry.spans import Call
 from llmring.usage import Cost, Usage
 
@@ -40,18 +41,16 @@ class ChatStream:
 
     def __init__(
         self,
-        dispatcher: Dispatcher,
         calls: Calls,
         told: Callable[[], Call],
         begin: Callable[[Call], Journey],
         finish: Callable[[Journey, Completion], ChatResponse],
         record: Callable[[Journey, Completion | None], None],
-        least_cost: Callable[[ModelRef, Usage | None], Cost],
+        least_cost: Callable[[ModelRef, Usage | None, str | None, str | None], Cost],
         ended: Ended = lambda *_: None,
         *,
         on_break: OnBreak,
     ) -> None:
-        self._dispatcher = dispatcher
         self._calls = calls
         self._told = told
         self._begin = begin
@@ -91,7 +90,7 @@ class ChatStream:
         try:
             # Current only here: between two steps it would be so for its reader's own work.
             with self._call.current():
-                self._live = await self._dispatcher.go(self._journey, self._open)
+                self._live = await go(self._journey, self._open)
         except BaseException:
             if not self._handed_out:
                 self._record(self._journey, None)
@@ -120,7 +119,8 @@ class ChatStream:
         """What the answer has cost. Until its end, and for good when it broke off or was left, a lower bound."""
         if self.response is not None:
             return self.response.cost
-        return self._least_cost(self._journey.route.ref, self.usage)
+        told, asked = self._live.partial().service_tier, self._journey.request.service_tier
+        return self._least_cost(self._journey.route.ref, self.usage, told, asked)
 
     def _end_spans(self, error: BaseException | None) -> None:
         """What its reader raises is no failure of ours."""
@@ -188,6 +188,7 @@ class ChatStream:
     async def _broken(self, error: ProviderError) -> ChatChunk:
         error.model = self._journey.route.ref
         error.usage = self.usage
+        error.service_tier = self._live.partial().service_tier or error.service_tier
         self._end(None, error)
         if self._journey.attempt is not None:
             self._journey.attempt.failed(error)
@@ -195,7 +196,7 @@ class ChatStream:
             broken = StreamBroken(error, self._shown)
             broken.usage, broken.cost = error.usage, self.cost
             raise broken from error
-        self._dispatcher.broke(self._journey, error)
+        broke(self._journey, error)
         await self._go()
         if not self._handed_out:
             return await anext(self)

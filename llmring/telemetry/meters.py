@@ -114,7 +114,8 @@ class Meters:
         for router, home in living:
             status = _ask(router, home)
             if status is not None:
-                yield from status.routes
+                # Of a model that nobody has asked there is nothing to measure.
+                yield from (route for route in status.routes if route.asked)
 
 
 def _ask(router: Living, home: _Home) -> RouterStatus | None:

@@ -45,7 +45,7 @@ def test_what_was_spent_is_shown_without_a_running_process(terminal: Terminal, l
     assert (daily["held_usd"], tenants["tenant"], tenants["spent_usd"]) == ("0", "", daily["spent_usd"])
     assert (once["alias"], once["spent_usd"], once["resets_at"]) == ("summarizer", None, None)
     text = terminal.run("budgets").out.splitlines()
-    assert text[0].split() == ["budget", "of", "per", "limit", "spent", "held", "left", "begins", "anew", "(UTC)"]
+    assert text[0].split() == ["budget", "of", "per", "limit", "spent", "held", "left", "begins", "anew"]
     assert text[1].split()[:4] == ["daily", "everything", "day", "$0.500000"]
 
 
@@ -71,3 +71,13 @@ def test_a_status_line_of_a_budget() -> None:
         "budget daily, tenant 'acme': $1.200000 of $25 a day spent, $0.300000 reserved, 2 waiting; begins anew "
         "2026-11-22 00:00 UTC"
     )
+
+
+def test_when_a_budget_begins_anew_is_told_by_the_clocks_of_its_zone(terminal: Terminal, lockfile: Path) -> None:
+    lockfile.write_text(lockfile.read_text().replace('per = "day"', 'per = "day"\ntimezone = "Asia/Tokyo"'))
+    daily = terminal.run("budgets").out.splitlines()[1]
+    assert daily.endswith("00:00 Asia/Tokyo")
+    assert terminal.run("budgets", "--json").json()["budgets"][0]["resets_at"].endswith("T00:00:00+09:00")
+    ended = terminal.run("chat", "hello", "--model", "summarizer", "--max-tokens", "50")
+    assert ended.code == 0
+    assert float(terminal.run("budgets", "--json").json()["budgets"][0]["spent_usd"]) > 0

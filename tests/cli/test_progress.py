@@ -3,8 +3,8 @@
 from decimal import Decimal as D
 
 from llmring.cli.progress import progress_line, report_text
+from llmring.router.map.progress import Progress
 from llmring.router.map.report import ModelReport, Report
-from llmring.router.map.run import Progress
 
 
 def told(projected: D | None) -> Progress:

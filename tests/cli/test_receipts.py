@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from llmring.receipts.merkle import Frontier
 from tests.cli.terminal import KEY, Terminal
 from tests.receipts import strangers
 from tests.receipts.samples import KEY as SIGNING_KEY
@@ -34,6 +35,16 @@ def edited(ledger: Path, statement: str) -> None:
     with closing(sqlite3.connect(ledger)) as other:
         other.execute(statement)
         other.commit()
+
+
+def head_of_all(ledger: Path) -> tuple[str, str]:
+    """The last hash and the frontier of the entries that are there."""
+    tree = Frontier()
+    with closing(sqlite3.connect(ledger)) as other:
+        hashes: list[bytes] = [row[0] for row in other.execute("SELECT hash FROM entries ORDER BY sequence")]
+    for one in hashes:
+        tree.append(one)
+    return hashes[-1].hex(), tree.encode().hex()
 
 
 def test_calls_leave_receipts_without_a_word_of_them(terminal: Terminal, ledger: Path) -> None:
@@ -87,6 +98,11 @@ def test_a_checkpoint_that_was_kept_shows_a_tail_that_was_cut_off(terminal: Term
     edited(ledger, f"DELETE FROM entries WHERE sequence = {count - 1}")
     edited(ledger, "DELETE FROM checkpoints")
     edited(ledger, f"UPDATE ledger SET size = {count - 1}")
+    careless = terminal.run("receipts", "verify")
+    told = [line.split()[:2] for line in careless.err.splitlines()]
+    assert told == [["head:", "last:"], ["head:", "frontier:"], ["head:", "checkpoint_size:"]]
+    last, frontier = head_of_all(ledger)
+    edited(ledger, f"UPDATE ledger SET last = x'{last}', frontier = x'{frontier}', checkpoint_size = 0")
     assert terminal.run("receipts", "verify").code == 0
     ended = terminal.run("receipts", "verify", "--checkpoint", "kept.json")
     assert (ended.code, f"cut off: entry {count - 1}: there should be {count} entries" in ended.err) == (1, True)

@@ -113,3 +113,14 @@ def test_an_alias_that_a_budget_names_is_not_taken_out_from_under_it() -> None:
     with pytest.raises(ConfigError, match=r"budgets.a caps 'draft'"):
         unbind(text, TOML, "dev", "draft")
     assert "[budgets.a]" in unbind(text, TOML, "default", "summarizer")
+
+
+def test_a_time_zone_is_read_and_one_that_nobody_knows_is_told_with_its_line() -> None:
+    assert read('limit = 1\nper = "day"\ntimezone = "Europe/Berlin"').timezone == "Europe/Berlin"
+    assert read('limit = 1\nper = "day"').timezone == "UTC"
+    for wrong in ('"Europe/Berlun"', '"../etc/passwd"', '""', "1"):
+        with pytest.raises(LockfileInvalid, match=r"budgets\.x\.timezone") as caught:
+            read(f'limit = 1\nper = "day"\ntimezone = {wrong}')
+        assert caught.value.line == BOUND.count("\n") + 4
+    with pytest.raises(ConfigError, match="budget 'budget': there is no time zone 'Mars'"):
+        Budget(limit=Decimal(1), per="day", timezone="Mars")

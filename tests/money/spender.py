@@ -16,7 +16,7 @@ from llmring.router.opening import open_router
 from llmring.testing import ScriptedProvider, answer, hang
 
 LOCKFILE = '[[profiles.default.bindings]]\nalias = "alone"\nmodels = "openai:gpt-4o-mini"\n'
-WORST = (8 * Decimal("0.15") + 1000 * Decimal("0.60")) / 10**6
+WORST = (28 * Decimal("0.15") + 1000 * Decimal("0.60")) / 10**6
 """What `ask` may cost at the most, and every answer does."""
 
 
@@ -26,7 +26,7 @@ def say(line: str) -> None:
 
 
 async def spend(ledger: str, limit: Decimal, most: int | None) -> None:
-    full = answer("ok", input_tokens=8, output_tokens=1000)
+    full = answer("ok", input_tokens=28, output_tokens=1000)
     provider = ScriptedProvider({"gpt-4o-mini": [full] if most is None else [*([full] * most), hang()]})
     budget = Budget(name="shared", limit=limit, per="month")
     lockfile = parse_lockfile(LOCKFILE, Path("test.lock"))

@@ -27,15 +27,16 @@ from llmring.money.budgets import account_of, named
 from llmring.money.periods import RUN, period_of
 from llmring.money.pot import IDLE_SECONDS, Pot, Waiting
 from llmring.receipts.opening import open_store
-from llmring.receipts.spending import Move, Spent
-from llmring.router.opening import budget_store, open_router
+from llmring.receipts.spending import Grant, Move, Spent
+from llmring.router.bookkeeping import budget_store
+from llmring.router.opening import open_router
 from llmring.router.router import Router
 from llmring.testing import ScriptedProvider, Step, answer
 from tests.money.spender import LOCKFILE, WORST
 from tests.receipts.ledgers import database_place, spelled
 
-FULL = answer("ok", input_tokens=8, output_tokens=1000)
-SMALL = answer("ok", input_tokens=8, output_tokens=10)
+FULL = answer("ok", input_tokens=28, output_tokens=1000)
+SMALL = answer("ok", input_tokens=28, output_tokens=10)
 ACCOUNT = account_of("shared", (None, None, None))
 EACH = to_nanos(WORST)
 
@@ -192,6 +193,33 @@ async def test_what_a_killed_process_was_allowed_counts_as_spent_and_is_little(p
     assert answered == (100 * EACH - counted) // EACH
 
 
+async def test_the_first_model_is_asked_where_the_ledger_has_the_money_for_it(place: LedgerPlace) -> None:
+    """It needs more than a slice; the next model would go with what a slice has."""
+    text = '[[profiles.default.bindings]]\nalias = "both"\nmodels = ["openai:gpt-4o", "openai:gpt-4o-mini"]\n'
+    provider = ScriptedProvider({"gpt-4o": [FULL], "gpt-4o-mini": [FULL]})
+    dear = (28 * Decimal("2.50") + 1000 * Decimal(10)) / 10**6
+    budgets = [shared(dear * 3 + WORST), Budget(name="day", limit=dear * 9, per="day")]
+    lockfile = parse_lockfile(text, Path("test.lock"))
+    async with open_router(
+        lockfile, connect=provider, receipts=spelled(place), budgets=budgets, keys={"OPENAI_API_KEY": "key"}
+    ) as router:
+        asked = [(await router.chat("both", "abcd", max_tokens=1000, timeout=20)).model.model for _ in range(4)]
+    # What three of them leave is enough for the other alone.
+    assert asked == ["gpt-4o", "gpt-4o", "gpt-4o", "gpt-4o-mini"]
+
+
+async def test_the_budget_that_is_short_is_the_one_that_is_named(place: LedgerPlace) -> None:
+    budgets = [Budget(name="roomy", limit=Decimal(1), per="day"), Budget(name="short", limit=WORST / 2, per="month")]
+    lockfile = parse_lockfile(LOCKFILE, Path("test.lock"))
+    provider = ScriptedProvider({"gpt-4o-mini": [FULL]})
+    async with open_router(
+        lockfile, connect=provider, receipts=spelled(place), budgets=budgets, keys={"OPENAI_API_KEY": "key"}
+    ) as router:
+        with pytest.raises(BudgetExceeded, match="budget 'short'") as caught:
+            await ask(router)
+    assert caught.value.per == "month"
+
+
 async def test_a_server_that_is_killed_has_kept_what_was_allowed(own_postgresql: Server, tmp_path: Path) -> None:
     """Two routers, and the server ends at once while both spend: of 200 answers not one more, and not one less."""
     place, answered = database_place(own_postgresql.new_database(), tmp_path), 0
@@ -322,3 +350,31 @@ def test_periods_are_of_utc(now: str, day: str, month_ends: str) -> None:
     assert today.holds(at)
     assert month.holds(at)
     assert month.ends_at == datetime.fromisoformat(f"{month_ends}T00:00:00+00:00")
+
+
+async def test_a_day_and_a_month_pay_for_what_is_a_large_part_of_both(place: LedgerPlace) -> None:
+    """What was allowed of the one is not given back while the other is asked."""
+    budgets = [Budget(name="shared", limit=WORST * 3, per=per) for per in ("day", "month")]
+    lockfile = parse_lockfile(LOCKFILE, Path("test.lock"))
+    provider = ScriptedProvider({"gpt-4o-mini": [FULL]})
+    async with open_router(
+        lockfile, connect=provider, receipts=spelled(place), budgets=budgets, keys={"OPENAI_API_KEY": "key"}
+    ) as router:
+        for _ in range(3):
+            await ask(router)
+        with pytest.raises(BudgetExceeded):
+            await ask(router)
+
+
+def test_a_pot_that_has_all_that_there_is_asks_for_no_more() -> None:
+    """Spent to the last hundredth, and with requests that wait for one another."""
+    pot = Pot(shared(Decimal(1)), RUN, ACCOUNT, (None, None, None), holder="a", is_shared=True, now=0.0)
+    number = pot.take(0, 0.0)
+    assert number is not None
+    pot.ask(pot.cap)
+    pot.stands(pot.move(0.0, 0), Grant(allowed=pot.cap), 0.0)
+    assert pot.take(pot.cap - 1, 0.0) is not None
+    assert not pot.is_urgent()
+    assert not pot.is_due(0.0)
+    pot.waiting[Waiting(pot.cap, lambda: None)] = None
+    assert not pot.is_urgent()

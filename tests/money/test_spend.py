@@ -1,18 +1,9 @@
-"""A cap holds in every order of events; and what one request may cost at the most."""
+"""A cap holds in every order of events."""
 
-from decimal import Decimal as D
-from typing import Any
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmring.chat import Cache, ChatRequest, Message
-from llmring.codecs.capabilities import Capabilities
 from llmring.money.spend import Spend
-from llmring.money.worst import most, unbounded
-from llmring.pricing import Prices
-from llmring.providers.estimate import Counting
 
 nanos = st.integers(0, 3 * 10**9)
 
@@ -64,49 +55,3 @@ def test_the_cap_is_never_passed(cap: int, events: list[tuple[bool, int, float, 
         spend.settle(number, amount)
     assert spend.spent <= cap
     assert spend.under_way == 0
-
-
-# What one request may cost.
-
-
-PRICES = Prices(input=D(1), output=D(10), cache_write_1h=D(2), output_thinking=D(20))
-
-
-def asked(**fields: Any) -> ChatRequest:
-    return ChatRequest(model="x", messages=(Message(role="user", content="abcd"),), max_tokens=100, **fields)
-
-
-def worst(request: ChatRequest, prices: Prices = PRICES, **capabilities: Any) -> D | None:
-    return most(request, Capabilities(**capabilities), Counting()).usd(prices)
-
-
-def test_the_most_is_every_byte_and_the_longest_answer_at_the_dearest_rates() -> None:
-    assert worst(asked()) == D(8 * 1 + 100 * 20) / 10**6
-    assert worst(asked(cache=Cache(ttl="1h"))) == D(8 * 2 + 100 * 20) / 10**6
-    assert worst(asked(n=3)) == D(8 * 1 + 300 * 20) / 10**6
-
-
-def test_a_bound_that_will_not_be_sent_or_may_be_replaced_is_none() -> None:
-    assert worst(asked(extra_params={"max_tokens": 9}), max_output_tokens=None) is None
-
-
-@pytest.mark.parametrize(
-    ("extra", "why"),
-    [
-        ({}, None),
-        ({"top_k": 3, "logit_bias": {}}, None),
-        ({"n": 8}, "extra_params['n'] may change what it bills"),
-        ({"service_tier": "priority"}, "extra_params['service_tier']"),
-        ({"top_k": 3, "generationConfig": {"candidateCount": 8}}, "extra_params['generationConfig']"),
-        ({"model": "dearer"}, "extra_params['model']"),
-        ({"tools": [{"type": "web_search"}]}, "extra_params['tools']"),
-    ],
-)
-def test_nothing_bounds_what_an_unknown_parameter_costs(extra: dict[str, Any], why: str | None) -> None:
-    told = unbounded(asked(extra_params=extra), None)
-    assert told is why is None or (told is not None and why is not None and why in told)
-    assert worst(asked(), max_output_tokens=5000, refused=frozenset({"max_tokens"})) == D(8 + 5000 * 20) / 10**6
-
-
-def test_without_a_price_nothing_is_known() -> None:
-    assert worst(asked(), Prices(input=D(1))) is None

@@ -73,6 +73,20 @@ def test_it_follows_a_server_that_changes(before: int, after: int) -> None:
     assert loop.rate(300.0) >= 0.95 * after
 
 
+def test_it_follows_a_server_that_changes_at_any_moment() -> None:
+    """Also while half the number is being tried: what is measured before and after is not to be compared."""
+    stuck: list[float] = []
+    for quarter in range(240):
+        changed_at = 600.0 + quarter / 4
+        loop = Loop(16)
+        loop.run(changed_at)
+        loop.slots = 2
+        loop.run(changed_at + 300.0)
+        if max(loop.seen[math.ceil(changed_at) + 150 :]) > 4:
+            stuck.append(changed_at)
+    assert stuck == []
+
+
 @given(st.integers(1, 16), st.floats(0.05, 0.35), st.integers(0, 1000))
 def test_times_that_scatter_do_not_starve_it(slots: int, sigma: float, seed: int) -> None:
     chance = random.Random(seed)

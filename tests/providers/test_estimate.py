@@ -17,7 +17,6 @@ from llmring.providers.estimate import (
     context_problem,
     estimate,
     input_tokens,
-    most_input_tokens,
 )
 from llmring.providers.images import document_tokens, image_tokens
 
@@ -51,20 +50,6 @@ def test_names_and_arguments_of_tool_calls_are_input_too() -> None:
 def test_tools_are_input_too() -> None:
     tool = Tool(name="find", parameters={"type": "object", "properties": {"what": {"type": "string"}}})
     assert input_tokens(request("abcd", tools=(tool,))) > input_tokens(request("abcd")) + 10.0
-
-
-@given(st.text(max_size=200))
-def test_no_text_has_more_tokens_than_bytes(text: str) -> None:
-    for counting in (Counting(), Counting(by_characters=False, vocabulary="o200k_base")):
-        assert most_input_tokens(request(text), counting) >= input_tokens(request(text), counting)
-
-
-def test_what_goes_beside_the_text_is_in_the_most() -> None:
-    plain = request("abcd", tools=(Tool(name="find", parameters={}),))
-    assert most_input_tokens(plain, Counting()) > 600
-    given_more = msgspec.structs.replace(request("abcd"), extra_params={"system": "x" * 100})
-    assert most_input_tokens(given_more, Counting()) > 100
-    assert most_input_tokens(request("\u00e9\ud800"), Counting()) >= 3
 
 
 def test_before_the_first_answer_256_tokens_are_assumed() -> None:

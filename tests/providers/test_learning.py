@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from llmring.codecs.codec import LimitUpdate
 from llmring.providers.bucket import Limit
 from llmring.providers.budget import Budget
-from llmring.providers.learning import LESS, Learned
+from llmring.providers.learning import KNOWN_SECONDS, LESS, RESERVE, Learned
 from llmring.providers.regime import Charge
 
 ONE: Charge = {"requests": 1.0}
@@ -36,6 +36,58 @@ def test_a_short_measure_is_a_guess_that_never_raises_the_rate() -> None:
 @pytest.mark.parametrize(("rate", "seconds", "sure"), [(11.0, 6.0, True), (12.0, 6.0, False), (11.0, 4.0, False)])
 def test_a_short_measure_that_is_nearly_what_was_asked_for_confirms_it(rate: float, seconds: float, sure: bool) -> None:
     assert refused_at(taken=10.0 * seconds, seconds=seconds, rate=rate).sure is sure
+
+
+def measured_twice(second: float) -> Learned:
+    """Takes 10 a second for 30 s, and `second` a second for the 30 s after that."""
+    tested = refused_at(taken=300.0, seconds=30.0)
+    tested.taken = 30.0 * second
+    assert tested.refused(59.9, 60.5, 60.0)
+    return tested
+
+
+def test_measures_of_one_limit_are_taken_together_and_a_changed_one_is_taken_at_once() -> None:
+    assert measured_twice(9.0).measured == pytest.approx(LESS * 9.5)
+    assert measured_twice(11.0).measured == pytest.approx(LESS * 10.5)
+    assert measured_twice(5.0).measured == pytest.approx(LESS * 5.0)
+    assert measured_twice(20.0).measured == pytest.approx(LESS * 20.0)
+
+
+def test_after_a_second_measure_less_is_asked_for_until_something_is_in_reserve() -> None:
+    tested = measured_twice(9.0)
+    assert tested.rate == pytest.approx(RESERVE * tested.measured)
+    seconds = [second for second in range(60, 180) if tested.grow(float(second))]
+    assert (seconds[0], seconds[-1]) == (65, 100)
+    assert tested.rate == tested.measured
+
+
+def test_one_request_that_is_refused_by_chance_says_little_against_a_measured_rate() -> None:
+    tested = refused_at(taken=300.0, seconds=30.0)
+    tested.taken = 1.0
+    assert tested.refused(31.4, 32.0, 31.5)
+    assert tested.rate == pytest.approx(LESS * (LESS * 10.0 * KNOWN_SECONDS + 1.0) / (KNOWN_SECONDS + 1.5))
+    assert tested.sure
+    # It goes on with the measure that it had begun.
+    assert (tested.at, tested.taken) == (30.0, 1.0)
+    while tested.grow(tested.grown_at + 5.0) and tested.grown_at < 130.0:
+        pass
+    assert tested.rate == pytest.approx(LESS * 10.0)
+
+
+def test_what_the_lockfile_says_counts_in_the_first_guess() -> None:
+    tested = Learned(at=0.0, held_until=0.2, taken=1.0, told=5.0)
+    assert tested.refused(0.4, 0.9, 0.5)
+    assert tested.rate == pytest.approx(LESS * RESERVE * (5.0 * KNOWN_SECONDS + 1.0) / (KNOWN_SECONDS + 0.5))
+
+
+def test_a_guess_that_was_confirmed_is_raised_again_soon() -> None:
+    tested = refused_at(taken=60.0, seconds=6.0, rate=11.0)
+    before = tested.rate
+    assert tested.sure
+    assert before is not None
+    assert not tested.grow(21.0)
+    assert tested.grow(26.0)
+    assert tested.rate == pytest.approx(1.05 * before)
 
 
 def test_those_refused_together_teach_once() -> None:

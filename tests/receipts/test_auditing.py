@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 
 import msgspec
 import psycopg
@@ -20,17 +21,23 @@ from llmring.receipts.chain import Audit
 from llmring.receipts.checkpoint import read_checkpoint
 from llmring.receipts.exchange import export_lines
 from llmring.receipts.keys import KeySet, prepare_next
+from llmring.receipts.merkle import Frontier, root_of
 from llmring.receipts.opening import open_store
 from llmring.receipts.processes import MANY, all_done, processes_for
 from llmring.receipts.signing import PublicKey
 from llmring.receipts.store import Standing
 from tests.receipts.attempts import attempted, writer_at, written
+from tests.receipts.ledgers import file_place
 
 SIZE = 23
 IN_POSTGRESQL = {
     "zeroblob(64)": r"decode(repeat('00', 64), 'hex')",
     "replace(payload, 'fast', 'slow')": "decode(replace(encode(payload, 'escape'), 'fast', 'slow'), 'escape')",
+    "replace(payload, 'root', 'tree')": "decode(replace(encode(payload, 'escape'), 'root', 'tree'), 'escape')",
     " entries": " llmring.entries",
+    " checkpoints": " llmring.checkpoints",
+    "UPDATE ledger": "UPDATE llmring.ledger",
+    "= x'": r"= '\x",
 }
 
 
@@ -90,6 +97,178 @@ def test_several_processes_find_what_one_finds(ledger: LedgerPlace, statement: s
     assert [str(one)[: len(told)] for one in alone.findings[:1]] == ([told] if told else [])
     assert (alone.root is None) == bool(told)
     assert judged(ledger, 2) == alone
+
+
+OTHER = "ab" * 32
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("UPDATE ledger SET size = 20", ["size: 20, and by the entries 23"]),
+        ("UPDATE ledger SET size = -1", ["size: -1, and by the entries 23"]),
+        ("UPDATE ledger SET size = 99", ["size: 99, and by the entries 23"]),
+        (f"UPDATE ledger SET last = x'{OTHER}'", ["last: abababababababab, and by the entries {last}"]),
+        ("UPDATE ledger SET last = NULL", ["last: none, and by the entries {last}"]),
+        (
+            f"UPDATE ledger SET frontier = x'{OTHER * 4}'",
+            ["frontier: of the root {forged}, and by the entries {root}"],
+        ),
+        (
+            f"UPDATE ledger SET frontier = x'{OTHER}'",
+            ["frontier: of no tree of 23, and by the entries {root}"],
+        ),
+        ("UPDATE ledger SET key_id = 'somebody'", ["key_id: somebody, and by the entries {key}"]),
+        ("UPDATE ledger SET key_id = NULL", ["key_id: none, and by the entries {key}"]),
+        ("UPDATE ledger SET checkpoint_size = 14", ["checkpoint_size: 14, and by the checkpoints 21"]),
+        (
+            "UPDATE ledger SET checkpoint_at = '2999-01-01T00:00:00.000000Z'",
+            ["checkpoint_at: 2999-01-01T00:00:00.000000Z, and by the checkpoints {at}"],
+        ),
+        (
+            "DELETE FROM checkpoints WHERE size = 21",
+            ["checkpoint_size: 21, and by the checkpoints 14", "checkpoint_at: "],
+        ),
+        (
+            f"UPDATE ledger SET size = 24, last = x'{OTHER}', checkpoint_size = 0, key_id = 'somebody'",
+            ["checkpoint_size: 0, and by the checkpoints 21"],
+        ),
+        (
+            f"UPDATE ledger SET size = 22, last = x'{OTHER}', checkpoint_size = 0",
+            ["size: 22, ", "last: ", "checkpoint_size: 0, "],
+        ),
+    ],
+)
+def test_a_head_that_says_other_than_the_entries_is_found_out(
+    ledger: LedgerPlace, statement: str, told: list[str]
+) -> None:
+    with closing(open_store(ledger, must_exist=True)) as store:
+        before, tree = store.standing(), root_of(store.hashes(SIZE))
+    assert before.head.last is not None
+    said = {
+        "last": before.head.last.hex()[:16],
+        "root": f"of the root {tree.hex()[:16]}",
+        "forged": Frontier.decode(SIZE, bytes.fromhex(OTHER * 4)).root().hex()[:16],
+        "key": before.head.key_id,
+        "at": before.head.checkpoint_at,
+    }
+    edit(ledger, statement)
+    alone = judged(ledger, 1)
+    heads = [str(one) for one in alone.findings if one.deed == "head"]
+    assert len(heads) == len(told)
+    for one, start in zip(heads, told, strict=True):
+        assert one.startswith("head: " + start.format_map(said))
+    assert alone.root is None
+    assert judged(ledger, 2) == alone
+
+
+@pytest.mark.parametrize(
+    ("statement", "why"),
+    [
+        ("UPDATE ledger SET size = 20", "size: 20, and by the entries 23"),
+        (f"UPDATE ledger SET last = x'{OTHER}'", "last: abababababababab, and by the entries "),
+        ("UPDATE ledger SET last = NULL", "last: none, and by the entries "),
+        (f"UPDATE ledger SET frontier = x'{OTHER * 4}'", "frontier: one without the newest entry"),
+        (f"UPDATE ledger SET frontier = x'{OTHER}'", "frontier: of no tree of 23"),
+        ("UPDATE ledger SET key_id = NULL", "key_id: none, and by the entries "),
+        ("UPDATE ledger SET checkpoint_size = 14", "checkpoint_size: 14, and by the checkpoints 21"),
+        ("UPDATE ledger SET checkpoint_at = '2999'", "checkpoint_at: 2999, and by the checkpoints 20"),
+        ("UPDATE ledger SET id = 'another'", "ledger: another, and by the entries "),
+        ("DELETE FROM entries WHERE sequence = 22", "size: 23, and by the entries 22"),
+        ("DELETE FROM entries", "size: 23, and by the entries 0"),
+        ("UPDATE entries SET payload = replace(payload, 'fast', 'slow') WHERE sequence = 22", "last: "),
+        ("DELETE FROM checkpoints", "checkpoint_size: 21, and by the checkpoints 0"),
+        ("UPDATE checkpoints SET payload = replace(payload, 'root', 'tree') WHERE size = 21", "not a checkpoint: "),
+        ("UPDATE checkpoints SET size = 999 WHERE size = 14", "checkpoint_size: 21, and by the checkpoints 14"),
+    ],
+)
+def test_a_head_that_does_not_fit_the_newest_entry_is_not_gone_on_from(
+    ledger: LedgerPlace, statement: str, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    running = writer_at(ledger)
+    running.open()
+    edit(ledger, statement)
+    later = writer_at(ledger)
+    with pytest.raises(ReceiptError, match=why) as raised:
+        later.open()
+    assert "`llmring receipts verify` says what was done; bring back a copy of the ledger, or name" in str(raised.value)
+    for writer in (running, later):
+        writer.take([attempted(1)])
+        assert not writer.flush()
+        assert (writer.waiting, writer.missing, writer.why) == (1, 0, str(raised.value))
+        with pytest.raises(ReceiptError, match=why):
+            writer.checkpoint()
+    assert caplog.text.count("receipts cannot be written, and are kept until they can") == 2
+    with closing(open_store(ledger, must_exist=True)) as store:
+        assert store.standing().entries <= SIZE
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("UPDATE ledger SET checkpoint_at = 'never'", "checkpoint_at: never, which is no time"),
+        ("UPDATE ledger SET checkpoint_at = '2026-08-01'", "checkpoint_at: 2026-08-01, which is no time"),
+        ("UPDATE ledger SET checkpoint_size = 1", "checkpoint_size: 1, and by the checkpoints 0"),
+        (f"UPDATE ledger SET last = x'{OTHER}' WHERE size = 0", f"last: {OTHER[:16]}, and by the entries none"),
+        ("UPDATE ledger SET key_id = 'mine' WHERE size = 0", "key_id: mine, and by the entries none"),
+        (f"UPDATE ledger SET frontier = x'{OTHER}' WHERE size = 0", "frontier: of no tree of 0, and by the entries"),
+    ],
+)
+def test_a_head_before_the_first_checkpoint_is_looked_at_too(place: LedgerPlace, statement: str, told: str) -> None:
+    writer = writer_at(place)
+    writer.open()
+    if "size = 0" not in statement:
+        writer.take([attempted(1)])
+        assert writer.flush()
+    edit(place, statement)
+    assert [str(one)[: len(told) + 6] for one in judged(place, 1).findings] == [f"head: {told}"]
+    with pytest.raises(ReceiptError, match=f"the ledger's head is not that of its entries .{told}"):
+        writer_at(place).open()
+
+
+def test_a_ledger_that_was_made_in_the_future_gets_its_first_checkpoint(place: LedgerPlace) -> None:
+    """By whoever wrote the time there: nobody has signed it."""
+    writer = written(place, attempted(1))
+    edit(place, "UPDATE ledger SET checkpoint_at = '9998-01-01T00:00:00.000000Z'")
+    writer.take([attempted(2)])
+    assert writer.flush()
+    assert judged(place, 1).checkpoints == 1
+
+
+def test_a_head_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    """A column of SQLite holds what it is given."""
+    place = file_place(tmp_path)
+    writer = written(place, attempted(1))
+    edit(place, "UPDATE ledger SET size = 'many'")
+    why = "ledger.db is damaged: its head cannot be read: Expected `int`, got `str` - at `.*size`"
+    with pytest.raises(ReceiptError, match=why):
+        judged(place, 1)
+    writer.take([attempted(2)])
+    assert not writer.flush()
+    assert "its head cannot be read" in writer.why
+
+
+def test_receipts_that_were_held_back_are_written_when_the_head_is_back(ledger: LedgerPlace) -> None:
+    edit(ledger, "UPDATE ledger SET size = 20")
+    writer = writer_at(ledger)
+    writer.take([attempted(1)])
+    assert not writer.flush()
+    edit(ledger, "UPDATE ledger SET size = 23")
+    assert writer.flush()
+    assert (judged(ledger, 1).findings, judged(ledger, 1).entries) == ((), SIZE + 1)
+
+
+@pytest.mark.parametrize("size", [*range(18), 64])
+def test_a_head_fits_at_every_size(place: LedgerPlace, size: int) -> None:
+    with closing(writer_at(place)) as writer:
+        writer.open()
+        for number in range(size):
+            writer.take([attempted(number)])
+            assert writer.flush()
+            if number % 5 == 3:
+                writer.checkpoint()
+    assert judged(place, 1).findings == ()
+    writer_at(place).open()
 
 
 def test_an_export_is_audited_alike(ledger: LedgerPlace) -> None:

@@ -8,16 +8,21 @@ import threading
 import time
 from contextlib import closing
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
+from llmring.chat import Completion
 from llmring.config import LedgerPlace
 from llmring.errors import ReceiptError
 from llmring.ledger_url import LedgerUrl
+from llmring.pricing import Prices, ruled
 from llmring.receipts import ledger as ledger_module
 from llmring.receipts import writer as writer_module
+from llmring.receipts.building import RANDOM_BYTES, Facts, draft
 from llmring.receipts.checkpoint import read_checkpoint
 from llmring.receipts.contents import digest, opening, request_bytes, response_bytes
 from llmring.receipts.keys import prepare_next, read_key, take_next
@@ -25,6 +30,7 @@ from llmring.receipts.ledger import Ledger, open_ledger
 from llmring.receipts.opening import open_store
 from llmring.receipts.receipt import Gap, Handover, Receipt, read, timestamp
 from llmring.receipts.writer import Writer
+from llmring.refs import ModelRef
 from llmring.usage import Usage
 from tests.receipts.attempts import ANSWERED, ASKED, NOON, attempted, writer_at, written
 from tests.receipts.ledgers import entries, judged, receipts
@@ -63,6 +69,23 @@ def test_what_is_not_known_is_not_nought(place: LedgerPlace) -> None:
     for receipt in receipts(place):
         assert (receipt.total_tokens, receipt.total_cost, receipt.cost_status) == (None, None, "no_usage")
     assert receipts(place)[0].response_digest is None
+
+
+@pytest.mark.parametrize(("told", "asked"), [("flex", None), (None, "flex")])
+def test_a_stream_of_the_flex_tier_that_was_cut_has_the_costs_of_its_share(told: str | None, asked: str | None) -> None:
+    facts = Facts(
+        prices=ruled(Prices(input=Decimal("0.15"), output=Decimal("0.60")), ModelRef("openai", "m")), known=True
+    )
+    seen = Completion(content="so f", finish_reason="error", service_tier=told)
+    left = attempted(
+        asked=msgspec.structs.replace(ASKED, service_tier=asked),
+        answered=None,
+        partial=seen,
+        outcome="left",
+        usage=Usage(output_tokens=100),
+        facts=lambda: facts,
+    )
+    assert draft(left, bytes(RANDOM_BYTES)).receipt.total_cost == "0.00003"
 
 
 def test_a_receipt_that_cannot_be_made_is_a_gap(place: LedgerPlace, caplog: pytest.LogCaptureFixture) -> None:
@@ -273,6 +296,7 @@ import sys, time
 from pathlib import Path
 import trio
 from llmring.receipts.ledger import open_ledger
+from llmring.chat import Completion
 from llmring.config import LedgerPlace
 from llmring.ledger_url import parse_ledger
 from tests.receipts.attempts import attempted, writer_at

@@ -10,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from llmring.errors import ReceiptError
+from llmring.pricing import Prices, cost_of
 from llmring.receipts import Receipt, ReceiptGenerator
 from llmring.receipts.canonical import canonical
 from llmring.receipts.receipt import GAP, HANDOVER, RECEIPT, Gap, Handover, dollars, payload, read
+from llmring.refs import ModelRef
+from llmring.registry.store import read_bundled
 from llmring.usage import Usage
 from tests.receipts import strangers
 from tests.receipts.samples import FULL, receipts
@@ -150,6 +153,98 @@ def test_costs_are_worked_out_by_the_models_prices() -> None:
     assert (receipt.total_tokens, receipt.total_cost, receipt.signature) == (1020, "0.000162", None)
     counted = generator.generate_receipt("a", "p", "l", "x", "m", Usage(input_tokens=3, cache_read_tokens=4), {})
     assert (counted.prompt_tokens, counted.usage) == (7, {"input_tokens": 3, "cache_read_tokens": 4})
+
+
+LISTED = read_bundled()
+# Of GPT-5.4, above 272,000 tokens of input: twice the input, half as much again for the output, by its provider's rule.
+OF_GPT = {"dollars_per_million_tokens_input": 2.5, "dollars_per_million_tokens_output": 15}
+# Of Gemini 2.5 Pro, above 200,000, by the list.
+OF_GEMINI = {
+    "dollars_per_million_tokens_input": 1.25,
+    "dollars_per_million_tokens_output": 10,
+    "dollars_per_million_tokens_input_long_context": 2.5,
+    "dollars_per_million_tokens_output_long_context": "15",
+    "long_context_threshold_tokens": 200_000,
+}
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "info", "prompt", "costs"),
+    [
+        ("openai", "gpt-5.4", OF_GPT, 272_000, ("0.68", "0.015", "0.695")),
+        ("openai", "gpt-5.4", OF_GPT, 272_001, ("1.360005", "0.0225", "1.382505")),
+        ("OpenAI", "gpt-5.4", OF_GPT, 272_001, ("1.360005", "0.0225", "1.382505")),
+        ("openai", "gpt-4o", OF_GPT, 272_001, ("0.6800025", "0.015", "0.6950025")),
+        ("acme", "gpt-5.4", OF_GPT, 272_001, ("0.6800025", "0.015", "0.6950025")),
+        ("google", "gemini-2.5-pro", OF_GEMINI, 200_000, ("0.25", "0.01", "0.26")),
+        ("google", "gemini-2.5-pro", OF_GEMINI, 200_001, ("0.5000025", "0.015", "0.5150025")),
+        (
+            "openai",
+            "gpt-5.4",
+            Prices(input=Decimal("2.5"), output=Decimal(15)),
+            272_001,
+            ("1.360005", "0.0225", "1.382505"),
+        ),
+    ],
+)
+def test_costs_are_worked_out_by_the_providers_rule(
+    provider: str, model: str, info: Prices | dict[str, object], prompt: int, costs: tuple[str, str, str]
+) -> None:
+    found = ReceiptGenerator().calculate_costs(provider, model, prompt, 1000, info)
+    assert found == dict(zip(("input_cost", "output_cost", "total_cost"), costs, strict=True))
+
+
+@given(
+    prompt=some.integers(0, 10**6),
+    completion=some.integers(0, 10**5),
+    which=some.sampled_from(["gpt-5.4", "gpt-4o-mini"]),
+)
+def test_costs_by_hand_are_those_of_a_router(prompt: int, completion: int, which: str) -> None:
+    prices = LISTED.prices(ModelRef("openai", which))
+    assert prices is not None
+    usage = Usage(input_tokens=prompt, output_tokens=completion)
+    asked = cost_of([usage], prices, known=True)
+    found = ReceiptGenerator().calculate_costs("openai", which, prompt, completion, prices)
+    assert found["total_cost"] == dollars(asked.usd or Decimal(0))
+
+
+@pytest.mark.parametrize("name", ["input", "output", "input_long_context", "output_long_context"])
+@pytest.mark.parametrize("rate", [-1, "-0.1", "NaN", float("inf"), "Infinity", "cheap", True, [1]])
+def test_a_price_that_is_none_is_refused(name: str, rate: object) -> None:
+    info = OF_GEMINI | {f"dollars_per_million_tokens_{name}": rate}
+    with pytest.raises(ReceiptError, match=f"the price dollars_per_million_tokens_{name} is "):
+        ReceiptGenerator().calculate_costs("google", "gemini-2.5-pro", 1, 1, info)
+
+
+def test_prices_that_are_none_are_refused() -> None:
+    with pytest.raises(ReceiptError, match="the price dollars_per_million_tokens_output is -1"):
+        ReceiptGenerator().calculate_costs("a", "b", 1, 1, Prices(input=Decimal(1), output=Decimal(-1)))
+    with pytest.raises(ReceiptError, match="long_context_threshold_tokens is -5: a count of tokens is a whole number"):
+        ReceiptGenerator().calculate_costs("a", "b", 1, 1, OF_GEMINI | {"long_context_threshold_tokens": -5})
+
+
+@pytest.mark.parametrize("count", [-1, 1.5, float("nan"), float("inf"), "10", True, None, 2**53])
+def test_a_count_of_tokens_that_is_none_is_refused(count: object) -> None:
+    generator = ReceiptGenerator()
+    for prompt, completion, name in ((count, 1, "prompt_tokens"), (1, count, "completion_tokens")):
+        with pytest.raises(ReceiptError, match=f"{name} is "):
+            generator.calculate_costs("openai", "gpt-4o", prompt, completion, OF_GPT)  # type: ignore[arg-type]  # on purpose
+        if count is not None:
+            usage = {"prompt_tokens": prompt, "completion_tokens": completion}
+            with pytest.raises(ReceiptError, match=f"{name} is "):
+                generator.generate_receipt("a", "p", "l", "x", "m", usage, {})  # type: ignore[arg-type]  # on purpose
+
+
+def test_a_usage_with_a_counter_below_nought_is_refused() -> None:
+    with pytest.raises(ReceiptError, match="output_tokens is -3"):
+        ReceiptGenerator().generate_receipt("a", "p", "l", "x", "m", Usage(input_tokens=9, output_tokens=-3), {})
+
+
+@pytest.mark.parametrize("name", ["input_cost", "output_cost", "total_cost"])
+@pytest.mark.parametrize("cost", ["-0.1", -1, Decimal("-0.000001"), Decimal("-Infinity"), Decimal("sNaN")])
+def test_a_cost_below_nought_is_refused(name: str, cost: Decimal | str) -> None:
+    with pytest.raises(ReceiptError, match=f"{name} is "):
+        ReceiptGenerator().generate_receipt("a", "p", "l", "x", "m", None, {name: cost})
 
 
 @pytest.mark.parametrize("cost", [0.1, "many", "NaN", Decimal("Infinity")])

@@ -2,8 +2,10 @@
 
 import sqlite3
 import stat
+import threading
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from functools import partial
@@ -29,6 +31,19 @@ def test_files_are_their_owners_alone(tmp_path: Path) -> None:
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "new").iterdir()}
     assert set(modes.values()) == {0o600}
     assert set(modes) >= {DATABASE, "signing.key"}
+
+
+def test_many_make_a_ledger_in_the_same_moment(tmp_path: Path) -> None:
+    for round_ in range(20):
+        path, together = tmp_path / f"{round_}.db", threading.Barrier(6)
+
+        def make(path: Path = path, together: threading.Barrier = together) -> int:
+            together.wait()
+            with closing(open_store(path)) as store:
+                return store.head().size
+
+        with ThreadPoolExecutor(6) as pool:
+            assert [made.result() for made in [pool.submit(make) for _ in range(6)]] == [0] * 6
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from llmring.errors import ConfigError
 from llmring.receipts.receipt import timestamp
-from llmring.reports.period import bound, day_in, days, zone
+from llmring.reports.period import bound, day_in, days
+from llmring.zones import zone
 
 NOW = datetime(2026, 8, 15, 12, tzinfo=UTC)
 VIENNA = ZoneInfo("Europe/Vienna")

@@ -11,9 +11,10 @@ from llmring.errors import ConfigError
 from llmring.reports.attempts import Detailed
 from llmring.reports.billed import Reading, read_export
 from llmring.reports.exports import Role, kind_of, model_key
-from llmring.reports.period import day_in, zone
+from llmring.reports.period import day_in
 from llmring.reports.reconcile import Bill, Reconciled, reconcile
 from llmring.usage import Usage
+from llmring.zones import zone
 from tests.reports.samples import attempt
 
 CENT = Decimal("0.01")

@@ -15,7 +15,7 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmring.chat import JSONSchema
+from llmring.chat import JSONSchema, Message
 from llmring.errors import (
     AllModelsFailed,
     BudgetExceeded,
@@ -26,6 +26,7 @@ from llmring.errors import (
     StreamBroken,
 )
 from llmring.lockfile import Budget
+from llmring.parts import AudioPart, DocumentPart, Inline, Part, ProviderFile
 from llmring.router.opening import open_router
 from llmring.router.router import Router
 from llmring.status import BudgetStatus
@@ -38,7 +39,7 @@ Clock = trio.testing.MockClock
 
 EACH = worst(4, 1000)
 """What a prompt of four letters with 1,000 tokens of answer may cost at the cheap model."""
-EACH_DEAR = (8 * Decimal(1) + 1000 * Decimal(5)) / 10**6
+EACH_DEAR = (28 * Decimal(1) + 1000 * Decimal(5)) / 10**6
 NONE = Decimal(0)
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -66,7 +67,7 @@ def daily(limit: Decimal | str | int, **fields: Any) -> Budget:
 
 def full(after: float = 1.0) -> Step:
     """An answer that costs what it may cost at the most."""
-    return answer("ok", after=after, input_tokens=8, output_tokens=1000)
+    return answer("ok", after=after, input_tokens=28, output_tokens=1000)
 
 
 async def ask(router: Router, alias: str = "alone", **options: Any) -> None:
@@ -94,7 +95,7 @@ async def test_what_was_answered_is_spent_and_what_would_pass_the_cap_is_refused
     assert (error.budget, error.spent, error.reserved, error.needed) == ("daily", 3 * EACH, NONE, EACH)
     assert error.resets_at == datetime(2026, 11, 22, tzinfo=UTC)
     assert str(error) == (
-        "budget 'daily' of $0.0021042 a day: $0.0018036 spent, $0 reserved, and this request may cost $0.0006012; it "
+        "budget 'daily' of $0.0021147 a day: $0.0018126 spent, $0 reserved, and this request may cost $0.0006042; it "
         "begins anew at 2026-11-22 00:00 UTC. To send it now, raise the limit, or lower max_tokens"
     )
     assert error.trace is not None
@@ -110,7 +111,7 @@ async def test_an_answer_costs_what_it_used(autojump_clock: Clock) -> None:
 
 async def test_what_others_have_reserved_is_waited_for(autojump_clock: Clock) -> None:
     """Each may cost all that there is, and costs a hundredth."""
-    script = {CHEAP: [answer("ok", after=1.0, input_tokens=8, output_tokens=10)]}
+    script = {CHEAP: [answer("ok", after=1.0, input_tokens=28, output_tokens=10)]}
     async with world(script, daily(EACH + EACH / 10)) as (router, provider):
         async with trio.open_nursery() as nursery:
             for _ in range(4):
@@ -242,14 +243,14 @@ async def test_a_cheaper_model_of_the_chain_answers_where_the_first_does_not_fit
         response = await router.chat("down", "abcd", max_tokens=1000)
         assert str(response.model) == f"openai:{CHEAP}"
         assert response.attempts[0].outcome.startswith(
-            "skipped: no money in budget 'daily': $0.0012024 of $0.0012024 left"
+            "skipped: no money in budget 'daily': $0.0012084 of $0.0012084 left"
         )
         assert [call.model for call in provider.calls] == [CHEAP]
 
 
 async def test_where_a_chain_was_tried_its_error_names_the_budget(autojump_clock: Clock) -> None:
     async with world({CHEAP: [status(500)]}, daily(EACH * 2)) as (router, provider):
-        with pytest.raises(AllModelsFailed, match=r"no money in budget 'daily'.* and it may cost \$0.005008"):
+        with pytest.raises(AllModelsFailed, match=r"no money in budget 'daily'.* and it may cost \$0.005028"):
             await ask(router, "chain")
         # Refused is not billed: the second try had its money.
         assert len(provider.calls) == 2
@@ -309,14 +310,14 @@ async def test_cancelled_at_any_moment_nothing_stays_reserved(autojump_clock: Cl
 
 
 async def test_a_stream_settles_at_its_end_and_at_the_most_when_it_is_left_or_breaks(autojump_clock: Clock) -> None:
-    script = {CHEAP: [answer("a", "b", input_tokens=8, output_tokens=10), answer("a", "b", each=1), cut("a", "b")]}
+    script = {CHEAP: [answer("a", "b", input_tokens=28, output_tokens=10), answer("a", "b", each=1), cut("a", "b")]}
     async with world(script, daily(EACH * 3)) as (router, _):
         async with router.stream("alone", "abcd", max_tokens=1000) as stream:
             assert only(router).reserved_usd == EACH
             assert [chunk.content async for chunk in stream] == ["a", "b", ""]
         whole = only(router).spent_usd
         assert stream.response is not None
-        assert whole == stream.response.cost.usd == Decimal("0.0000072")
+        assert whole == stream.response.cost.usd == Decimal("0.0000102")
         async with router.stream("alone", "abcd", max_tokens=1000) as stream:
             await anext(stream)
         assert (only(router).spent_usd, only(router).reserved_usd) == (whole + EACH, NONE)
@@ -401,7 +402,7 @@ steps = st.sampled_from(
     [
         full(),
         answer("ok", after=0.1, input_tokens=3, output_tokens=10),
-        answer("ok", after=3.0, input_tokens=8, output_tokens=700),
+        answer("ok", after=3.0, input_tokens=28, output_tokens=700),
         cut("half", after=0.5),
         status(429, retry_after=1),
         status(529),
@@ -477,3 +478,57 @@ def test_no_budget_is_passed_at_any_moment(
 
     trio.run(run, clock=trio.testing.MockClock(autojump_threshold=0))
     assert all(one.spent_usd + one.reserved_usd <= one.limit_usd for one in seen)
+
+
+# What is not seen here.
+
+
+def unseen(part: Part) -> Message:
+    return Message(role="user", content=(part,))
+
+
+async def test_a_document_that_is_elsewhere_may_be_as_long_as_what_its_model_reads(autojump_clock: Clock) -> None:
+    """144,000 tokens by the registry, answer included: $0.0216 at $0.15 a million; and $0.0006 of answer."""
+    document = unseen(DocumentPart(source=ProviderFile(id="file-1")))
+    long = answer("ok", input_tokens=120_000, output_tokens=1000)
+    async with world({CHEAP: [long]}, daily("0.0221")) as (router, provider):
+        with pytest.raises(BudgetExceeded) as caught:
+            await router.chat("alone", [document], max_tokens=1000)
+        assert provider.calls == []
+        assert caught.value.needed == Decimal("0.0222")
+    async with world({CHEAP: [long]}, daily("0.0222")) as (router, _):
+        await router.chat("alone", [document], max_tokens=1000)
+        assert only(router).spent_usd == Decimal("0.0186")
+
+
+async def test_what_is_billed_apart_is_refused_unless_it_may_go_uncounted(autojump_clock: Clock) -> None:
+    sound = unseen(AudioPart(source=Inline(media_type="audio/mpeg", data="AAAA")))
+    async with world({CHEAP: [full()]}, daily(1)) as (router, provider):
+        with pytest.raises(InvalidRequest, match=r"audio.*unpriced = \"allow\""):
+            await router.chat("alone", [sound], max_tokens=1000)
+        assert provider.calls == []
+    async with world({CHEAP: [full()]}, daily(1, unpriced="allow")) as (router, _):
+        await router.chat("alone", [sound], max_tokens=1000)
+        assert only(router).spent_usd == 0
+
+
+async def test_a_registered_file_is_bounded_as_what_it_is_sent_as(autojump_clock: Clock, tmp_path: Path) -> None:
+    for name, match in (("talk.mp3", "audio"), ("report.pdf", "'daily' of")):
+        path = tmp_path / name
+        path.write_bytes(b"x")
+        async with world({CHEAP: [full()]}, daily("0.02")) as (router, _):
+            with pytest.raises(LLMRingError, match=match):
+                await router.chat("alone", "what is it?", files=[router.register_file(path)], max_tokens=1000)
+
+
+async def test_a_day_begins_at_the_midnight_of_the_budgets_zone(autojump_clock: Clock) -> None:
+    """Noon in London is one in the morning in Auckland, in their summer."""
+    auckland = daily(EACH, timezone="Pacific/Auckland")
+    async with world({CHEAP: [full()]}, auckland, daily(2 * EACH)) as (router, _):
+        await ask(router)
+        with pytest.raises(BudgetExceeded, match="begins anew at 2026-11-23 00:00 Pacific/Auckland") as caught:
+            await ask(router)
+        assert caught.value.resets_at == datetime(2026, 11, 22, 11, tzinfo=UTC)
+        assert [one.spent_usd for one in router.status().budgets] == [EACH, EACH]
+        await trio.sleep(23 * 3600)
+        await ask(router)

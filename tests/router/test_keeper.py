@@ -17,7 +17,7 @@ from llmring.router.opening import open_router
 from llmring.router.router import Router
 from llmring.testing import ScriptedProvider, answer, status
 from llmring.testing_wires import Step
-from tests.router.world import CHAIN, lockfile
+from tests.router.world import CHAIN, lockfile, standing
 
 Clock = trio.testing.MockClock
 RATE = 5.0
@@ -53,7 +53,7 @@ def names(directory: Path) -> list[str]:
 
 
 def limits(router: Router) -> dict[str, float | None]:
-    (route,) = router.status().routes
+    (route,) = standing(router)
     return {limit.dimension: limit.amount for limit in route.limits}
 
 
@@ -84,7 +84,7 @@ async def test_a_day_later_it_begins_with_half_of_it(autojump_clock: Clock, tmp_
     (tmp_path / "limits.json").write_text(json.dumps(state))
     async with open_router(lockfile(), connect=Refusing(), state=tmp_path) as router:
         await router.chat("alone", PROMPT)
-        (told,) = [limit for limit in router.status().routes[0].limits if limit.amount is not None]
+        (told,) = [limit for limit in standing(router)[0].limits if limit.amount is not None]
     assert told.amount == limit["amount"] == pytest.approx(60.0 * RATE, rel=0.1)
     assert told.period_seconds == pytest.approx(120.0, rel=1e-3)
 
@@ -98,10 +98,10 @@ async def test_limits_that_were_told_and_the_size_and_speed_of_answers_are_taken
     script: Mapping[str, list[Step]] = {"first": [answer(ANSWER, after=2, output_tokens=50, headers=HEADERS)]}
     async with open_router(lockfile(), connect=ScriptedProvider(script), state=tmp_path) as router:
         await router.chat("alone", PROMPT)
-        (route,) = router.status().routes
+        (route,) = standing(router)
     async with open_router(lockfile(), connect=ScriptedProvider(script), state=tmp_path) as router:
         router.estimate("alone", PROMPT)
-        (before,) = router.status().routes
+        (before,) = standing(router)
     assert before.expected_output_tokens == route.expected_output_tokens == 50.0
     assert before.seconds == route.seconds == 2.0
     (limit,) = before.limits
@@ -115,7 +115,7 @@ async def test_another_key_is_another_account(autojump_clock: Clock, tmp_path: P
         keys = {"TEST_KEY_A": key}
         async with open_router(lockfile(), connect=ScriptedProvider(script), state=tmp_path, keys=keys) as router:
             router.estimate("alone", PROMPT)
-            assert not any(route.limits for route in router.status().routes)
+            assert not any(route.limits for route in standing(router))
             await router.chat("alone", PROMPT)
     assert len(entries(tmp_path)) == 2
 

@@ -18,7 +18,7 @@ from llmring.router.router import Router
 from llmring.telemetry.spans import Call
 from llmring.testing import ScriptedProvider, Step, answer, no_connection, status
 from llmring.trace import Trace
-from tests.router.world import lockfile
+from tests.router.world import lockfile, standing
 
 Clock = trio.testing.MockClock
 KEYS = {"KEY_A": "key-a", "KEY_B": "key-b", "KEY_C": "key-c"}
@@ -136,7 +136,7 @@ async def test_what_headers_say_of_one_key_is_its_own(autojump_clock: Clock) -> 
         for _ in range(3):
             await router.chat("alone", "hello")
         assert asked(provider) == "abb"
-        a, b = router.status().routes
+        a, b = standing(router)
         assert (a.key, [limit.amount for limit in a.limits]) == ("KEY_A", [600.0])
         assert (b.key, b.limits) == ("KEY_B", ())
 
@@ -259,14 +259,14 @@ async def test_the_breakers_of_all_keys_open_after_as_many_faults_as_with_one(au
         for _ in range(8):
             await router.chat("chain", "hello")
         assert len(provider.times("first")) == 5
-        assert [route.breaker for route in router.status().routes if route.key is not None] == ["open", "open"]
+        assert [route.breaker for route in standing(router) if route.key is not None] == ["open", "open"]
 
 
 async def test_a_key_whose_calls_alone_fail_is_left_out_alone(autojump_clock: Clock) -> None:
     async with world({"key-a": {"first": [status(500)]}}) as (router, provider):
         for _ in range(30):
             await router.chat("alone", "hello")
-        a, b = router.status().routes
+        a, b = standing(router)
         assert (a.breaker, b.breaker) == ("open", "closed")
         assert asked(provider).count("a") == 5
 
@@ -284,7 +284,7 @@ async def test_tries_of_one_model_leave_time_for_others_not_for_its_keys(autojum
 async def test_keys_of_one_account_share_their_limits(autojump_clock: Clock) -> None:
     async with world(None, "requests_per_minute = 60", "limits_shared = true") as (router, provider):
         assert await all_together(router, 180) == pytest.approx(120.25)
-        a, b = router.status().routes
+        a, b = standing(router)
         assert [limit.level for limit in a.limits] == [limit.level for limit in b.limits]
         assert "b" in asked(provider)
 
@@ -411,7 +411,7 @@ async def test_a_key_that_is_added_to_the_lockfile_is_used_and_the_others_go_on(
         await trio.sleep(1.5)
         assert await all_together(router, 60) < 1.0
         assert asked(provider)[70:].count("b") >= 58
-        a, b = router.status().routes
+        a, b = standing(router)
         assert {limit.dimension for limit in a.limits} == {"requests", "tokens"}
         assert {limit.dimension for limit in b.limits} == {"requests"}
 
@@ -429,7 +429,7 @@ async def test_what_is_learned_is_kept_when_keys_come_to_be_of_one_account(
             path.write_text(text(*more))
             await trio.sleep(1.5)
             router.dispatcher.routes("alone", None)
-            limit = router.status().routes[0].limits[0]
+            limit = standing(router)[0].limits[0]
             assert limit.amount == 60.0
             assert limit.level is not None
             assert limit.level < 12.0

@@ -11,8 +11,9 @@ import trio.testing
 
 from llmring.chat import ChatRequest, Message
 from llmring.errors import AllModelsFailed, AuthFailed, BadRequest, InvalidRequest, TooManyFailures, UnknownAlias
+from llmring.router.map.given import OnError
 from llmring.router.map.rows import Row
-from llmring.router.map.run import MapRun, OnError
+from llmring.router.map.run import MapRun
 from llmring.testing import Step, answer, cut, hang, no_connection, status
 from llmring.trace import Spill
 from tests.router.world import CHAIN, world

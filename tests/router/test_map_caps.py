@@ -37,8 +37,8 @@ CHEAP, DEAR = "gpt-4o-mini", "claude-haiku-4-5"
 
 
 def worst(characters: int, output_tokens: int) -> Decimal:
-    """Of a prompt of so many bytes at gpt-4o-mini: one message."""
-    return ((characters + 4) * Decimal("0.15") + output_tokens * Decimal("0.60")) / 10**6
+    """Of a prompt of so many bytes at gpt-4o-mini: one message, and what may stand around it."""
+    return ((characters + 24) * Decimal("0.15") + output_tokens * Decimal("0.60")) / 10**6
 
 
 # Money.
@@ -47,7 +47,7 @@ def worst(characters: int, output_tokens: int) -> Decimal:
 async def test_a_map_stops_at_its_cap_after_the_rows_under_way(autojump_clock: Clock) -> None:
     """Every answer costs exactly what is set aside for it; a fourth would pass the cap."""
     each = worst(4, 1000)
-    script = {CHEAP: [answer("ok", after=1.0, input_tokens=8, output_tokens=1000)]}
+    script = {CHEAP: [answer("ok", after=1.0, input_tokens=28, output_tokens=1000)]}
     async with world(script, PRICED) as (router, provider):
         run = router.map("alone", itertools.repeat("abcd"), max_tokens=1000, budget=3 * each + each / 2)
         rows, error = await collect(run)
@@ -79,14 +79,14 @@ async def test_the_dearest_model_that_may_be_asked_counts(autojump_clock: Clock)
         rows, error = await collect(router.map("chain", ["abcd"], max_tokens=1000, budget=0.002))
         assert (rows, provider.calls) == ([], [])
         assert isinstance(error, BudgetExceeded)
-        assert error.needed == (8 * Decimal(1) + 1000 * Decimal(5)) / 10**6
+        assert error.needed == (28 * Decimal(1) + 1000 * Decimal(5)) / 10**6
         rows, error = await collect(router.map("chain", ["abcd"], max_tokens=1000, budget=0.002, spill="never"))
         assert ([row.ok for row in rows], error) == ([True], None)
 
 
 async def test_an_attempt_that_may_have_been_billed_counts_as_if_it_was(autojump_clock: Clock) -> None:
     each = worst(4, 1000)
-    script = {CHEAP: [cut("half"), answer("ok", input_tokens=8, output_tokens=1000)]}
+    script = {CHEAP: [cut("half"), answer("ok", input_tokens=28, output_tokens=1000)]}
     async with world(script, PRICED) as (router, provider):
         rows, error = await collect(router.map("alone", ["abcd"], max_tokens=1000, budget=2 * each))
         assert ([row.ok for row in rows], error, len(provider.calls)) == ([True], None, 2)
@@ -100,7 +100,7 @@ async def test_an_attempt_that_may_have_been_billed_counts_as_if_it_was(autojump
 async def test_what_was_refused_was_not_billed(autojump_clock: Clock) -> None:
     each = worst(4, 1000)
     weather = [status(429, retry_after=2), status(503), status(500)]
-    script = {CHEAP: [*weather, answer("ok", input_tokens=8, output_tokens=1000)]}
+    script = {CHEAP: [*weather, answer("ok", input_tokens=28, output_tokens=1000)]}
     async with world(script, PRICED) as (router, provider):
         rows, error = await collect(router.map("alone", ["abcd"], max_tokens=1000, budget=each))
     assert ([row.ok for row in rows], error, len(provider.calls)) == ([True], None, 4)
@@ -133,9 +133,9 @@ async def test_a_budget_is_dollars(autojump_clock: Clock, wrong: float | str) ->
 
 steps = st.sampled_from(
     [
-        answer("ok", after=1.0, input_tokens=8, output_tokens=1000),
+        answer("ok", after=1.0, input_tokens=28, output_tokens=1000),
         answer("ok", after=0.1, input_tokens=3, output_tokens=10),
-        answer("ok", after=3.0, input_tokens=8, output_tokens=700),
+        answer("ok", after=3.0, input_tokens=28, output_tokens=700),
         cut("half", after=0.5),
         status(429, retry_after=1),
         status(529),
@@ -388,3 +388,33 @@ async def test_the_report_says_how_near_a_run_came_to_what_its_limits_allow(auto
         failed = router.map("alone", ["x"])
         await failed.to_list()
     assert failed.report.bound_share is None
+
+
+async def test_models_on_own_machines_are_free_in_a_map_too(autojump_clock: Clock) -> None:
+    async with world({"llama3.3": [answer("ok")]}) as (router, _):
+        run = router.map("ollama:llama3.3", ["a", "b"], budget=0)
+        assert [row.ok for row in await run.to_list()] == [True, True]
+
+
+async def test_what_a_model_turns_out_not_to_take_is_set_aside_for_rows_that_wait_for_their_turn(
+    autojump_clock: Clock,
+) -> None:
+    """One connection: the first row teaches that no bound is taken while the second waits. It may cost 16,400 tokens
+    then, for which there is no money."""
+    refusal = {"message": "no", "code": "unsupported_parameter", "param": "max_completion_tokens"}
+    other = {**refusal, "param": "max_tokens"}
+    script = {
+        CHEAP: [
+            status(400, after=1.0, error=refusal),
+            status(400, after=1.0, error=other),
+            answer("ok", input_tokens=28, output_tokens=16_000),
+        ]
+    }
+    text = PRICED.replace('"TEST_KEY_A"', '"TEST_KEY_A"\nmax_in_flight = 1')
+    longest = worst(4, 16_400)
+    async with world(script, text) as (router, _):
+        run = router.map("alone", ["abcd"] * 3, max_tokens=10, budget=longest + worst(4, 1000))
+        rows, error = await collect(run)
+        assert isinstance(error, BudgetExceeded)
+    assert [row.ok for row in rows][:1] == [True]
+    assert run.report.usd <= longest + worst(4, 1000)

@@ -33,7 +33,7 @@ from llmring.errors import (
     RateLimited,
 )
 from llmring.testing import Step, answer, status
-from tests.router.world import world
+from tests.router.world import standing, world
 
 Clock = trio.testing.MockClock
 
@@ -520,7 +520,7 @@ async def test_a_hold_is_of_the_limit_that_refused_and_is_not_shortened(autojump
             for _ in range(2):
                 nursery.start_soon(router.chat, "alone", PROMPT)
             await trio.sleep(6.0)
-            [route] = router.status().routes
+            [route] = standing(router)
             assert {one.dimension: one.held_seconds for one in route.limits if one.held_seconds} == {"input": 6.5}
         assert provider.times("first")[2:] == [start + 12.5] * 2
 

@@ -12,6 +12,7 @@ from llmring.router.map.rows import Row
 from llmring.router.map.run import MapRun
 from llmring.router.opening import open_router
 from llmring.router.router import Router
+from llmring.status import RouteStatus
 from llmring.testing import ScriptedProvider, Step
 
 CHAIN = """
@@ -54,6 +55,11 @@ async def world(
     provider = ScriptedProvider(script)
     async with open_router(lockfile(text), connect=provider, jitter=lambda: 0.0, grace=grace) as router:
         yield router, provider
+
+
+def standing(router: Router) -> list[RouteStatus]:
+    """How those models stand that were asked for."""
+    return [route for route in router.status().routes if route.asked]
 
 
 async def collect(run: MapRun) -> tuple[list[Row], BaseException | None]:

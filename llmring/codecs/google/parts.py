@@ -177,7 +177,7 @@ def _part(part: Part) -> JSONObject:
             kind = _text_type(media_type) if isinstance(part, DocumentPart) else media_type
             return {"inlineData": {"mimeType": kind, "data": data}}
         case Link(url=url):
-            return _file_data(url, _type_of(url))
+            return _file_data(url, type_of(url))
         case ProviderFile(uri=str() as uri, media_type=media_type):
             return _file_data(uri, media_type)
         case ProviderFile(id=file_id):
@@ -196,7 +196,8 @@ def _text_type(media_type: str) -> str:
     return "text/plain" if is_text else media_type
 
 
-def _type_of(url: str) -> str | None:
+def type_of(url: str) -> str | None:
+    """What Gemini is told of a link, by how it ends; None where that tells nothing, and Gemini looks for itself."""
     try:
         path = urlsplit(url).path
     except ValueError:

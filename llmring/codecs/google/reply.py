@@ -139,7 +139,8 @@ def decode(reply: HttpReply) -> Completion:
         return _read(found, usage, reply)
     except ProviderError as error:
         # Used and billed, whatever it came to.
-        error.usage = to_usage(usage) if usage is not None else None
+        if usage is not None:
+            error.usage, error.service_tier = to_usage(usage), usage.service_tier
         raise
 
 

@@ -131,7 +131,7 @@ def decode(reply: HttpReply, dialect: Dialect = OPENAI) -> Completion:
         return _read(found, reply, dialect)
     except ProviderError as error:
         # Used and billed, whatever it came to.
-        error.usage = read_usage(found.usage)
+        error.usage, error.service_tier = read_usage(found.usage), text_or_none(found.service_tier)
         raise
 
 

@@ -105,7 +105,7 @@ def decode(reply: HttpReply) -> Completion:
         return _read_answer(found, reply, asked)
     except ProviderError as error:
         # Used and billed, whatever it came to.
-        error.usage = read_usage(found.usage)
+        error.usage, error.service_tier = read_usage(found.usage), found.service_tier
         raise
 
 

@@ -104,6 +104,7 @@ class ResponsesAnswer:
             refusal="".join(self._refusal) or None,
             reasoning="".join(self._reasoning) or None,
             usage=self._least_usage(),
+            service_tier=self._begun.service_tier,
             served_model=self._begun.model or None,
             response_id=self._begun.id or None,
             request_id=self._request_id,

@@ -5,18 +5,16 @@ tasks live in the router's nursery; the consumer pulls, and memory stays proport
 """
 
 import itertools
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Mapping, Sequence, Sized
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence, Sized
 from contextlib import ExitStack, aclosing
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, TypeGuard
+from typing import Self, TypeGuard
 
-import msgspec
 import trio
 
-from llmring.chat import ChatRequest, ChatResponse, Message
+from llmring.chat import ChatRequest, ChatResponse
 from llmring.errors import (
     AuthFailed,
     BudgetExceeded,
@@ -28,78 +26,24 @@ from llmring.errors import (
     RouterClosed,
     TooManyFailures,
 )
-from llmring.money.payment import Payment
-from llmring.providers.pace import least_seconds
 from llmring.providers.route import Route
 from llmring.refs import ModelRef
-from llmring.router.account import Account, Purse
-from llmring.router.admission import Admission, CalledBack
+from llmring.router.account import Account
+from llmring.router.admission import CalledBack
 from llmring.router.calls import Calls
 from llmring.router.map.batch_jobs import BatchJobs
-from llmring.router.map.batch_plan import WINDOW, Asked, BatchCalls, BatchProgress, Host, Mode
+from llmring.router.map.batch_plan import WINDOW, Asked, Host
 from llmring.router.map.duplicates import Duplicates, First, Settled
+from llmring.router.map.given import Batching, Caps, OnError, RowCalls, check_options
 from llmring.router.map.journal import SYNC_SECONDS, Journal, open_journal, open_scratch, safe_key
-from llmring.router.map.pacing import least_possible_seconds, paces_of, usable
+from llmring.router.map.outlet import Outlet
+from llmring.router.map.pacing import least_possible_seconds
+from llmring.router.map.progress import Progress, progress_of
 from llmring.router.map.report import Report
 from llmring.router.map.rows import Input, Inputs, Place, Row
 from llmring.router.map.span import MapSpan
 
-OnError = Literal["yield", "raise", "skip"]
-
 _LEAVE_SECONDS = 5.0
-
-
-class RowCalls(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run has done for a row: its input made a request, the request's models, those of them that may be asked,
-    the call itself, with the row's money where that is bounded; and the money for it in a batch, set aside from the
-    budgets, None where it is in none or there are none.
-
-    `prepare` raises InvalidRequest, `models` and `routes` ConfigError, `send` what `chat` raises, and CalledBack once
-    `admission` has ended; `prepay` what `chat` raises of money.
-    """
-
-    prepare: Callable[[Input], ChatRequest]
-    models: Callable[[ChatRequest], Sequence[ModelRef]]
-    routes: Callable[[ChatRequest], Sequence[Route]]
-    send: Callable[[ChatRequest, Account | None], Awaitable[ChatResponse]]
-    admission: Admission
-    prepay: Callable[[ChatRequest], Awaitable[Payment | None]]
-
-
-class Caps(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run may not go beyond: failed rows, money, seconds from its start. None: no bound."""
-
-    max_failures: int | None = None
-    purse: Purse | None = None
-    deadline: float | None = None
-
-
-class Batching(msgspec.Struct, frozen=True, kw_only=True):
-    """How rows go through batch APIs; `adopt` are the ids, by tag, of batches that were lost, None for one that was
-    never made."""
-
-    mode: Mode
-    calls_of: BatchCalls
-    adopt: Mapping[str, str | None]
-
-
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """A run right now.
-
-    `binding` names the limit that sets the pace, or what keeps all models out. `eta_seconds` is None while nothing is
-    known, while no model can be asked, and while rows are in `batches`. `projected_usd` is what the run will have
-    spent, if the rows that are left cost what those that it has paid for did; None while none has a price, and without
-    a total.
-    """
-
-    rows: int
-    failed: int
-    in_flight: int
-    rows_per_second: float
-    binding: str
-    eta_seconds: float | None
-    projected_usd: Decimal | None = None
-    batches: BatchProgress | None = None
 
 
 class MapRun:
@@ -131,7 +75,7 @@ class MapRun:
         key: Callable[[Input], str] | None,
         batching: Batching | None = None,
     ) -> None:
-        _check_options(inputs, window, caps)
+        check_options(inputs, window, caps)
         if batching is not None and checkpoint is None:
             raise InvalidRequest(
                 f"mode={batching.mode!r} needs a checkpoint: it knows what is on its way, and paid for"
@@ -156,7 +100,7 @@ class MapRun:
         self._nursery = nursery
         self._calls = calls
         self._told = told
-        self._ordered = ordered
+        self._outlet = Outlet(ordered=ordered)
         self._window = window
         self._on_error: OnError | Callable[[Row], OnError] = on_error
         self._entered = False
@@ -165,11 +109,7 @@ class MapRun:
         self._in_time = trio.CancelScope()
         self._read = 0
         self._all_read = False
-        self._finished: deque[Row] = deque()
-        self._early: dict[int, Row] = {}
-        self._next_index = 0
         self._in_flight = 0
-        self._news = trio.Event()
         self._ended = trio.Event()
         self._stopped_by: BaseException | None = None
         self._started_at = 0.0
@@ -211,16 +151,13 @@ class MapRun:
 
     async def __anext__(self) -> Row:
         while True:
-            while not self._finished and not self._ended.is_set():
-                self._news = trio.Event()
-                await self._news.wait()
-            if not self._finished:
+            row = await self._outlet.take()
+            if row is None:
                 self._note_time()
                 if self._stopped_by is not None:
                     stopped_by, self._stopped_by = self._stopped_by, None
                     raise stopped_by
                 raise StopAsyncIteration
-            row = self._finished.popleft()
             self._room.release()
             match self._choice(row):
                 case "yield":
@@ -250,42 +187,20 @@ class MapRun:
 
     def finished_nowait(self) -> list[Row]:
         """Rows that have finished and were not read: for a consumer that stops halfway and wants what was paid for."""
-        rows = [*self._finished, *self._early.values()]
-        self._finished.clear()
-        self._early.clear()
-        return rows
+        return self._outlet.take_all()
 
     def progress(self, total: int | None = None) -> Progress:
         """Where the run is; `total` rows, when known, give an ETA, from the limits of the models that can be asked and
         not from the average so far, and what all will have cost."""
-        now = trio.current_time()
-        routes = usable(self._routes, now, in_turn=self._in_turn)
-        paces = paces_of(routes, now)
-        widest = max(paces, key=lambda named: named[1].rows_per_second, default=None)
-        seconds = now - self._started_at
-        batches = self._jobs.progress() if self._jobs is not None else None
-        eta = None
-        if total is not None and paces:
-            latency = max(route.means.took_seconds for route in routes)
-            on_the_wire = sum(route.in_flight for route in self._routes)
-            left = max(0, total - self.report.rows - on_the_wire)
-            eta = least_seconds(left, [pace for _, pace in paces], latency)
-        return Progress(
-            rows=self.report.rows,
-            failed=self.report.failed,
+        return progress_of(
+            self.report,
+            self._routes,
+            in_turn=self._in_turn,
             in_flight=self._in_flight,
-            rows_per_second=self.report.rows / seconds if seconds > 0.0 else 0.0,
-            binding=f"{widest[0]} {widest[1].binding}" if widest else self._unbound(routes, now),
-            eta_seconds=eta if batches is None else None,
-            projected_usd=self.report.projected_usd(total) if total is not None else None,
-            batches=batches,
+            started_at=self._started_at,
+            total=total,
+            batches=self._jobs.progress() if self._jobs is not None else None,
         )
-
-    def _unbound(self, usable_routes: Sequence[Route], now: float) -> str:
-        """What `binding` is without a pace."""
-        if usable_routes or not self._routes:
-            return "nothing yet"
-        return f"{self._routes[0].ref.provider} {self._routes[0].shut(now)}"
 
     def stop(self) -> None:
         """Send nothing more, at once: rows that wait in line, or for a batch to fill, are not done, like those that
@@ -374,10 +289,9 @@ class MapRun:
             if self._jobs is not None:
                 self._jobs.say_left()
             await self._close_files()  # noqa: ASYNC102 - shields itself
-            self._hand_out_the_rest()
             self._told.end(self.report, self._stopped_by)
             self._ended.set()
-            self._news.set()
+            self._outlet.close()
             self._calls.end()
 
     def _end_batches(self) -> None:
@@ -487,7 +401,7 @@ class MapRun:
             self._duplicates.begin(place.digest, first)
         if kept is not None:
             self.report.add_resumed()
-            self._put(Row(index=place.index, prompt=place.prompt, response=kept, resumed=True))
+            self._outlet.put(Row(index=place.index, prompt=place.prompt, response=kept, resumed=True))
         return kept is not None
 
     async def _row(self, asked: Asked) -> None:
@@ -528,7 +442,7 @@ class MapRun:
             # The answer was paid for: it goes to the reader all the same.
             self._stop(raised)
             is_kept = False
-        self._put(Row(index=place.index, prompt=place.prompt, response=response, error=error))
+        self._outlet.put(Row(index=place.index, prompt=place.prompt, response=response, error=error))
         if self._duplicates is not None and place.digest is not None:
             first, waiting = self._duplicates.end(place.digest, ok=error is None)
             for follower in waiting:
@@ -540,7 +454,7 @@ class MapRun:
     ) -> None:
         self.report.add_duplicate(error)
         self._heed(place.index, error)
-        self._put(
+        self._outlet.put(
             Row(
                 index=place.index,
                 prompt=place.prompt,
@@ -584,11 +498,6 @@ class MapRun:
                 self._caps.deadline, finished, total - finished, more=more, checkpoint=self._checkpoint
             )
 
-    def _hand_out_the_rest(self) -> None:
-        """Rows that wait, in order, for one that was cut off."""
-        for index in sorted(self._early):
-            self._finished.append(self._early.pop(index))
-
     def _stop(self, error: BaseException) -> None:
         """No more rows; the reader gets those that finish, then the error."""
         self._stopped_by = error
@@ -615,29 +524,6 @@ class MapRun:
                 await trio.to_thread.run_sync(self._files.close)
             except LLMRingError as error:
                 self._stopped_by = self._stopped_by or error
-
-    def _put(self, row: Row) -> None:
-        if not self._ordered:
-            self._finished.append(row)
-        else:
-            self._early[row.index] = row
-            while self._next_index in self._early:
-                self._finished.append(self._early.pop(self._next_index))
-                self._next_index += 1
-        self._news.set()
-
-
-def _check_options(inputs: object, window: int | None, caps: Caps) -> None:
-    """Raises InvalidRequest for what cannot be meant."""
-    if isinstance(inputs, str | bytes | Message | Mapping):
-        # A text is an iterable too, of one-letter prompts that would all be paid for.
-        raise InvalidRequest("map takes an iterable of prompts, not one prompt: [prompt]")
-    if window is not None and window < 1:
-        raise InvalidRequest(f"window must be at least 1 row, not {window}")
-    if caps.max_failures is not None and caps.max_failures < 0:
-        raise InvalidRequest(f"max_failures must be at least 0, not {caps.max_failures}")
-    if caps.deadline is not None and not caps.deadline > 0.0:
-        raise InvalidRequest(f"deadline must be a positive number of seconds, not {caps.deadline}")
 
 
 def _is_unpaid(error: LLMRingError | None) -> TypeGuard[LLMRingError]:

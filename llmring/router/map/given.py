@@ -1,0 +1,65 @@
+"""What a run is given by the router: what is done for its rows, what it may not go beyond, how batches carry it."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from llmring.chat import ChatRequest, ChatResponse, Message
+from llmring.errors import InvalidRequest
+from llmring.money.payment import Payment
+from llmring.providers.route import Route
+from llmring.refs import ModelRef
+from llmring.router.account import Account, Purse
+from llmring.router.admission import Admission
+from llmring.router.map.batch_plan import BatchCalls, Mode
+from llmring.router.map.rows import Input
+
+OnError = Literal["yield", "raise", "skip"]
+
+
+class RowCalls(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run has done for a row: its input made a request, the request's models, those of them that may be asked,
+    the call itself, with the row's money where that is bounded; and the money for it in a batch, set aside from the
+    budgets, None where it is in none or there are none.
+
+    `prepare` raises InvalidRequest, `models` and `routes` ConfigError, `send` what `chat` raises, and CalledBack once
+    `admission` has ended; `prepay` what `chat` raises of money.
+    """
+
+    prepare: Callable[[Input], ChatRequest]
+    models: Callable[[ChatRequest], Sequence[ModelRef]]
+    routes: Callable[[ChatRequest], Sequence[Route]]
+    send: Callable[[ChatRequest, Account | None], Awaitable[ChatResponse]]
+    admission: Admission
+    prepay: Callable[[ChatRequest], Awaitable[Payment | None]]
+
+
+class Caps(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run may not go beyond: failed rows, money, seconds from its start. None: no bound."""
+
+    max_failures: int | None = None
+    purse: Purse | None = None
+    deadline: float | None = None
+
+
+class Batching(msgspec.Struct, frozen=True, kw_only=True):
+    """How rows go through batch APIs; `adopt` are the ids, by tag, of batches that were lost, None for one that was
+    never made."""
+
+    mode: Mode
+    calls_of: BatchCalls
+    adopt: Mapping[str, str | None]
+
+
+def check_options(inputs: object, window: int | None, caps: Caps) -> None:
+    """Raises InvalidRequest for what cannot be meant."""
+    if isinstance(inputs, str | bytes | Message | Mapping):
+        # A text is an iterable too, of one-letter prompts that would all be paid for.
+        raise InvalidRequest("map takes an iterable of prompts, not one prompt: [prompt]")
+    if window is not None and window < 1:
+        raise InvalidRequest(f"window must be at least 1 row, not {window}")
+    if caps.max_failures is not None and caps.max_failures < 0:
+        raise InvalidRequest(f"max_failures must be at least 0, not {caps.max_failures}")
+    if caps.deadline is not None and not caps.deadline > 0.0:
+        raise InvalidRequest(f"deadline must be a positive number of seconds, not {caps.deadline}")
