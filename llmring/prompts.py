@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict, Unpack, get_args
 
 import msgspec
 
+from llmring.arguments import FLAG, NUMBER, TABLE, TEXT, WHOLE, Kinds, check_kind, check_seconds
 from llmring.chat import (
     Cache,
     ChatRequest,
@@ -191,27 +192,22 @@ def check_request(request: ChatRequest) -> None:
     for name, kinds in _KINDS.items():
         value = getattr(request, name)
         if value is not None or name in _NEVER_NONE:
-            _check_kind(name, kinds, value)
+            check_kind(name, kinds, value)
+            # JSON has no spelling for them.
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InvalidRequest(f"{name} must be a number, not {value}")
     for name, least in _LEAST.items():
         value = getattr(request, name)
         if value is not None and value < least:
             raise InvalidRequest(f"{name} must be at least {least}, not {value}")
-    if request.timeout is not None and not request.timeout > 0:
-        raise InvalidRequest(f"timeout must be a positive number of seconds, not {request.timeout}")
+    if request.timeout is not None:
+        check_seconds("timeout", request.timeout)
     if request.reasoning_effort is not None and request.reasoning_effort not in get_args(Effort):
         raise InvalidRequest(f"reasoning_effort is one of {', '.join(get_args(Effort))}")
     _check_tools(request)
     for file_id in request.files:
         if not file_id.startswith(REGISTERED_PREFIX):
             raise InvalidRequest(f"files are ids of register_file, which begin with {REGISTERED_PREFIX!r}")
-
-
-def _check_kind(name: str, kinds: "_Kinds", value: object) -> None:
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        raise InvalidRequest(f"{name} must be {_KIND_NAMES[kinds]}, not {type(value).__name__}")
-    # JSON has no spelling for them; a time limit is checked by itself, and may be without end.
-    if isinstance(value, float) and not math.isfinite(value) and name != "timeout":
-        raise InvalidRequest(f"{name} must be {_KIND_NAMES[kinds]}, not {value}")
 
 
 def _check_tools(request: ChatRequest) -> None:
@@ -223,38 +219,24 @@ def _check_tools(request: ChatRequest) -> None:
         raise InvalidRequest(f"tool_choice names {request.tool_choice.name!r}, which is not among the tools")
 
 
-_Kinds = tuple[type, ...]
-_NUMBER: _Kinds = (int, float)
-_WHOLE: _Kinds = (int,)
-_FLAG: _Kinds = (bool,)
-_TEXT: _Kinds = (str,)
-_TABLE: _Kinds = (dict,)
-_KIND_NAMES: Mapping[_Kinds, str] = {
-    _NUMBER: "a number",
-    _WHOLE: "a whole number",
-    _FLAG: "True or False",
-    _TEXT: "text",
-    _TABLE: "a dictionary",
-}
-_KINDS: Mapping[str, _Kinds] = {
-    "temperature": _NUMBER,
-    "top_p": _NUMBER,
-    "top_k": _WHOLE,
-    "max_tokens": _WHOLE,
-    "seed": _WHOLE,
-    "presence_penalty": _NUMBER,
-    "frequency_penalty": _NUMBER,
-    "logprobs": _FLAG,
-    "top_logprobs": _WHOLE,
-    "n": _WHOLE,
-    "parallel_tool_calls": _FLAG,
-    "reasoning_tokens": _WHOLE,
-    "show_reasoning": _FLAG,
-    "service_tier": _TEXT,
-    "user": _TEXT,
-    "timeout": _NUMBER,
-    "metadata": _TABLE,
-    "extra_params": _TABLE,
+_KINDS: Mapping[str, Kinds] = {
+    "temperature": NUMBER,
+    "top_p": NUMBER,
+    "top_k": WHOLE,
+    "max_tokens": WHOLE,
+    "seed": WHOLE,
+    "presence_penalty": NUMBER,
+    "frequency_penalty": NUMBER,
+    "logprobs": FLAG,
+    "top_logprobs": WHOLE,
+    "n": WHOLE,
+    "parallel_tool_calls": FLAG,
+    "reasoning_tokens": WHOLE,
+    "show_reasoning": FLAG,
+    "service_tier": TEXT,
+    "user": TEXT,
+    "metadata": TABLE,
+    "extra_params": TABLE,
 }
 _NEVER_NONE = frozenset({"metadata", "extra_params"})
 

@@ -9,6 +9,7 @@ from typing import Unpack, get_args
 import msgspec
 import trio
 
+from llmring.arguments import MAPPING, PATH, as_text, check_kind, check_least, check_seconds, check_share, check_word
 from llmring.chat import ChatRequest, ChatResponse, Completion, JSONSchema, Note
 from llmring.embeddings import Embeddings, EmbedResponse
 from llmring.errors import AllModelsFailed, InvalidRequest, ProviderError
@@ -127,7 +128,7 @@ class Router:
         Raises ConfigError before anything is sent; the provider's error where another model would not help (BadRequest,
         ContentRefused, AuthFailed); AllModelsFailed with every attempt. Cancelling closes the connection.
         """
-        request = self._request(model, prompt, options)
+        request = self._request(model, prompt, options, profile)
         terms = Terms(flow=_flow(priority, tenant, weight))
         with Call(self._telemetry, "chat", request.model, priority) as call, self._calls.call():
             return await self._chat(request, profile, call, terms)
@@ -148,8 +149,9 @@ class Router:
 
         A `timeout` given here bounds the whole stream; without one only the wait for the first text is bounded.
         """
-        request = self._request(model, prompt, options)
+        request = self._request(model, prompt, options, profile)
         terms = Terms(flow=_flow(priority, tenant, weight))
+        check_word("on_break", get_args(OnBreak), on_break)
         return ChatStream(
             self.dispatcher,
             self._calls,
@@ -169,7 +171,7 @@ class Router:
         *,
         ordered: bool = False,
         window: int | None = None,
-        on_error: OnError | Callable[[Row], OnError] = "yield",
+        on_error: OnError | Callable[[Row], OnError | None] = "yield",
         checkpoint: Path | str | None = None,
         max_failures: int | None = None,
         budget: Decimal | float | str | None = None,
@@ -192,8 +194,9 @@ class Router:
         wait for the limits of the whole chain as long as it takes; a refusal or an overload does not fail a row, unless
         waiting cannot help it (RowStalled: failed 4 times while others are answered, or nobody is for 600 s). `window`
         bounds the rows in flight and finished but unread. A failed row is yielded with its `error`, raised, or skipped;
-        a function decides for each. After more than `max_failures` of them nothing more is sent: what is on the wire
-        comes first, then TooManyFailures. `run.stop()` does the same without an error.
+        a function decides for each, and one that it answers None for is yielded. After more than `max_failures` of them
+        nothing more is sent: what is on the wire comes first, then TooManyFailures. `run.stop()` does the same without
+        an error.
 
         `checkpoint` names a journal: every finished row is written there before it is handed out, and a later run with
         the same journal takes from it what was answered already, whatever became of the earlier one. Rows are known by
@@ -212,12 +215,15 @@ class Router:
         """
 
         # Wrong options are the caller's to hear of, now and once.
+        alias = as_text("alias", alias)
+        _check_profile(profile)
         _check(to_request(alias, "x", **options))
         flow = _flow(priority, tenant, weight)
-        if spill not in get_args(Spill):
-            raise InvalidRequest(f"spill must be one of {', '.join(get_args(Spill))}, not {spill!r}")
-        if mode not in get_args(Mode):
-            raise InvalidRequest(f"mode must be one of {', '.join(get_args(Mode))}, not {mode!r}")
+        check_word("spill", get_args(Spill), spill)
+        check_word("mode", get_args(Mode), mode)
+        _check_adopt(adopt, mode)
+        if checkpoint is not None:
+            check_kind("checkpoint", PATH, checkpoint)
         admission = Admission()
         terms = Terms(flow=flow, patient=True, spill=spill, admission=admission)
 
@@ -312,10 +318,13 @@ class Router:
         first of them. `dimensions` shortens the vectors where the model can. Raises what `chat` raises; the vectors of
         a call that fails half-way are lost.
         """
-        given = check_texts(texts)
+        model, given = as_text("model", model), check_texts(texts)
+        _check_profile(profile)
         flow = _flow("interactive", tenant, 1.0)
-        if timeout is not None and not timeout > 0:
-            raise InvalidRequest(f"timeout must be a positive number of seconds, not {timeout}")
+        if dimensions is not None:
+            check_least("dimensions", 1, dimensions)
+        if timeout is not None:
+            check_seconds("timeout", timeout)
         seconds = timeout if timeout is not None else self._timeout
         deadline = min(trio.current_time() + seconds, trio.current_effective_deadline())
         with Call(self._telemetry, "embed", model) as call:
@@ -376,7 +385,7 @@ class Router:
 
         Counted offline: exact for the text of OpenAI's models with the extra `tokens`, an estimate otherwise.
         """
-        request = self._request(model, prompt, options)
+        request = self._request(model, prompt, options, profile)
         first = self.dispatcher.routes(request.model, profile)[0]
         return context_problem(request, first.model.capabilities, first.counting)
 
@@ -389,7 +398,7 @@ class Router:
         **options: Unpack[ChatOptions],
     ) -> tuple[CostEstimate, ...]:
         """What a call would cost at each model of its alias, in the order they are asked. Sends nothing."""
-        request = self.dispatcher.completed(self._request(model, prompt, options), profile)
+        request = self.dispatcher.completed(self._request(model, prompt, options, profile), profile)
         # Whatever the key, it costs the same.
         routes = {route.ref: route for route in self.dispatcher.routes(request.model, profile)}
         return tuple(self._estimate(request, route) for route in routes.values())
@@ -424,7 +433,10 @@ class Router:
             high_usd=dollars(most),
         )
 
-    def _request(self, model: str | ChatRequest, prompt: Prompt | None, options: ChatOptions) -> ChatRequest:
+    def _request(
+        self, model: str | ChatRequest, prompt: Prompt | None, options: ChatOptions, profile: str | None = None
+    ) -> ChatRequest:
+        _check_profile(profile)
         if isinstance(model, ChatRequest):
             if prompt is not None or options:
                 raise TypeError("a ChatRequest is the whole call: no prompt or options beside it")
@@ -432,7 +444,7 @@ class Router:
         elif prompt is None:
             raise TypeError("chat() needs a prompt")
         else:
-            request = to_request(model, prompt, **options)
+            request = to_request(as_text("model", model), prompt, **options)
         _check(request)
         return request
 
@@ -512,11 +524,28 @@ class Router:
 
 def _flow(priority: Priority, tenant: str, weight: float) -> Flow:
     """Raises InvalidRequest."""
-    if priority not in SHARES:
-        raise InvalidRequest(f"priority must be one of {', '.join(map(repr, SHARES))}, not {priority!r}")
-    if not 0.0 < weight < math.inf:
-        raise InvalidRequest(f"weight must be a number above 0, not {weight!r}")
-    return Flow(priority, tenant, weight)
+    check_word("priority", SHARES, priority)
+    check_share("weight", weight)
+    return Flow(priority, as_text("tenant", tenant), weight)
+
+
+def _check_profile(profile: str | None) -> None:
+    """Raises InvalidRequest."""
+    if profile is not None:
+        as_text("profile", profile)
+
+
+def _check_adopt(adopt: Mapping[str, str | None] | None, mode: Mode) -> None:
+    """Raises InvalidRequest."""
+    if adopt is None:
+        return
+    check_kind("adopt", MAPPING, adopt)
+    for tag, batch_id in adopt.items():
+        as_text("a tag of adopt", tag)
+        if batch_id is not None:
+            as_text(f"the id that adopt has for {tag!r}", batch_id)
+    if adopt and mode == "online":
+        raise InvalidRequest("adopt names batches that were lost, and they are read with mode='batch' or mode='auto'")
 
 
 def _dollars(budget: Decimal | float | str) -> Decimal:
@@ -532,6 +561,7 @@ def _dollars(budget: Decimal | float | str) -> Decimal:
 
 def _check(request: ChatRequest) -> None:
     """Refuse what no provider would take. Raises InvalidRequest."""
+    as_text("model", request.model)
     check_request(request)
     if isinstance(request.response_format, JSONSchema):
         check_schema(request.response_format)

@@ -6,16 +6,17 @@ tasks live in the router's nursery; the consumer pulls, and memory stays proport
 
 import itertools
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Mapping, Sequence, Sized
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence, Sized
 from contextlib import ExitStack, aclosing
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, TypeGuard
+from typing import Literal, Self, TypeGuard, get_args
 
 import msgspec
 import trio
 
+from llmring.arguments import FUNCTION, check_kind, check_least, check_seconds, check_word
 from llmring.chat import ChatRequest, ChatResponse, Message
 from llmring.errors import (
     AuthFailed,
@@ -45,6 +46,7 @@ from llmring.router.map.rows import Input, Inputs, Place, Row
 from llmring.router.map.span import MapSpan
 
 OnError = Literal["yield", "raise", "skip"]
+_CHOICES: tuple[OnError, ...] = get_args(OnError)
 
 _LEAVE_SECONDS = 5.0
 
@@ -121,14 +123,14 @@ class MapRun:
         *,
         ordered: bool,
         window: int | None,
-        on_error: OnError | Callable[[Row], OnError],
+        on_error: OnError | Callable[[Row], OnError | None],
         checkpoint: Path | None,
         caps: Caps,
         dedupe: bool,
         key: Callable[[Input], str] | None,
         batching: Batching | None = None,
     ) -> None:
-        _check_options(inputs, window, caps)
+        _check_options(inputs, window, caps, on_error, key)
         if batching is not None and checkpoint is None:
             raise InvalidRequest(
                 f"mode={batching.mode!r} needs a checkpoint: it knows what is on its way, and paid for"
@@ -155,7 +157,7 @@ class MapRun:
         self._told = told
         self._ordered = ordered
         self._window = window
-        self._on_error: OnError | Callable[[Row], OnError] = on_error
+        self._on_error: OnError | Callable[[Row], OnError | None] = on_error
         self._entered = False
         self._scope = trio.CancelScope()
         self._feeding = trio.CancelScope()
@@ -330,7 +332,17 @@ class MapRun:
     def _choice(self, row: Row) -> OnError:
         if row.ok:
             return "yield"
-        return self._on_error(row) if callable(self._on_error) else self._on_error
+        if not callable(self._on_error):
+            return self._on_error
+        choice = self._on_error(row)
+        if choice is None:
+            # It has only looked: no row is lost for that.
+            return "yield"
+        if choice not in _CHOICES:
+            # The row is handed out, and those that are paid for come before the error.
+            self._stop(self._stopped_by or _no_choice(choice))
+            return "yield"
+        return choice
 
     def _note_time(self) -> None:
         if self.report.wall_seconds == 0.0:
@@ -609,17 +621,28 @@ class MapRun:
         self._news.set()
 
 
-def _check_options(inputs: object, window: int | None, caps: Caps) -> None:
+def _check_options(inputs: object, window: int | None, caps: Caps, on_error: object, key: object) -> None:
     """Raises InvalidRequest for what cannot be meant."""
     if isinstance(inputs, str | bytes | Message | Mapping):
         # A text is an iterable too, of one-letter prompts that would all be paid for.
         raise InvalidRequest("map takes an iterable of prompts, not one prompt: [prompt]")
-    if window is not None and window < 1:
-        raise InvalidRequest(f"window must be at least 1 row, not {window}")
-    if caps.max_failures is not None and caps.max_failures < 0:
-        raise InvalidRequest(f"max_failures must be at least 0, not {caps.max_failures}")
-    if caps.deadline is not None and not caps.deadline > 0.0:
-        raise InvalidRequest(f"deadline must be a positive number of seconds, not {caps.deadline}")
+    if not isinstance(inputs, Iterable | AsyncIterable):
+        raise InvalidRequest(f"map takes an iterable of prompts, not {type(inputs).__name__}")
+    if window is not None:
+        check_least("window", 1, window, " row")
+    if caps.max_failures is not None:
+        check_least("max_failures", 0, caps.max_failures)
+    if caps.deadline is not None:
+        check_seconds("deadline", caps.deadline)
+    if key is not None:
+        check_kind("key", FUNCTION, key)
+    if not callable(on_error):
+        check_word("on_error", _CHOICES, on_error)
+
+
+def _no_choice(choice: object) -> InvalidRequest:
+    words = ", ".join(map(repr, _CHOICES))
+    return InvalidRequest(f"on_error answered {choice!r}: it must answer one of {words}, or None for 'yield'")
 
 
 def _is_unpaid(error: LLMRingError | None) -> TypeGuard[LLMRingError]:
