@@ -8,11 +8,12 @@ from typing import Any
 
 import msgspec
 
+from llmring.arguments import MAPPING, WHOLE, as_text, check_kind
 from llmring.errors import ReceiptError
 from llmring.pricing import Prices, price
 from llmring.receipts.batch_receipt import BatchReceipt
 from llmring.receipts.batching import tally
-from llmring.receipts.receipt import VERSION, Receipt, dollars, timestamp
+from llmring.receipts.receipt import VERSION, Receipt, dollars, readable, timestamp
 from llmring.receipts.signing import ReceiptSigner
 from llmring.usage import CostBreakdown, Usage
 
@@ -43,18 +44,20 @@ class ReceiptGenerator:
         receipt_id: str | None = None,
     ) -> Receipt:
         """A receipt of now. `usage` is an answer's, or has `prompt_tokens` and `completion_tokens`; `costs` is what
-        `calculate_costs` gives. Raises ReceiptError for a cost that is a float: it would be rounded."""
+        `calculate_costs` gives. Raises ReceiptError for a cost that is a float: it would be rounded, and for what is no
+        text, or no whole number of tokens: it could not be read again."""
         prompt, completion = _tokens(usage)
+        check_kind("costs", MAPPING, costs, ReceiptError)
         key = self.signer.private_key if self.signer is not None else None
         receipt = Receipt(
             llmring_receipt=VERSION,
-            receipt_id=receipt_id if receipt_id is not None else new_receipt_id(),
+            receipt_id=as_text("receipt_id", receipt_id, ReceiptError) if receipt_id is not None else new_receipt_id(),
             timestamp=timestamp(datetime.now(UTC)),
-            alias=alias,
-            profile=profile,
-            lock_digest=lock_digest,
-            provider=provider,
-            model=model,
+            alias=as_text("alias", alias, ReceiptError),
+            profile=as_text("profile", profile, ReceiptError),
+            lock_digest=as_text("lock_digest", lock_digest, ReceiptError),
+            provider=as_text("provider", provider, ReceiptError),
+            model=as_text("model", model, ReceiptError),
             prompt_tokens=prompt,
             completion_tokens=completion,
             total_tokens=None if prompt is None or completion is None else prompt + completion,
@@ -64,6 +67,7 @@ class ReceiptGenerator:
             usage=counters(usage) if isinstance(usage, Usage) else None,
             key_id=key.key_id if key is not None else None,
         )
+        readable(receipt)
         if self.signer is None or key is None:
             return receipt
         return msgspec.structs.replace(receipt, signature=self.signer.sign_receipt(receipt))
@@ -72,12 +76,14 @@ class ReceiptGenerator:
         self, receipts: Iterable[Receipt], description: str | None = None, tags: Sequence[str] = ()
     ) -> BatchReceipt:
         """One receipt of many, in this order: what they come to, and the root of the tree over them. Raises
-        ReceiptError where there are none, or a cost is no number."""
+        ReceiptError where there are none, a cost is no number, or the description or a tag no text."""
+        if isinstance(tags, str):
+            raise ReceiptError("tags is a list of texts, not one text")
         key = self.signer.private_key if self.signer is not None else None
         batch = msgspec.structs.replace(
             tally(receipts).batch(new_receipt_id(), timestamp(datetime.now(UTC))),
-            description=description,
-            tags=tuple(tags),
+            description=as_text("description", description, ReceiptError) if description is not None else None,
+            tags=tuple(as_text("a tag", tag, ReceiptError) for tag in tags),
             key_id=key.key_id if key is not None else None,
         )
         if self.signer is None or key is None:
@@ -93,7 +99,10 @@ class ReceiptGenerator:
         model_info: Prices | Mapping[str, Any] | None = None,
     ) -> dict[str, str | None]:
         """`input_cost`, `output_cost` and `total_cost` in dollars, as text; None where `model_info`, prices or a model
-        of the registry's list, does not say what the tokens cost: unknown, not free."""
+        of the registry's list, does not say what the tokens cost: unknown, not free. Raises ReceiptError for what is no
+        number of tokens."""
+        for name, count in (("prompt_tokens", prompt_tokens), ("completion_tokens", completion_tokens)):
+            check_kind(name, WHOLE, count, ReceiptError)
         prices = model_info if isinstance(model_info, Prices) or model_info is None else _prices(model_info)
         used = Usage(input_tokens=prompt_tokens, output_tokens=completion_tokens)
         parts = price(used, prices) if prices is not None else None
@@ -120,7 +129,18 @@ def counters(usage: Usage) -> dict[str, int]:
 def _tokens(usage: Usage | Mapping[str, int] | None) -> tuple[int | None, int | None]:
     if isinstance(usage, Usage):
         return usage.total_input_tokens, usage.total_output_tokens
-    return (None, None) if usage is None else (usage.get("prompt_tokens"), usage.get("completion_tokens"))
+    if usage is None:
+        return None, None
+    check_kind("usage", MAPPING, usage, ReceiptError)
+    return _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+
+
+def _count(usage: Mapping[str, int], name: str) -> int | None:
+    """None: it is not known."""
+    count = usage.get(name)
+    if count is not None:
+        check_kind(name, WHOLE, count, ReceiptError)
+    return count
 
 
 def _money(costs: Mapping[str, Decimal | str | None], name: str) -> str | None:
