@@ -52,6 +52,12 @@ def check_seconds(name: str, value: object, refusal: Refusal = InvalidRequest) -
         raise refusal(f"{name} must be a positive number of seconds, not {value!r}")
 
 
+def check_patience(name: str, value: object, refusal: Refusal = InvalidRequest) -> None:
+    """Refuse what is no time to wait; none at all is one."""
+    if not _is_number(value) or not value >= 0:
+        raise refusal(f"{name} must be a number of seconds from 0 on, not {value!r}")
+
+
 def check_share(name: str, value: object) -> None:
     """Refuse what is no weight."""
     if not _is_number(value) or not 0.0 < value < math.inf:

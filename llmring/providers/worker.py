@@ -88,6 +88,8 @@ class ProviderWorker:
         variable: str | None = None,
         recall: Recall = lambda ref, account: None,
         watch: Watch = unwatched,
+        *,
+        keys_given: bool = False,
     ) -> None:
         self.endpoint = endpoint
         self._watch = watch
@@ -99,7 +101,7 @@ class ProviderWorker:
         concurrency = Concurrency(endpoint.max_in_flight) if endpoint.finds_in_flight else None
         self.credential = Credential(budget, endpoint.max_in_flight, random, concurrency, variable)
         if key is None and endpoint.key_variables and endpoint.needs_key:
-            self.missing_key = MissingKey(endpoint.name, endpoint.key_variables)
+            self.missing_key = MissingKey(endpoint.name, endpoint.key_variables, given=keys_given)
             self.credential.missing = str(self.missing_key)
         auth = endpoint.wire.chat.auth(key) if key is not None else ()
         self._headers = {**endpoint.headers, **dict(auth)}

@@ -16,6 +16,7 @@ from typing import Literal
 
 import trio
 
+from llmring.arguments import PATH, as_text, check_kind, check_patience, check_seconds
 from llmring.codecs.capabilities import Capabilities
 from llmring.config import (
     RECEIPTS_VARIABLE,
@@ -29,8 +30,9 @@ from llmring.config import (
     status_directory,
 )
 from llmring.errors import ConfigError
-from llmring.keys import keys_in_use
+from llmring.keys import check_keys, keys_in_use
 from llmring.lockfile import Budget, Lockfile, ProviderSettings, read_lockfile
+from llmring.lockfile.budgets import check_given
 from llmring.money.budgets import Budgets
 from llmring.pricing import Prices
 from llmring.providers.crew import Crew
@@ -68,6 +70,9 @@ Told = Callable[..., None]
 TIMEOUT_SECONDS = 600.0
 GRACE_SECONDS = 10.0
 
+_SWITCHES = ("status", "receipts")
+"""What may be True, and is then where it is by default."""
+
 
 @asynccontextmanager
 async def open_router(
@@ -94,8 +99,9 @@ async def open_router(
     `lockfile`: a path, or one that was read already; by default LLMRING_LOCKFILE_PATH, ./llmring.lock, the bundled one.
     `profile`: by default LLMRING_PROFILE, then the lockfile's. `timeout` bounds a call in seconds. Leaving the block
     refuses new calls, waits up to `grace` seconds for those under way, then cuts them off with RouterClosed. `keys`, by
-    the names of variables, stand in for the environment. `connect` makes connections (llmring.testing has a scripted
-    provider); `jitter()` gives a number in [0, 1), and `clock()` the time of day, by which days and months begin.
+    the names of variables ({"OPENAI_API_KEY": "sk-..."}), stand in for the environment, which is not asked then.
+    `connect` makes connections (llmring.testing has a scripted provider); `jitter()` gives a number in [0, 1), and
+    `clock()` the time of day, by which days and months begin.
 
     Without a `catalog` the newest one of this machine is used, and renewed behind the calls' backs when it is a day
     old: see LLMRING_REGISTRY_URL. `refresh` false keeps off the network; by default LLMRING_REGISTRY_REFRESH says.
@@ -115,21 +121,32 @@ async def open_router(
     LLMRING_RECEIPTS says; else they are kept as well as can be, but where `connect` is given: what is scripted never
     happened.
 
-    `budgets` cap what may be spent, beside those of the lockfile. They are kept in the ledger, also where no receipts
-    are; in memory alone for this router with a `connect` of the caller's, unless receipts are asked for.
+    `budgets` cap what may be spent, beside those of the lockfile, whose aliases and profiles they name. They are kept
+    in the ledger, also where no receipts are; in memory alone for this router with a `connect` of the caller's, unless
+    receipts are asked for.
 
     `telemetry` says where spans and metrics go, and whether with prompts and answers; by default to the providers that
     the program sets for all of its libraries, without.
 
     Raises ConfigError. What the block raises comes out as it is, never in an ExceptionGroup.
     """
+    _check(
+        timeout,
+        grace,
+        profile,
+        {"lockfile": lockfile, "status": status, "decisions": decisions, "state": state, "receipts": receipts},
+    )
     settings = read_settings()
-    if not isinstance(lockfile, Lockfile):
-        lockfile = read_lockfile(find_lockfile(lockfile, settings, Path.cwd()))
+    lockfile = _lockfile(lockfile, settings, keys)
     lists, directory = _lists(settings, refresh) if catalog is None else None, _shown_in(settings, status)
     calls, files, first = Calls(), Files(), catalog if catalog is not None else read_bundled()
     keeper = _keeper(settings, state, is_real=connect is None)
-    counted = Budgets(budgets, lockfile.budgets, budget_store(settings, receipts, is_real=connect is None), clock)
+    counted = Budgets(
+        check_given(budgets, lockfile.profiles),
+        lockfile.budgets,
+        budget_store(settings, receipts, is_real=connect is None),
+        clock,
+    )
     connects, told = connect if connect is not None else HttpxConnect(), telemetry or Telemetry()
     raised: BaseException | None = None
     try:
@@ -159,6 +176,7 @@ async def open_router(
                     files,
                     keeper.recall,
                     watching(told),
+                    keys_given=keys is not None,
                 )
                 for worker in crew.workers:
                     nursery.start_soon(worker.run)
@@ -208,6 +226,26 @@ async def open_router(
         raise _first(group) from group
     if raised is not None:
         raise raised
+
+
+def _check(timeout: float, grace: float, profile: str | None, places: Mapping[str, object]) -> None:
+    """Raises ConfigError, also for what is neither a path nor a word of its own."""
+    check_seconds("timeout", timeout, ConfigError)
+    check_patience("grace", grace, ConfigError)
+    if profile is not None:
+        as_text("profile", profile, ConfigError)
+    for name, place in places.items():
+        if place is None or place is False or (place is True and name in _SWITCHES):
+            continue
+        if not isinstance(place, Lockfile):
+            check_kind(name, PATH, place, ConfigError)
+
+
+def _lockfile(asked: Path | str | Lockfile | None, settings: Settings, keys: Mapping[str, str] | None) -> Lockfile:
+    """The lockfile to begin with, which `keys` fit. Raises ConfigError."""
+    lockfile = asked if isinstance(asked, Lockfile) else read_lockfile(find_lockfile(asked, settings, Path.cwd()))
+    check_keys(keys, lockfile)
+    return lockfile
 
 
 def _lists(settings: Settings, refresh: bool | None) -> Lists:

@@ -1,5 +1,6 @@
 """Arguments that cannot be meant: refused in one wording where they come in, before anything is sent."""
 
+import copy
 import enum
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,13 +12,15 @@ import trio
 import trio.testing
 
 from llmring.chat import ChatRequest, Message
-from llmring.errors import InvalidRequest
+from llmring.errors import BudgetExceeded, ConfigError, InvalidRequest, MissingKey
+from llmring.lockfile import Budget
 from llmring.router.map.rows import Row
 from llmring.router.opening import open_router
 from llmring.router.router import Router
 from llmring.testing import ScriptedProvider, answer
+from tests.router.test_map_caps import CHEAP, PRICED
 from tests.router.test_receipting import receipts
-from tests.router.world import collect, lockfile, world
+from tests.router.world import CHAIN, collect, lockfile, world
 
 Clock = trio.testing.MockClock
 HALF = "a\ud800b"
@@ -229,3 +232,128 @@ async def test_a_function_decides_for_each_row(autojump_clock: Clock) -> None:
         rows, error = await collect(router.map("alone", BROKEN, on_error=choose))
     assert error is None
     assert sorted(row.index for row in rows) == [0, 2, 3]
+
+
+# Opening a router.
+
+
+async def opened(text: str = CHAIN, **given: Any) -> None:
+    provider = ScriptedProvider({name: [answer("ok")] for name in ("first", CHEAP)})
+    async with open_router(lockfile(text), connect=provider, **given) as router:
+        await router.chat("alone", "hi", max_tokens=5)
+
+
+def of(**given: Any) -> list[Budget]:
+    return [Budget(**{"name": "x", "limit": "0", "per": "day", **given})]
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"grace": -1}, "grace must be a number of seconds from 0 on, not -1"),
+        ({"grace": "x"}, "grace must be a number of seconds from 0 on, not 'x'"),
+        ({"grace": None}, "grace must be a number of seconds from 0 on, not None"),
+        ({"timeout": 0}, "timeout must be a positive number of seconds, not 0"),
+        ({"timeout": "5"}, "timeout must be a positive number of seconds, not '5'"),
+        ({"profile": 5}, "profile must be text, not int"),
+        ({"receipts": 5}, "receipts must be a path, not int"),
+        ({"decisions": True}, "decisions must be a path, not bool"),
+        ({"state": 5}, "state must be a path, not int"),
+        ({"status": 1.5}, "status must be a path, not float"),
+        ({"budgets": "5"}, "budgets must be a list of Budgets, not str"),
+        ({"budgets": 5}, "budgets must be a list of Budgets, not int"),
+        ({"budgets": None}, "budgets must be a list of Budgets, not NoneType"),
+        ({"budgets": of()[0]}, "budgets must be a list of Budgets, not Budget"),
+        ({"budgets": {"x": of()[0]}}, "budgets must be a list of Budgets, not dict"),
+        ({"budgets": [5]}, "budgets must be a list of Budgets, and number 1 is 5"),
+        ({"budgets": [*of(), {"name": "y"}]}, "budgets must be a list of Budgets, and number 2 is a table"),
+        (
+            {"budgets": of(alias="alon")},
+            "budget 'x': there is no alias 'alon', so nothing would be held back: did you mean 'alone'?",
+        ),
+        (
+            {"budgets": of(profile="prod")},
+            "budget 'x': there is no profile 'prod', so nothing would be held back: known: 'default'",
+        ),
+        ({"keys": 5}, "keys must be a dictionary by the names of variables, not int"),
+        ({"keys": {5: "sk-canary"}}, "a name in keys must be text, not int"),
+        ({"keys": {"TEST_KEY_A": None}}, "keys['TEST_KEY_A'] must be text, not NoneType"),
+        ({"keys": {"openai": "sk-canary"}}, "keys are by the names of variables: 'TEST_KEY_A', not 'openai'"),
+        ({"keys": {"groq": "sk-canary"}}, "keys are by the names of variables: 'GROQ_API_KEY', not 'groq'"),
+    ],
+)
+async def test_a_router_is_not_opened_with_what_cannot_be_meant(given: dict[str, Any], why: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        await opened(**given)
+    assert str(caught.value) == why
+
+
+@pytest.mark.parametrize("grace", [0, 0.0, float("inf"), 5])
+async def test_grace_is_any_time_and_none(grace: float) -> None:
+    await opened(grace=grace)
+
+
+async def test_a_path_is_no_text() -> None:
+    with pytest.raises(ConfigError, match="lockfile must be a path, not int"):
+        async with open_router(5):  # type: ignore[arg-type]  # on purpose
+            raise AssertionError("it was opened")
+
+
+@pytest.mark.parametrize("alias", ["alone", "*", None])
+async def test_a_budget_of_what_is_there_holds(alias: str | None, autojump_clock: Clock) -> None:
+    with pytest.raises(BudgetExceeded):
+        await opened(PRICED, budgets=iter(of(alias=alias)))
+    await opened(PRICED, budgets=of(alias="openai:first"))
+
+
+async def test_an_edited_lockfile_must_have_what_the_programs_budgets_name(
+    autojump_clock: Clock, tmp_path: Path
+) -> None:
+    """As it must for its own: else the budget would hold nothing back from then on."""
+    path = tmp_path / "llmring.lock"
+    path.write_text(PRICED)
+    provider = ScriptedProvider({CHEAP: [answer("ok")]})
+    async with open_router(path, connect=provider, budgets=of(alias="alone")) as router:
+        path.write_text(PRICED.replace('alias = "alone"', 'alias = "only"'))
+        await trio.sleep(2.0)
+        assert str(router.status().lockfile_error).startswith("budget 'x': there is no alias 'alone'")
+        with pytest.raises(BudgetExceeded):
+            await router.chat("alone", "hi", max_tokens=5)
+        path.write_text(PRICED + '\n[[profiles.dev.bindings]]\nalias = "more"\nmodels = "openai:first"\n')
+        await trio.sleep(2.0)
+        assert router.status().lockfile_error is None
+        with pytest.raises(BudgetExceeded):
+            await router.chat("alone", "hi", max_tokens=5)
+        assert provider.calls == []
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"alias": ""}, "budget 'x': alias must be a name, or '*' for each its own, not ''"),
+        ({"profile": ""}, "budget 'x': profile must be a name, or '*' for each its own, not ''"),
+        ({"alias": 5}, "budget 'x': alias must be text, not int"),
+        ({"tenant": 42}, "budget 'x': tenant must be text, not int"),
+        ({"tenant": HALF}, r"budget 'x': tenant must be text that UTF-8 can spell, not 'a\ud800b'"),
+        ({"name": 5}, "the name of a budget must be text, not int"),
+        ({"name": ""}, "a budget needs a name, not ''"),
+    ],
+)
+def test_a_budget_in_code_has_names_that_can_be(given: dict[str, Any], why: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        of(**given)
+    assert str(caught.value) == why
+
+
+def test_the_tenant_without_a_name_has_a_budget_too() -> None:
+    assert of(tenant="")[0].tenant == ""
+
+
+async def test_keys_that_lack_one_say_that_the_environment_does_not_count(autojump_clock: Clock) -> None:
+    """Though TEST_KEY_A is set there; what nobody needs may be among them, as there."""
+    with pytest.raises(MissingKey) as caught:
+        await opened(keys={"TEST_KEY_B": "key", "HOME": "/root"})
+    assert str(caught.value) == ("no key for openai: `keys`, which stands in for the environment, has no TEST_KEY_A")
+    again = copy.copy(caught.value)
+    assert str(again) == str(caught.value)
+    await opened(keys={"TEST_KEY_A": "key", "openai": "key"})
