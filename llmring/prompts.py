@@ -5,7 +5,7 @@ or tool that is wrong. Nothing is guessed, and nothing that was not set is fille
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypedDict, Unpack, get_args
 
 import msgspec
@@ -79,8 +79,21 @@ def to_request(model: str, prompt: Prompt, **options: Unpack[ChatOptions]) -> Ch
     return ChatRequest(model=model, messages=messages, **spelled)
 
 
-def _to_stop(stop: str | Sequence[str] | None) -> tuple[str, ...]:
-    return (stop,) if isinstance(stop, str) else tuple(stop or ())
+def _to_stop(stop: object) -> tuple[str, ...]:
+    return (stop,) if isinstance(stop, str) else _to_texts("stop", stop if stop is not None else ())
+
+
+def _to_files(files: object) -> tuple[str, ...]:
+    return _to_texts("files", files)
+
+
+def _to_texts(name: str, given: object) -> tuple[str, ...]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise InvalidRequest(f"{name} must be a list of texts, not {type(given).__name__}")
+    texts = tuple(given)
+    for number, text in enumerate(texts, 1):
+        check_kind(f"{name}, number {number},", TEXT, text)
+    return texts
 
 
 _PARSERS: Mapping[str, Callable[[Any], Any]] = {
@@ -89,7 +102,7 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "tool_choice": to_tool_choice,
     "response_format": to_response_format,
     "cache": to_cache,
-    "files": tuple,
+    "files": _to_files,
 }
 
 
@@ -106,6 +119,7 @@ def to_messages(prompt: Prompt, system: str | None = None) -> tuple[Message, ...
     if not messages:
         raise InvalidRequest("the prompt holds no messages")
     if system is not None:
+        check_kind("system", TEXT, system)
         messages = (Message(role="system", content=system), *messages)
     return messages
 
@@ -246,6 +260,8 @@ _LEAST: Mapping[str, int] = {"max_tokens": 1, "top_k": 0, "top_logprobs": 0, "n"
 def _check_message(message: Message, number: int) -> None:
     if message.role == "tool" and message.tool_call_id is None:
         raise InvalidRequest(f"message {number}: a tool result needs the tool_call_id of its call")
+    if not isinstance(message.content, str | Sequence | None):
+        raise InvalidRequest(f"message {number}: content must be text or parts, not {type(message.content).__name__}")
     if message.content is None and not (message.role == "assistant" and (message.tool_calls or message.native)):
         raise InvalidRequest(f"message {number}: a {message.role} message needs content")
     if (

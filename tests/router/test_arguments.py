@@ -111,6 +111,22 @@ async def test_a_model_is_text(call: Callable[[Router], Any]) -> None:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
+        ({"system": 5}, "system must be text, not int"),
+        ({"stop": 5}, "stop must be a list of texts, not int"),
+        ({"stop": ["a", 5]}, "stop, number 2, must be text, not int"),
+        ({"files": 5}, "files must be a list of texts, not int"),
+        ({"files": "a"}, "files must be a list of texts, not str"),
+        ({"files": [5]}, "files, number 1, must be text, not int"),
+    ],
+)
+async def test_options_that_are_lists_hold_texts(name: str, options: dict[str, Any], why: str) -> None:
+    assert await refused(lambda router: BY_CALL[name](router, **options)) == why
+
+
+@pytest.mark.parametrize("name", ["chat", "stream", "map"])
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
         ({"weight": "a"}, "weight must be a number above 0, not 'a'"),
         ({"weight": 0}, "weight must be a number above 0, not 0"),
         ({"weight": float("inf")}, "weight must be a number above 0, not inf"),
