@@ -130,12 +130,7 @@ async def open_router(
 
     Raises ConfigError. What the block raises comes out as it is, never in an ExceptionGroup.
     """
-    _check(
-        timeout,
-        grace,
-        profile,
-        {"lockfile": lockfile, "status": status, "decisions": decisions, "state": state, "receipts": receipts},
-    )
+    _check(timeout, grace, profile, {"status": status, "decisions": decisions, "state": state, "receipts": receipts})
     settings = read_settings()
     lockfile = _lockfile(lockfile, settings, keys)
     lists, directory = _lists(settings, refresh) if catalog is None else None, _shown_in(settings, status)
@@ -237,12 +232,13 @@ def _check(timeout: float, grace: float, profile: str | None, places: Mapping[st
     for name, place in places.items():
         if place is None or place is False or (place is True and name in _SWITCHES):
             continue
-        if not isinstance(place, Lockfile):
-            check_kind(name, PATH, place, ConfigError)
+        check_kind(name, PATH, place, ConfigError)
 
 
 def _lockfile(asked: Path | str | Lockfile | None, settings: Settings, keys: Mapping[str, str] | None) -> Lockfile:
     """The lockfile to begin with, which `keys` fit. Raises ConfigError."""
+    if asked is not None and not isinstance(asked, Lockfile):
+        check_kind("lockfile", PATH, asked, ConfigError)
     lockfile = asked if isinstance(asked, Lockfile) else read_lockfile(find_lockfile(asked, settings, Path.cwd()))
     check_keys(keys, lockfile)
     return lockfile

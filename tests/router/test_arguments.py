@@ -193,6 +193,18 @@ async def test_options_of_a_map_are_what_they_can_be(options: dict[str, Any], wh
     assert await refused(lambda router: router.map("alone", ["hi"], **options)) == why
 
 
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        (5, "the key of a row must be text, not int"),
+        (HALF, r"the key of a row must be text that UTF-8 can spell, not 'a\ud800b'"),
+    ],
+)
+async def test_a_key_of_a_row_is_text(key: Any, why: str, tmp_path: Path) -> None:
+    run = tmp_path / "run.jsonl"
+    assert await refused(lambda router: router.map("alone", ["hi"], key=lambda _: key, checkpoint=run).to_list()) == why
+
+
 async def test_a_map_of_no_iterable_is_refused() -> None:
     prompts: Any = 5
     assert await refused(lambda router: router.map("alone", prompts)) == "map takes an iterable of prompts, not int"

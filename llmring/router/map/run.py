@@ -16,7 +16,7 @@ from typing import Literal, Self, TypeGuard, get_args
 import msgspec
 import trio
 
-from llmring.arguments import FUNCTION, check_kind, check_least, check_seconds, check_word
+from llmring.arguments import FUNCTION, as_text, check_kind, check_least, check_seconds, check_word
 from llmring.chat import ChatRequest, ChatResponse, Message
 from llmring.errors import (
     AuthFailed,
@@ -454,20 +454,18 @@ class MapRun:
         digest = self._duplicates.answers.digest(request, models) if self._duplicates is not None else None
         key = digest
         if self._row_key is not None:
-            key = self._row_key(prompt)
-            self._check_key(key)
-            key = safe_key(key)
+            key = safe_key(self._checked_key(self._row_key(prompt)))
         elif digest is None and self._journal is not None:
             # In the order of the input: equal rows are counted.
             key = self._journal.key(request, models)
         return Place(index=index, prompt=prompt, key=key, digest=digest)
 
-    def _check_key(self, key: object) -> None:
-        if not isinstance(key, str):
-            raise InvalidRequest(f"the key of a row must be text, not {type(key).__name__}")
+    def _checked_key(self, given: object) -> str:
+        key = as_text("the key of a row", given)
         if key in self._row_keys:
             raise InvalidRequest(f"two rows of this map have the key {key!r}")
         self._row_keys.add(key)
+        return key
 
     def _is_answered(self, place: Place) -> bool:
         """Whether the row has its answer, or waits for the one that asks the same. If not, it is to be asked."""
