@@ -179,15 +179,20 @@ class InvalidRequest(ConfigError):
 
 
 class MissingKey(ConfigError):
-    """No key for a provider. Names the environment variables that are looked at, never a value."""
+    """No key for a provider. Names the variables that are looked at, never a value. `given`: they are looked at in the
+    `keys` of the program, and not in the environment."""
 
-    def __init__(self, provider: str, variables: Sequence[str]) -> None:
-        super().__init__(provider, variables)
+    def __init__(self, provider: str, variables: Sequence[str], given: bool = False) -> None:
+        super().__init__(provider, variables, given)
         self.provider = provider
         self.variables = tuple(variables)
+        self.given = given
 
     def __str__(self) -> str:
-        return f"no key for {self.provider}: set {' or '.join(self.variables)}"
+        names = " or ".join(self.variables)
+        if self.given:
+            return f"no key for {self.provider}: `keys`, which stands in for the environment, has no {names}"
+        return f"no key for {self.provider}: set {names}"
 
 
 class ProviderError(LLMRingError):

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping
 
+from llmring.arguments import TEXT, as_text, check_kind
 from llmring.config import read_base_url, read_key, read_keys
 from llmring.errors import ConfigError
 from llmring.lockfile import Lockfile
 from llmring.providers.endpoint import Endpoint, endpoint
+from llmring.providers.known import PROVIDERS
 
 
 def missing_key(lockfile: Lockfile | None, keys: Mapping[str, str] | None = None) -> Callable[[str], str | None]:
@@ -23,6 +25,24 @@ def missing_key(lockfile: Lockfile | None, keys: Mapping[str, str] | None = None
         return None if key is not None else f"no key: set {' or '.join(about.key_variables)}"
 
     return missing
+
+
+def check_keys(keys: object, lockfile: Lockfile) -> None:
+    """Refuse the `keys` of a program that are no text, or stand under the names of providers and not of variables.
+    Others may be among them that nobody needs, as in the environment. Raises ConfigError, which shows no value."""
+    if keys is None:
+        return
+    if not isinstance(keys, Mapping):
+        raise ConfigError(f"keys must be a dictionary by the names of variables, not {type(keys).__name__}")
+    for name, key in keys.items():
+        as_text("a name in keys", name, ConfigError)
+        check_kind(f"keys[{name!r}]", TEXT, key, ConfigError)
+        settings = lockfile.providers.get(name)
+        if settings is None and name not in PROVIDERS:
+            continue
+        variables = endpoint(name, settings, read_base_url(name)).key_variables
+        if variables and name not in variables and not any(variable in keys for variable in variables):
+            raise ConfigError(f"keys are by the names of variables: {variables[0]!r}, not {name!r}")
 
 
 def keys_in_use(about: Endpoint, keys: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -5,11 +5,12 @@ or tool that is wrong. Nothing is guessed, and nothing that was not set is fille
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypedDict, Unpack, get_args
 
 import msgspec
 
+from llmring.arguments import FLAG, NUMBER, TABLE, TEXT, WHOLE, Kinds, check_kind, check_seconds
 from llmring.chat import (
     Cache,
     ChatRequest,
@@ -78,8 +79,21 @@ def to_request(model: str, prompt: Prompt, **options: Unpack[ChatOptions]) -> Ch
     return ChatRequest(model=model, messages=messages, **spelled)
 
 
-def _to_stop(stop: str | Sequence[str] | None) -> tuple[str, ...]:
-    return (stop,) if isinstance(stop, str) else tuple(stop or ())
+def _to_stop(stop: object) -> tuple[str, ...]:
+    return (stop,) if isinstance(stop, str) else _to_texts("stop", stop if stop is not None else ())
+
+
+def _to_files(files: object) -> tuple[str, ...]:
+    return _to_texts("files", files)
+
+
+def _to_texts(name: str, given: object) -> tuple[str, ...]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise InvalidRequest(f"{name} must be a list of texts, not {type(given).__name__}")
+    texts = tuple(given)
+    for number, text in enumerate(texts, 1):
+        check_kind(f"{name}, number {number},", TEXT, text)
+    return texts
 
 
 _PARSERS: Mapping[str, Callable[[Any], Any]] = {
@@ -88,7 +102,7 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "tool_choice": to_tool_choice,
     "response_format": to_response_format,
     "cache": to_cache,
-    "files": tuple,
+    "files": _to_files,
 }
 
 
@@ -105,6 +119,7 @@ def to_messages(prompt: Prompt, system: str | None = None) -> tuple[Message, ...
     if not messages:
         raise InvalidRequest("the prompt holds no messages")
     if system is not None:
+        check_kind("system", TEXT, system)
         messages = (Message(role="system", content=system), *messages)
     return messages
 
@@ -191,27 +206,22 @@ def check_request(request: ChatRequest) -> None:
     for name, kinds in _KINDS.items():
         value = getattr(request, name)
         if value is not None or name in _NEVER_NONE:
-            _check_kind(name, kinds, value)
+            check_kind(name, kinds, value)
+            # JSON has no spelling for them.
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InvalidRequest(f"{name} must be a number, not {value}")
     for name, least in _LEAST.items():
         value = getattr(request, name)
         if value is not None and value < least:
             raise InvalidRequest(f"{name} must be at least {least}, not {value}")
-    if request.timeout is not None and not request.timeout > 0:
-        raise InvalidRequest(f"timeout must be a positive number of seconds, not {request.timeout}")
+    if request.timeout is not None:
+        check_seconds("timeout", request.timeout)
     if request.reasoning_effort is not None and request.reasoning_effort not in get_args(Effort):
         raise InvalidRequest(f"reasoning_effort is one of {', '.join(get_args(Effort))}")
     _check_tools(request)
     for file_id in request.files:
         if not file_id.startswith(REGISTERED_PREFIX):
             raise InvalidRequest(f"files are ids of register_file, which begin with {REGISTERED_PREFIX!r}")
-
-
-def _check_kind(name: str, kinds: "_Kinds", value: object) -> None:
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        raise InvalidRequest(f"{name} must be {_KIND_NAMES[kinds]}, not {type(value).__name__}")
-    # JSON has no spelling for them; a time limit is checked by itself, and may be without end.
-    if isinstance(value, float) and not math.isfinite(value) and name != "timeout":
-        raise InvalidRequest(f"{name} must be {_KIND_NAMES[kinds]}, not {value}")
 
 
 def _check_tools(request: ChatRequest) -> None:
@@ -223,38 +233,24 @@ def _check_tools(request: ChatRequest) -> None:
         raise InvalidRequest(f"tool_choice names {request.tool_choice.name!r}, which is not among the tools")
 
 
-_Kinds = tuple[type, ...]
-_NUMBER: _Kinds = (int, float)
-_WHOLE: _Kinds = (int,)
-_FLAG: _Kinds = (bool,)
-_TEXT: _Kinds = (str,)
-_TABLE: _Kinds = (dict,)
-_KIND_NAMES: Mapping[_Kinds, str] = {
-    _NUMBER: "a number",
-    _WHOLE: "a whole number",
-    _FLAG: "True or False",
-    _TEXT: "text",
-    _TABLE: "a dictionary",
-}
-_KINDS: Mapping[str, _Kinds] = {
-    "temperature": _NUMBER,
-    "top_p": _NUMBER,
-    "top_k": _WHOLE,
-    "max_tokens": _WHOLE,
-    "seed": _WHOLE,
-    "presence_penalty": _NUMBER,
-    "frequency_penalty": _NUMBER,
-    "logprobs": _FLAG,
-    "top_logprobs": _WHOLE,
-    "n": _WHOLE,
-    "parallel_tool_calls": _FLAG,
-    "reasoning_tokens": _WHOLE,
-    "show_reasoning": _FLAG,
-    "service_tier": _TEXT,
-    "user": _TEXT,
-    "timeout": _NUMBER,
-    "metadata": _TABLE,
-    "extra_params": _TABLE,
+_KINDS: Mapping[str, Kinds] = {
+    "temperature": NUMBER,
+    "top_p": NUMBER,
+    "top_k": WHOLE,
+    "max_tokens": WHOLE,
+    "seed": WHOLE,
+    "presence_penalty": NUMBER,
+    "frequency_penalty": NUMBER,
+    "logprobs": FLAG,
+    "top_logprobs": WHOLE,
+    "n": WHOLE,
+    "parallel_tool_calls": FLAG,
+    "reasoning_tokens": WHOLE,
+    "show_reasoning": FLAG,
+    "service_tier": TEXT,
+    "user": TEXT,
+    "metadata": TABLE,
+    "extra_params": TABLE,
 }
 _NEVER_NONE = frozenset({"metadata", "extra_params"})
 
@@ -264,6 +260,8 @@ _LEAST: Mapping[str, int] = {"max_tokens": 1, "top_k": 0, "top_logprobs": 0, "n"
 def _check_message(message: Message, number: int) -> None:
     if message.role == "tool" and message.tool_call_id is None:
         raise InvalidRequest(f"message {number}: a tool result needs the tool_call_id of its call")
+    if not isinstance(message.content, str | Sequence | None):
+        raise InvalidRequest(f"message {number}: content must be text or parts, not {type(message.content).__name__}")
     if message.content is None and not (message.role == "assistant" and (message.tool_calls or message.native)):
         raise InvalidRequest(f"message {number}: a {message.role} message needs content")
     if (

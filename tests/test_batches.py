@@ -309,7 +309,7 @@ async def test_a_batch_needs_a_journal_and_a_mode_has_a_name(tmp_path: Path) -> 
         async with routed(simulator) as router:
             with pytest.raises(InvalidRequest, match="mode='auto' needs a checkpoint"):
                 router.map(MODELS["openai"], ["a"], mode="auto")
-            with pytest.raises(InvalidRequest, match="mode must be one of online, batch, auto"):
+            with pytest.raises(InvalidRequest, match="mode must be one of 'online', 'batch', 'auto'"):
                 router.map(MODELS["openai"], ["a"], mode="fast", checkpoint=tmp_path / "x")  # type: ignore[arg-type]
 
 

@@ -161,6 +161,8 @@ def test_a_request_that_somebody_could_take_passes(good: ChatRequest) -> None:
         (request(USER, timeout=0), "timeout must be a positive number of seconds, not 0"),
         (request(USER, timeout=float("nan")), "timeout must be a positive number of seconds, not nan"),
         (request(USER, tool_choice=NamedTool(name="add")), "names 'add', which is not among the tools"),
+        (request(USER, timeout="30"), "timeout must be a positive number of seconds, not '30'"),
+        (request(Message(role="user", content=5)), "message 1: content must be text or parts, not int"),  # type: ignore[arg-type]  # on purpose
         (request(USER, temperature="hot"), "temperature must be a number, not str"),
         (request(USER, temperature=True), "temperature must be a number, not bool"),
         (request(USER, temperature=math.nan), "temperature must be a number, not nan"),

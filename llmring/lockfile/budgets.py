@@ -7,12 +7,13 @@
 A budget that was misspelled would be one that does not hold: an unknown key, alias or profile is an error.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Literal, get_args
 
 import msgspec
 
+from llmring.arguments import as_text
 from llmring.errors import ConfigError
 from llmring.lockfile.lines import Address
 from llmring.lockfile.profiles import Profile
@@ -49,6 +50,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     timezone: str = "UTC"
 
     def __post_init__(self) -> None:
+        _set_names(self)
         given: object = self.limit
         usd = _dollars(given)
         if usd is None:
@@ -69,6 +71,22 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
         return describe(self.alias, self.profile, self.tenant)
 
 
+def _set_names(budget: Budget) -> None:
+    """As plain text. Raises ConfigError."""
+    name = as_text("the name of a budget", budget.name, ConfigError)
+    if not name or not name.isprintable():
+        raise ConfigError(f"a budget needs a name, not {shown(name)}")
+    msgspec.structs.force_setattr(budget, "name", name)
+    for field in ("alias", "profile", "tenant"):
+        given = getattr(budget, field)
+        if given is None:
+            continue
+        word = as_text(f"budget {name!r}: {field}", given, ConfigError)
+        if not word and field != "tenant":
+            raise ConfigError(f"budget {name!r}: {field} must be a name, or '*' for each its own, not ''")
+        msgspec.structs.force_setattr(budget, field, word)
+
+
 def describe(alias: str | None, profile: str | None, tenant: str | None) -> str:
     """A scope in words."""
     words = [
@@ -77,6 +95,21 @@ def describe(alias: str | None, profile: str | None, tenant: str | None) -> str:
         if name is not None
     ]
     return ", ".join(words)
+
+
+def check_given(budgets: object, profiles: Mapping[str, Profile]) -> tuple[Budget, ...]:
+    """The budgets that a program gives; `profiles` have the names that they may use. Raises ConfigError for what is no
+    budget, and for one that would hold nothing back."""
+    if not isinstance(budgets, Iterable) or isinstance(budgets, str | Mapping):
+        raise ConfigError(f"budgets must be a list of Budgets, not {type(budgets).__name__}")
+    given = tuple(budgets)
+    for number, budget in enumerate(given, 1):
+        if not isinstance(budget, Budget):
+            raise ConfigError(f"budgets must be a list of Budgets, and number {number} is {shown(budget)}")
+        unknown = _unknown(budget, profiles)
+        if unknown is not None:
+            raise ConfigError(f"budget {budget.name!r}: {unknown[1]}")
+    return given
 
 
 _KEYS = tuple(name for name in Budget.__struct_fields__ if name != "name")
@@ -110,7 +143,11 @@ def _read_budget(name: str, value: object, profiles: Mapping[str, Profile]) -> B
         unpriced=_unpriced(table.get("unpriced", "refuse"), at),
         timezone=_timezone(table.get("timezone", "UTC"), at),
     )
-    _check_names(budget, at, profiles)
+    unknown = _unknown(budget, profiles)
+    if unknown is not None:
+        what, why = unknown
+        address = (*at, what)
+        raise Problem(address, f"{spell(address)}: {why}")
     return budget
 
 
@@ -172,23 +209,25 @@ def _name(table: Mapping[str, object], at: Address, key: str) -> str | None:
     raise Problem((*at, key), f"{spell((*at, key))} must be a name, or '*' for each its own, found {shown(value)}")
 
 
-def _check_names(budget: Budget, at: Address, profiles: Mapping[str, Profile]) -> None:
-    """Refuse a profile or an alias that is not there. One with a colon is a package's, or a model."""
+def _unknown(budget: Budget, profiles: Mapping[str, Profile]) -> tuple[str, str] | None:
+    """Which of its names is not there, "profile" or "alias", and what to say of it; None where all are. An alias with a
+    colon is a package's, or a model."""
     looked = list(profiles.values())
     if budget.profile is not None and budget.profile != EACH:
         if budget.profile not in profiles:
-            raise _unknown((*at, "profile"), "profile", budget.profile, tuple(profiles))
+            return "profile", _not_there("profile", budget.profile, tuple(profiles))
         looked = [profiles[budget.profile]]
     known = tuple(dict.fromkeys(alias for profile in looked for alias in profile.bindings))
     alias = budget.alias
     if alias is not None and alias not in (EACH, *known) and ":" not in alias:
-        raise _unknown((*at, "alias"), "alias", alias, known)
+        return "alias", _not_there("alias", alias, known)
+    return None
 
 
-def _unknown(at: Address, what: str, name: str, known: tuple[str, ...]) -> Problem:
+def _not_there(what: str, name: str, known: tuple[str, ...]) -> str:
     near = near_key(name, known, cutoff=0.6)
     hint = f"did you mean {near!r}?" if near else f"known: {_listed(known) or 'none'}"
-    return Problem(at, f"{spell(at)}: there is no {what} {shown(name)}, so nothing would be held back: {hint}")
+    return f"there is no {what} {shown(name)}, so nothing would be held back: {hint}"
 
 
 def _listed(names: tuple[str, ...]) -> str:

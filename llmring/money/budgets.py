@@ -9,14 +9,15 @@ What cannot be kept is refused as soon as what is allowed already is used up.
 import itertools
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 import trio
 
 from llmring.errors import ReceiptError
-from llmring.lockfile.budgets import EACH, Budget
+from llmring.lockfile.budgets import EACH, Budget, check_given
+from llmring.lockfile.profiles import Profile
 from llmring.money.amounts import to_usd
 from llmring.money.periods import Period, period_of
 from llmring.money.pot import Names, Pot
@@ -84,6 +85,10 @@ class Budgets:
     def are_set(self) -> bool:
         """Whether there is any budget."""
         return bool(self._all)
+
+    def check(self, profiles: Mapping[str, Profile]) -> None:
+        """Raises ConfigError for one of the program's that would hold nothing back in a lockfile with these."""
+        check_given(self._given, profiles)
 
     def follow(self, found: Sequence[Budget]) -> None:
         """The lockfile's budgets are these from now on. What was spent stays spent."""

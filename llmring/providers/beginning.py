@@ -22,21 +22,28 @@ def named_keys(keys: Mapping[str, str]) -> tuple[tuple[str | None, str | None], 
     return ((None, next(iter(keys.values()), None)),)
 
 
-def missing_key(endpoint: Endpoint, key: str | None) -> MissingKey | None:
-    """What to raise where a key is needed and there is none."""
+def missing_key(endpoint: Endpoint, key: str | None, *, given: bool = False) -> MissingKey | None:
+    """What to raise where a key is needed and there is none. `given`: keys are the program's, not the environment's."""
     if key is None and endpoint.key_variables and endpoint.needs_key:
-        return MissingKey(endpoint.name, endpoint.key_variables)
+        return MissingKey(endpoint.name, endpoint.key_variables, given=given)
     return None
 
 
 def credential(
-    endpoint: Endpoint, key: str | None, random: Callable[[], float], now: float, variable: str | None = None
+    endpoint: Endpoint,
+    key: str | None,
+    random: Callable[[], float],
+    now: float,
+    variable: str | None = None,
+    *,
+    given: bool = False,
 ) -> Credential:
-    """A key with nothing taken out of its limits. `variable` names it where its provider has several."""
+    """A key with nothing taken out of its limits. `variable` names it where its provider has several; `given` as for
+    `missing_key`."""
     budget = Budget(endpoint.limits, now)
     concurrency = Concurrency(endpoint.max_in_flight) if endpoint.finds_in_flight else None
     begun = Credential(budget, endpoint.max_in_flight, random, concurrency, variable)
-    missing = missing_key(endpoint, key)
+    missing = missing_key(endpoint, key, given=given)
     begun.missing = str(missing) if missing is not None else None
     return begun
 

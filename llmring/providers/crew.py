@@ -22,8 +22,8 @@ from llmring.status import RouteStatus
 
 
 class Crew:
-    """`keys` are those that are set, by variable. Without one there is one worker, that says what to set. In the order
-    of the lockfile."""
+    """`keys` are those that are set, by variable; `keys_given`, by the program and not in the environment. Without one
+    there is one worker, that says what to set. In the order of the lockfile."""
 
     def __init__(
         self,
@@ -35,11 +35,15 @@ class Crew:
         files: Files | None = None,
         recall: Recall = lambda ref, account: None,
         watch: Watch = unwatched,
+        *,
+        keys_given: bool = False,
     ) -> None:
         self.endpoint = endpoint
         files = files if files is not None else Files()
         self.workers = tuple(
-            ProviderWorker(endpoint, key, connect, random, capabilities, files, variable, recall, watch)
+            ProviderWorker(
+                endpoint, key, connect, random, capabilities, files, variable, recall, watch, keys_given=keys_given
+            )
             for variable, key in named_keys(keys)
         )
         if endpoint.limits_shared and len(self.workers) > 1:

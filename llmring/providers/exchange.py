@@ -66,7 +66,10 @@ HASTY_SECONDS = 10.0
 
 @contextmanager
 def time_limit(seconds: float, what: str) -> Generator[trio.CancelScope]:
-    """Raise AttemptTimeout when the block takes longer, DeadlineReached when that is hasty. `what` had not arrived."""
+    """Raise AttemptTimeout when the block takes longer, DeadlineReached when that is hasty. `what` had not arrived.
+    Without any time the block is not begun."""
+    if seconds <= 0.0:
+        raise DeadlineReached("the call's time was over before this was sent")
     with trio.move_on_after(seconds) as scope:
         yield scope
     if scope.cancelled_caught:

@@ -18,12 +18,18 @@ from llmring.status import RouteStatus
 
 
 def unasked(
-    endpoint: Endpoint, keys: Mapping[str, str], models: Iterable[str], random: Callable[[], float], recall: Recall
+    endpoint: Endpoint,
+    keys: Mapping[str, str],
+    models: Iterable[str],
+    random: Callable[[], float],
+    recall: Recall,
+    *,
+    keys_given: bool = False,
 ) -> Iterator[RouteStatus]:
-    """How the routes of `models` stand, with each of the keys that are set."""
+    """How the routes of `models` stand, with each of the keys that are set; `keys_given`, by the program."""
     now = trio.current_time()
     named = named_keys(keys)
-    credentials = [credential(endpoint, key, random, now, variable) for variable, key in named]
+    credentials = [credential(endpoint, key, random, now, variable, given=keys_given) for variable, key in named]
     if endpoint.limits_shared:
         for one in credentials:
             one.shared_with = tuple(other for other in credentials if other is not one)

@@ -85,14 +85,16 @@ class ProviderWorker:
         variable: str | None = None,
         recall: Recall = lambda ref, account: None,
         watch: Watch = unwatched,
+        *,
+        keys_given: bool = False,
     ) -> None:
         self.endpoint = endpoint
         self._watch = watch
         self._recall = recall
         self._files = files if files is not None else Files()
         self._capabilities = capabilities
-        self.missing_key = beginning.missing_key(endpoint, key)
-        self.credential = beginning.credential(endpoint, key, random, trio.current_time(), variable)
+        self.missing_key = beginning.missing_key(endpoint, key, given=keys_given)
+        self.credential = beginning.credential(endpoint, key, random, trio.current_time(), variable, given=keys_given)
         self._headers = beginning.headers(endpoint, key)
         self._secrets = tuple(secret for secret in (key, *endpoint.headers.values()) if secret is not None)
         batches = endpoint.wire.batches

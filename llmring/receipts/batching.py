@@ -12,7 +12,7 @@ import msgspec
 from llmring.errors import ReceiptError
 from llmring.receipts.batch_receipt import BatchReceipt, Selection, Summary, Totals
 from llmring.receipts.merkle import Frontier, leaf_hash
-from llmring.receipts.receipt import VERSION, Gap, Receipt, payload, read
+from llmring.receipts.receipt import VERSION, Gap, Receipt, read, readable
 from llmring.receipts.signing import Signed
 
 _DIGITS = 30
@@ -111,7 +111,9 @@ def tally(receipts: Iterable[Receipt]) -> Tally:
     """Of receipts that were made by hand, in this order. Raises ReceiptError."""
     found = Tally()
     for receipt in receipts:
-        found.add(receipt, leaf_hash(payload(receipt)))
+        if not isinstance(receipt, Receipt):
+            raise ReceiptError(f"a batch receipt is of receipts, not {type(receipt).__name__}")
+        found.add(receipt, leaf_hash(readable(receipt)))
     return found
 
 

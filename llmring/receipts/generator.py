@@ -8,11 +8,13 @@ from typing import Any
 
 import msgspec
 
+from llmring.arguments import as_text
+from llmring.errors import ReceiptError
 from llmring.pricing import Prices, cost_of
 from llmring.receipts.batch_receipt import BatchReceipt
 from llmring.receipts.batching import tally
 from llmring.receipts.given import given_cost, given_count, given_prices, given_tokens
-from llmring.receipts.receipt import VERSION, Receipt, dollars, timestamp
+from llmring.receipts.receipt import VERSION, Receipt, dollars, readable, timestamp
 from llmring.receipts.signing import ReceiptSigner
 from llmring.usage import CostBreakdown, Usage
 
@@ -43,18 +45,19 @@ class ReceiptGenerator:
     ) -> Receipt:
         """A receipt of now. `usage` is an answer's, or has `prompt_tokens` and `completion_tokens`; `costs` is what
         `calculate_costs` gives. Raises ReceiptError for a count that is no whole number from 0, for a cost below 0 or
-        without an end, and for one that is a float: it would be rounded."""
+        without an end, for one that is a float: it would be rounded, and for what is no text: it could not be read
+        again."""
         prompt, completion = given_tokens(usage)
         key = self.signer.private_key if self.signer is not None else None
         receipt = Receipt(
             llmring_receipt=VERSION,
-            receipt_id=receipt_id if receipt_id is not None else new_receipt_id(),
+            receipt_id=as_text("receipt_id", receipt_id, ReceiptError) if receipt_id is not None else new_receipt_id(),
             timestamp=timestamp(datetime.now(UTC)),
-            alias=alias,
-            profile=profile,
-            lock_digest=lock_digest,
-            provider=provider,
-            model=model,
+            alias=as_text("alias", alias, ReceiptError),
+            profile=as_text("profile", profile, ReceiptError),
+            lock_digest=as_text("lock_digest", lock_digest, ReceiptError),
+            provider=as_text("provider", provider, ReceiptError),
+            model=as_text("model", model, ReceiptError),
             prompt_tokens=prompt,
             completion_tokens=completion,
             total_tokens=None if prompt is None or completion is None else prompt + completion,
@@ -64,6 +67,7 @@ class ReceiptGenerator:
             usage=counters(usage) if isinstance(usage, Usage) else None,
             key_id=key.key_id if key is not None else None,
         )
+        readable(receipt)
         if self.signer is None or key is None:
             return receipt
         return msgspec.structs.replace(receipt, signature=self.signer.sign_receipt(receipt))
@@ -72,12 +76,14 @@ class ReceiptGenerator:
         self, receipts: Iterable[Receipt], description: str | None = None, tags: Sequence[str] = ()
     ) -> BatchReceipt:
         """One receipt of many, in this order: what they come to, and the root of the tree over them. Raises
-        ReceiptError where there are none, or a cost is no number."""
+        ReceiptError where there are none, a cost is no number, or the description or a tag no text."""
+        if isinstance(tags, str):
+            raise ReceiptError("tags is a list of texts, not one text")
         key = self.signer.private_key if self.signer is not None else None
         batch = msgspec.structs.replace(
             tally(receipts).batch(new_receipt_id(), timestamp(datetime.now(UTC))),
-            description=description,
-            tags=tuple(tags),
+            description=as_text("description", description, ReceiptError) if description is not None else None,
+            tags=tuple(as_text("a tag", tag, ReceiptError) for tag in tags),
             key_id=key.key_id if key is not None else None,
         )
         if self.signer is None or key is None:

@@ -154,20 +154,29 @@ def receipt_id_of(entry: Entry) -> str | None:
 
 
 def payload(entry: Entry) -> bytes:
-    """What is signed and hashed: RFC 8785, without the signature. Raises ReceiptError for a counter beyond 2**53."""
+    """What is signed and hashed: RFC 8785, without the signature. Raises ReceiptError for a counter beyond 2**53, and
+    for what JSON cannot say. What is signed here for the first time goes through `readable`."""
     if isinstance(entry, Receipt | BatchReceipt) and entry.signature is not None:
         entry = msgspec.structs.replace(entry, signature=None)
-    if isinstance(entry, BatchReceipt):
-        # Aliases and models are names of members there: any text.
-        return canonical(msgspec.to_builtins(entry))
-    if isinstance(entry, Receipt):
-        counters = (entry.prompt_tokens, entry.completion_tokens, entry.total_tokens, *(entry.usage or {}).values())
-        if any(count is not None and not 0 <= count <= MOST for count in counters):
-            raise ReceiptError(f"receipt {entry.receipt_id}: a counter is below 0 or above 2**53 - 1")
     try:
+        if isinstance(entry, BatchReceipt):
+            # Aliases and models are names of members there: any text.
+            return canonical(msgspec.to_builtins(entry))
+        if isinstance(entry, Receipt):
+            counters = (entry.prompt_tokens, entry.completion_tokens, entry.total_tokens, *(entry.usage or {}).values())
+            if any(count is not None and not 0 <= count <= MOST for count in counters):
+                raise ReceiptError(f"receipt {entry.receipt_id}: a counter is below 0 or above 2**53 - 1")
         return encode_plain(entry)
-    except ValueError as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise ReceiptError(f"no receipt can be written: {error}") from error
+
+
+def readable(entry: Entry) -> bytes:
+    """Its payload, of which it is certain that `read` takes it again: one entry that cannot be read makes a ledger
+    unreadable from there on, and once it is signed nobody can mend that. Raises ReceiptError."""
+    data = payload(entry)
+    read(payload_type(entry), data)
+    return data
 
 
 def read(kind: str, data: bytes) -> Entry:

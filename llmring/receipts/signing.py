@@ -18,7 +18,7 @@ import msgspec
 from llmring.errors import ReceiptError, SignatureInvalid
 from llmring.receipts.batch_receipt import BatchReceipt
 from llmring.receipts.canonical import canonical
-from llmring.receipts.receipt import Receipt, payload, payload_type
+from llmring.receipts.receipt import Receipt, payload, payload_type, readable
 
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
@@ -206,11 +206,12 @@ class ReceiptSigner:
         return PublicKey(_key_bytes(data, "PUBLIC KEY", _SPKI))
 
     def sign_receipt(self, receipt: Receipt | BatchReceipt) -> str:
-        """The `signature` of a receipt, `ed25519:` and base64url. Raises ReceiptError: no key, or another's receipt."""
+        """The `signature` of a receipt, `ed25519:` and base64url. Raises ReceiptError: no key, another's receipt, or
+        one that could not be read again."""
         key = self._key()
         if receipt.key_id not in (None, key.key_id):
             raise ReceiptError(f"receipt {receipt.receipt_id} names the key {receipt.key_id}, and this is {key.key_id}")
-        return spelled(sign(key, payload_type(receipt), payload(receipt)).signature)
+        return spelled(sign(key, payload_type(receipt), readable(receipt)).signature)
 
     @staticmethod
     def verify_receipt(receipt: Receipt | BatchReceipt, public_key: PublicKey | bytes) -> bool:

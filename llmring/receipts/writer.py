@@ -18,7 +18,17 @@ from llmring.receipts.building import RANDOM_BYTES, Attempted, Draft, draft
 from llmring.receipts.checkpoint import sign_checkpoint
 from llmring.receipts.head import checked_head
 from llmring.receipts.merkle import Frontier, leaf_hash
-from llmring.receipts.receipt import VERSION, Entry, Gap, Handover, payload, payload_type, receipt_id_of, timestamp
+from llmring.receipts.receipt import (
+    VERSION,
+    Entry,
+    Gap,
+    Handover,
+    payload,
+    payload_type,
+    readable,
+    receipt_id_of,
+    timestamp,
+)
 from llmring.receipts.signing import PrivateKey, Signed, base64url, sign
 from llmring.receipts.store import Addition, CommitUnknown, End, Head, Key, LedgerGone, Row, Store
 
@@ -95,7 +105,7 @@ class Writer:
                 continue
             try:
                 made = draft(one, os.urandom(RANDOM_BYTES))
-                payload(made.receipt)
+                readable(made.receipt)
             except Exception as error:  # noqa: BLE001 - a receipt that cannot be made is no reason to make no others
                 self.lost(1, one.ended_at, f"a receipt cannot be made: {type(error).__name__}")
             else:
@@ -192,8 +202,9 @@ class Writer:
 
     def certify(self, batch: BatchReceipt) -> Signed:
         """Sign a batch receipt of this ledger's receipts into the ledger. Raises ReceiptError: it is of another ledger,
-        or cannot be written."""
+        or cannot be written or read again."""
         made: list[Signed] = []
+        readable(batch)
 
         def add(end: End) -> Addition:
             head = checked_head(end)
@@ -287,7 +298,8 @@ class Writer:
             missing=missing,
             began_at=timestamp(self._began_at) if self._began_at is not None else chain.at,
             ended_at=timestamp(self._ended_at) if self._ended_at is not None else chain.at,
-            why=self._why,
+            # A path may stand in it, and be no UTF-8.
+            why=self._why.encode(errors="backslashreplace").decode(),
             timestamp=chain.at,
             ledger="",
             sequence=0,

@@ -391,6 +391,8 @@ class Dispatcher:
                 lockfile.profile(self._profile)
             for name, settings in lockfile.providers.items():
                 endpoint(name, settings)
+            if self._budgets is not None:
+                self._budgets.check(lockfile.profiles)
         except ConfigError as error:
             self.lockfile_error = error
             _LOG.error("the edited lockfile is not used, the previous one stays: %s", error)

@@ -3,7 +3,7 @@
 The model that answers the first request answers all of them: vectors of two models cannot be compared.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import msgspec
 import trio
@@ -48,6 +48,8 @@ def check_texts(texts: Sequence[str]) -> tuple[str, ...]:
     """Raises InvalidRequest for what is not a list of texts."""
     if isinstance(texts, str):
         raise InvalidRequest("texts is a list of texts, not one text")
+    if not isinstance(texts, Iterable):
+        raise InvalidRequest(f"texts is a list of texts, not {type(texts).__name__}")
     given: Sequence[object] = texts
     for number, text in enumerate(given, 1):
         if not isinstance(text, str) or not text:

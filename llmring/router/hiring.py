@@ -62,6 +62,7 @@ class Hiring:
             self._files,
             self._recall,
             self._watch,
+            keys_given=self._keys is not None,
         )
         for worker in crew.workers:
             self._nursery.start_soon(worker.run)
@@ -74,7 +75,8 @@ class Hiring:
             keys = keys_in_use(about, self._keys)
         except ConfigError as error:
             return [unaskable(ModelRef(name, model), error) for model in models]
-        return list(unasked(about, keys, models, self._random, self._recall))
+        given = self._keys is not None
+        return list(unasked(about, keys, models, self._random, self._recall, keys_given=given))
 
     def _capabilities(self, about: Endpoint, ref: ModelRef) -> Capabilities:
         """What a model takes, behind its provider."""

@@ -13,8 +13,12 @@ from typing import Literal
 
 import trio
 
+from llmring.arguments import PATH, as_text, check_kind, check_patience, check_seconds
 from llmring.config import Settings, find_lockfile, read_registry_url, read_settings
+from llmring.errors import ConfigError
+from llmring.keys import check_keys
 from llmring.lockfile import Budget, Lockfile, read_lockfile
+from llmring.lockfile.budgets import check_given
 from llmring.money.budgets import Budgets
 from llmring.pricing import Prices
 from llmring.providers.files import Files
@@ -43,6 +47,9 @@ from llmring.telemetry.telemetry import Telemetry
 TIMEOUT_SECONDS = 600.0
 GRACE_SECONDS = 10.0
 
+_SWITCHES = ("status", "receipts")
+"""What may be True, and is then where it is by default."""
+
 
 @asynccontextmanager
 async def open_router(
@@ -69,8 +76,9 @@ async def open_router(
     `lockfile`: a path, or one that was read already; by default LLMRING_LOCKFILE_PATH, ./llmring.lock, the bundled one.
     `profile`: by default LLMRING_PROFILE, then the lockfile's. `timeout` bounds a call in seconds. Leaving the block
     refuses new calls, waits up to `grace` seconds for those under way, then cuts them off with RouterClosed. `keys`, by
-    the names of variables, stand in for the environment. `connect` makes connections (llmring.testing has a scripted
-    provider); `jitter()` gives a number in [0, 1), and `clock()` the time of day, by which days and months begin.
+    the names of variables ({"OPENAI_API_KEY": "sk-..."}), stand in for the environment, which is not asked then.
+    `connect` makes connections (llmring.testing has a scripted provider); `jitter()` gives a number in [0, 1), and
+    `clock()` the time of day, by which days and months begin.
 
     Without a `catalog` the newest one of this machine is used, and renewed behind the calls' backs when it is a day
     old: see LLMRING_REGISTRY_URL. `refresh` false keeps off the network; by default LLMRING_REGISTRY_REFRESH says.
@@ -90,22 +98,24 @@ async def open_router(
     LLMRING_RECEIPTS says; else they are kept as well as can be, but where `connect` is given: what is scripted never
     happened.
 
-    `budgets` cap what may be spent, beside those of the lockfile. They are kept in the ledger, also where no receipts
-    are; in memory alone for this router with a `connect` of the caller's, unless receipts are asked for.
+    `budgets` cap what may be spent, beside those of the lockfile, whose aliases and profiles they name. They are kept
+    in the ledger, also where no receipts are; in memory alone for this router with a `connect` of the caller's, unless
+    receipts are asked for.
 
     `telemetry` says where spans and metrics go, and whether with prompts and answers; by default to the providers that
     the program sets for all of its libraries, without.
 
     Raises ConfigError. What the block raises comes out as it is, never in an ExceptionGroup.
     """
+    _check(timeout, grace, profile, {"status": status, "decisions": decisions, "state": state, "receipts": receipts})
     settings, is_real = read_settings(), connect is None
-    if not isinstance(lockfile, Lockfile):
-        lockfile = read_lockfile(find_lockfile(lockfile, settings, Path.cwd()))
+    lockfile = _lockfile(lockfile, settings, keys)
     lists = _lists(settings, refresh) if catalog is None else None
     shown = shown_in(settings, status)
     calls, files, first = Calls(), Files(), catalog if catalog is not None else read_bundled()
     keeper = keeper_in(settings, state, is_real=is_real)
-    counted = Budgets(budgets, lockfile.budgets, budget_store(settings, receipts, is_real=is_real), clock)
+    store = budget_store(settings, receipts, is_real=is_real)
+    counted = Budgets(check_given(budgets, lockfile.profiles), lockfile.budgets, store, clock)
     told = telemetry or Telemetry()
     # All that is kept around the nursery: attempts are cut off until its last task has ended.
     async with (
@@ -162,6 +172,27 @@ async def open_router(
             nursery.start_soon(task)
         with told.watching(router):
             yield router
+
+
+def _check(timeout: float, grace: float, profile: str | None, places: Mapping[str, object]) -> None:
+    """Raises ConfigError, also for what is neither a path nor a word of its own."""
+    check_seconds("timeout", timeout, ConfigError)
+    check_patience("grace", grace, ConfigError)
+    if profile is not None:
+        as_text("profile", profile, ConfigError)
+    for name, place in places.items():
+        if place is None or place is False or (place is True and name in _SWITCHES):
+            continue
+        check_kind(name, PATH, place, ConfigError)
+
+
+def _lockfile(asked: Path | str | Lockfile | None, settings: Settings, keys: Mapping[str, str] | None) -> Lockfile:
+    """The lockfile to begin with, which `keys` fit. Raises ConfigError."""
+    if asked is not None and not isinstance(asked, Lockfile):
+        check_kind("lockfile", PATH, asked, ConfigError)
+    lockfile = asked if isinstance(asked, Lockfile) else read_lockfile(find_lockfile(asked, settings, Path.cwd()))
+    check_keys(keys, lockfile)
+    return lockfile
 
 
 def _lists(settings: Settings, refresh: bool | None) -> Lists:

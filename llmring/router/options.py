@@ -1,36 +1,49 @@
 """What callers of the router write, made into values or refused before anything is sent. Pure."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 
+from llmring.arguments import MAPPING, as_text, check_kind, check_share, check_word
 from llmring.chat import ChatRequest, JSONSchema
 from llmring.errors import InvalidRequest
 from llmring.prompts import check_request
 from llmring.providers.fairness import SHARES, Flow, Priority
 from llmring.providers.structured import check_schema
+from llmring.router.map.batch_plan import Mode
 
 
 def check(request: ChatRequest) -> None:
     """Refuse what no provider would take. Raises InvalidRequest."""
+    as_text("model", request.model)
     check_request(request)
     if isinstance(request.response_format, JSONSchema):
         check_schema(request.response_format)
 
 
-def check_word(name: str, given: str, words: Sequence[str]) -> None:
-    """Raises InvalidRequest for an option that is none of `words`."""
-    if given not in words:
-        raise InvalidRequest(f"{name} must be one of {', '.join(words)}, not {given!r}")
+def check_profile(profile: str | None) -> None:
+    """Raises InvalidRequest."""
+    if profile is not None:
+        as_text("profile", profile)
+
+
+def check_adopt(adopt: Mapping[str, str | None] | None, mode: Mode) -> None:
+    """Raises InvalidRequest."""
+    if adopt is None:
+        return
+    check_kind("adopt", MAPPING, adopt)
+    for tag, batch_id in adopt.items():
+        as_text("a tag of adopt", tag)
+        if batch_id is not None:
+            as_text(f"the id that adopt has for {tag!r}", batch_id)
+    if adopt and mode == "online":
+        raise InvalidRequest("adopt names batches that were lost, and they are read with mode='batch' or mode='auto'")
 
 
 def flow_of(priority: Priority, tenant: str, weight: float) -> Flow:
     """Raises InvalidRequest."""
-    if priority not in SHARES:
-        raise InvalidRequest(f"priority must be one of {', '.join(map(repr, SHARES))}, not {priority!r}")
-    if not 0.0 < weight < math.inf:
-        raise InvalidRequest(f"weight must be a number above 0, not {weight!r}")
-    return Flow(priority, tenant, weight)
+    check_word("priority", SHARES, priority)
+    check_share("weight", weight)
+    return Flow(priority, as_text("tenant", tenant), weight)
 
 
 def dollars(budget: Decimal | float | str) -> Decimal:

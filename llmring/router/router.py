@@ -9,9 +9,10 @@ from typing import Unpack, get_args
 import msgspec
 import trio
 
+from llmring.arguments import PATH, as_text, check_kind, check_least, check_seconds, check_word
 from llmring.chat import ChatRequest, ChatResponse, Completion, Note
 from llmring.embeddings import Embeddings, EmbedResponse
-from llmring.errors import AllModelsFailed, InvalidRequest, ProviderError
+from llmring.errors import AllModelsFailed, ProviderError
 from llmring.live import LiveModel
 from llmring.lockfile.providers import Kind as ProviderKind
 from llmring.money.budgets import Budgets
@@ -39,7 +40,7 @@ from llmring.router.map.rows import Input, Inputs, Row
 from llmring.router.map.run import MapRun
 from llmring.router.map.span import MapSpan
 from llmring.router.mapping import Rows
-from llmring.router.options import check, check_word, dollars, flow_of
+from llmring.router.options import check, check_adopt, check_profile, dollars, flow_of
 from llmring.router.paying import request_most, worst_of
 from llmring.router.recorder import Recorder
 from llmring.router.records import Kind
@@ -131,7 +132,7 @@ class Router:
         Raises ConfigError before anything is sent; the provider's error where another model would not help (BadRequest,
         ContentRefused, AuthFailed); AllModelsFailed with every attempt. Cancelling closes the connection.
         """
-        request = self._request(model, prompt, options)
+        request = self._request(model, prompt, options, profile)
         terms = Terms(flow=flow_of(priority, tenant, weight))
         with Call(self._telemetry, "chat", request.model, priority) as call, self._calls.call():
             return await self._chat(request, profile, call, terms)
@@ -152,8 +153,9 @@ class Router:
 
         A `timeout` given here bounds the whole stream; without one only the wait for the first text is bounded.
         """
-        request = self._request(model, prompt, options)
+        request = self._request(model, prompt, options, profile)
         terms = Terms(flow=flow_of(priority, tenant, weight))
+        check_word("on_break", get_args(OnBreak), on_break)
         return ChatStream(
             self._calls,
             lambda: Call(self._telemetry, "stream", request.model, priority),
@@ -172,7 +174,7 @@ class Router:
         *,
         ordered: bool = False,
         window: int | None = None,
-        on_error: OnError | Callable[[Row], OnError] = "yield",
+        on_error: OnError | Callable[[Row], OnError | None] = "yield",
         checkpoint: Path | str | None = None,
         max_failures: int | None = None,
         budget: Decimal | float | str | None = None,
@@ -195,9 +197,9 @@ class Router:
         wait for the limits of the whole chain as long as it takes; a refusal or an overload does not fail a row, unless
         waiting cannot help it (RowStalled: failed 4 times while others are answered, or nobody is for 600 s). `window`
         bounds the rows in flight and finished but unread. A failed row is yielded with its `error`, raised, or skipped;
-        a function decides for each. After one that is raised, and after more than `max_failures` of them, nothing more
-        is sent: what is on the wire comes first, then its error, or TooManyFailures. `run.stop()` does the same without
-        an error.
+        a function decides for each, and one that it answers None for is yielded. After one that is raised, and after
+        more than `max_failures` of them, nothing more is sent: what is on the wire comes first, then its error, or
+        TooManyFailures. `run.stop()` does the same without an error.
 
         `checkpoint` names a journal: every finished row is written there before it is handed out, and a later run with
         the same journal takes from it what was answered already, whatever became of the earlier one. Rows are known by
@@ -215,10 +217,15 @@ class Router:
         of batches that were made and whose ids were lost, by their tags; None for one that was never made.
         """
         # Wrong options are the caller's to hear of, now and once.
+        alias = as_text("alias", alias)
+        check_profile(profile)
         check(to_request(alias, "x", **options))
         flow = flow_of(priority, tenant, weight)
-        check_word("spill", spill, get_args(Spill))
-        check_word("mode", mode, get_args(Mode))
+        check_word("spill", get_args(Spill), spill)
+        check_word("mode", get_args(Mode), mode)
+        check_adopt(adopt, mode)
+        if checkpoint is not None:
+            check_kind("checkpoint", PATH, checkpoint)
         terms = Terms(flow=flow, patient=True, spill=spill, admission=Admission())
         purse = Purse(dollars(budget), self._most, self._prices) if budget is not None else None
         told = MapSpan(self._telemetry, alias, priority)
@@ -279,10 +286,13 @@ class Router:
         first of them. `dimensions` shortens the vectors where the model can. Raises what `chat` raises; the vectors of
         a call that fails half-way are lost.
         """
-        given = check_texts(texts)
+        model, given = as_text("model", model), check_texts(texts)
+        check_profile(profile)
         flow = flow_of("interactive", tenant, 1.0)
-        if timeout is not None and not timeout > 0:
-            raise InvalidRequest(f"timeout must be a positive number of seconds, not {timeout}")
+        if dimensions is not None:
+            check_least("dimensions", 1, dimensions)
+        if timeout is not None:
+            check_seconds("timeout", timeout)
         seconds = timeout if timeout is not None else self._timeout
         deadline = min(trio.current_time() + seconds, trio.current_effective_deadline())
         with Call(self._telemetry, "embed", model) as call:
@@ -343,7 +353,7 @@ class Router:
 
         Counted offline: exact for the text of OpenAI's models with the extra `tokens`, an estimate otherwise.
         """
-        request = self._request(model, prompt, options)
+        request = self._request(model, prompt, options, profile)
         first = self.dispatcher.routes(request.model, profile)[0]
         return context_problem(request, first.model.capabilities, first.counting)
 
@@ -356,7 +366,7 @@ class Router:
         **options: Unpack[ChatOptions],
     ) -> tuple[CostEstimate, ...]:
         """What a call would cost at each model of its alias, in the order they are asked. Sends nothing."""
-        request = self.dispatcher.completed(self._request(model, prompt, options), profile)
+        request = self.dispatcher.completed(self._request(model, prompt, options, profile), profile)
         # Whatever the key, it costs the same.
         routes = {route.ref: route for route in self.dispatcher.routes(request.model, profile)}
         return tuple(self._estimate(request, route) for route in routes.values())
@@ -403,7 +413,10 @@ class Router:
             high_usd=worst.usd,
         )
 
-    def _request(self, model: str | ChatRequest, prompt: Prompt | None, options: ChatOptions) -> ChatRequest:
+    def _request(
+        self, model: str | ChatRequest, prompt: Prompt | None, options: ChatOptions, profile: str | None = None
+    ) -> ChatRequest:
+        check_profile(profile)
         if isinstance(model, ChatRequest):
             if prompt is not None or options:
                 raise TypeError("a ChatRequest is the whole call: no prompt or options beside it")
@@ -411,7 +424,7 @@ class Router:
         elif prompt is None:
             raise TypeError("chat() needs a prompt")
         else:
-            request = to_request(model, prompt, **options)
+            request = to_request(as_text("model", model), prompt, **options)
         check(request)
         return request
 

@@ -62,6 +62,25 @@ def test_a_row_may_set_its_own_options(terminal: Terminal) -> None:
     assert [row["content"] for row in rows] == ["echo: he", "echo: hello "]
 
 
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        # As Python spells a byte of the command line that is no UTF-8.
+        (("--tenant", "caf\udce9"), r"Error: tenant must be text that UTF-8 can spell, not 'caf\udce9'"),
+        (("--adopt", "run-1=msgbatch_01"), "Error: adopt names batches that were lost, and they are read with mode="),
+        (("--weight", "0"), "Error: weight must be a number above 0, not 0.0"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_sent(
+    terminal: Terminal, options: tuple[str, ...], why: str
+) -> None:
+    write(terminal.directory / "in.jsonl", "hello")
+    ended = terminal.run("map", "summarizer", "in.jsonl", "-o", "out.jsonl", *options)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(why)
+    assert sorted(path.name for path in terminal.directory.glob("*.jsonl*")) == ["in.jsonl"]
+
+
 def test_rows_are_known_in_a_journal_by_their_column(terminal: Terminal) -> None:
     """Edited prompts keep their answers; a row that has no name of its own is an error row, the others go on."""
     settings = ("--ordered", "--max-tokens", "3", "--key", "name", "--checkpoint", "run.jsonl", "-q")

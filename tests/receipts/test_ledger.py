@@ -99,6 +99,37 @@ def test_a_receipt_that_cannot_be_made_is_a_gap(place: LedgerPlace, caplog: pyte
     assert "canary" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"tenant": 42},
+        {"tenant": "a\ud800b"},
+        {"alias": 5},
+        {"status": 1.5},
+        {"status": 200.0},
+        {"attempt": True},
+        {"request_id": ["req"]},
+        {"kind": "other"},
+    ],
+)
+def test_what_could_not_be_read_again_is_a_gap_and_not_signed(place: LedgerPlace, wrong: dict[str, object]) -> None:
+    written(place, attempted(1), attempted(2, **wrong), attempted(3)).close()
+    first, third, gap = entries(place)
+    assert isinstance(first, Receipt) and isinstance(third, Receipt) and isinstance(gap, Gap)
+    assert (first.attempt, third.attempt) == (1, 3)
+    assert (gap.missing, gap.why) == (1, "a receipt cannot be made: ReceiptError")
+    assert judged(place).findings == ()
+
+
+def test_a_gap_tells_of_a_path_that_is_no_text(place: LedgerPlace) -> None:
+    writer = writer_at(place)
+    writer.lost(1, NOON, os.fsdecode(b"cannot write /caf\xe9/ledger.db"))
+    assert writer.flush()
+    (gap,) = entries(place)
+    assert isinstance(gap, Gap)
+    assert gap.why == "cannot write /caf\\udce9/ledger.db"
+
+
 def test_writers_take_turns_on_one_chain(place: LedgerPlace) -> None:
     first, second = written(place, attempted(1)), written(place, attempted(2))
     for writer in (first, second, first):

@@ -1,7 +1,9 @@
 """A receipt's bytes: the same by three canonicalisers, and read back in one spelling only."""
 
 import json
+import re
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,14 +13,14 @@ from hypothesis import strategies as some
 
 from llmring.errors import ReceiptError
 from llmring.pricing import Prices, cost_of
-from llmring.receipts import Receipt, ReceiptGenerator
+from llmring.receipts import Receipt, ReceiptGenerator, ReceiptSigner
 from llmring.receipts.canonical import canonical
-from llmring.receipts.receipt import GAP, HANDOVER, RECEIPT, Gap, Handover, dollars, payload, read
+from llmring.receipts.receipt import GAP, HANDOVER, RECEIPT, Gap, Handover, dollars, payload, read, readable
 from llmring.refs import ModelRef
 from llmring.registry.store import read_bundled
 from llmring.usage import Usage
 from tests.receipts import strangers
-from tests.receipts.samples import FULL, receipts
+from tests.receipts.samples import FULL, KEY, receipts
 
 SEEDS = [
     "receipt_id",
@@ -132,6 +134,76 @@ def test_gaps_and_handovers_are_entries_of_their_own() -> None:
 def test_a_counter_out_of_range_is_no_receipt(counter: int) -> None:
     with pytest.raises(ReceiptError, match="counter"):
         payload(msgspec.structs.replace(FULL, usage={"input_tokens": counter}))
+
+
+_anything = json_data | some.floats() | some.binary() | some.just("half \ud800") | some.integers(min_value=2**53)
+
+
+@given(some.sampled_from(Receipt.__struct_fields__), _anything)
+def test_what_is_signed_can_be_read_again_whatever_is_in_it(name: str, value: object) -> None:
+    wrong = msgspec.structs.replace(FULL, **{name: value})
+    try:
+        data = readable(wrong)
+    except ReceiptError:
+        with pytest.raises(ReceiptError):
+            ReceiptSigner(KEY).sign_receipt(wrong)
+        return
+    assert payload(read(RECEIPT, data)) == data
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"alias": 5}, "alias must be text, not int"),
+        ({"profile": None}, "profile must be text, not NoneType"),
+        ({"lock_digest": b"ab"}, "lock_digest must be text, not bytes"),
+        ({"provider": "a\ud800b"}, r"provider must be text that UTF-8 can spell, not 'a\ud800b'"),
+        ({"model": ["m"]}, "model must be text, not list"),
+        ({"receipt_id": 7}, "receipt_id must be text, not int"),
+        ({"usage": {"prompt_tokens": 1.5}}, "prompt_tokens must be a whole number, not float"),
+        ({"usage": {"completion_tokens": "7"}}, "completion_tokens must be a whole number, not str"),
+        ({"usage": {"prompt_tokens": True}}, "prompt_tokens must be a whole number, not bool"),
+        ({"usage": {"prompt_tokens": -1}}, "a counter is below 0"),
+        ({"usage": 5}, "usage must be a dictionary, not int"),
+        ({"usage": Usage(input_tokens=1.5)}, "Expected `int | null`, got `float` - at `$.prompt_tokens`"),  # type: ignore[arg-type]  # on purpose
+        ({"costs": 5}, "costs must be a dictionary, not int"),
+    ],
+)
+@pytest.mark.parametrize("signer", [None, ReceiptSigner(KEY)])
+def test_a_receipt_by_hand_is_of_the_right_types(given: dict[str, Any], why: str, signer: ReceiptSigner | None) -> None:
+    names = {name: name for name in ("alias", "profile", "lock_digest", "provider", "model")}
+    with pytest.raises(ReceiptError, match=re.escape(why)):
+        ReceiptGenerator(signer).generate_receipt(**{**names, "usage": None, "costs": {}, **given})
+
+
+def test_what_a_provider_says_beside_its_tokens_is_no_fault() -> None:
+    said: dict[str, Any] = {
+        "prompt_tokens": 3,
+        "completion_tokens": None,
+        "prompt_tokens_details": {"cached_tokens": 1},
+    }
+    receipt = ReceiptGenerator().generate_receipt("a", "p", "l", "x", "m", said, {})
+    assert (receipt.prompt_tokens, receipt.completion_tokens, receipt.total_tokens) == (3, None, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"description": 5}, "description must be text, not int"),
+        ({"tags": [5]}, "a tag must be text, not int"),
+        ({"tags": "abc"}, "tags is a list of texts, not one text"),
+        ({"receipts": [5]}, "a batch receipt is of receipts, not int"),
+        ({"receipts": [msgspec.structs.replace(FULL, tenant=42)]}, "Expected `str | null`, got `int` - at `$.tenant`"),
+    ],
+)
+def test_a_batch_receipt_by_hand_is_of_the_right_types(given: dict[str, Any], why: str) -> None:
+    with pytest.raises(ReceiptError, match=re.escape(why)):
+        ReceiptGenerator(ReceiptSigner(KEY)).generate_batch_receipt(**{"receipts": [FULL], **given})
+
+
+def test_tokens_that_are_no_number_have_no_cost() -> None:
+    with pytest.raises(ReceiptError, match="prompt_tokens must be a whole number, not str"):
+        ReceiptGenerator().calculate_costs("openai", "m", "5", 1)  # type: ignore[arg-type]  # on purpose
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,8 @@ async def test_each_tenant_has_its_own(autojump_clock: Clock) -> None:
 
 async def test_an_alias_a_profile_and_a_tenant_narrow_a_budget(autojump_clock: Clock) -> None:
     budgets = [daily(0, name=name, **{name: "alone"}) for name in ("alias", "profile", "tenant")]
-    async with world({CHEAP: [full()]}, *budgets) as (router, _):
+    text = PRICED + '[[profiles.alone.bindings]]\nalias = "more"\nmodels = "openai:first"\n'
+    async with world({CHEAP: [full()]}, *budgets, text=text) as (router, _):
         with pytest.raises(BudgetExceeded, match=r"'alias' \(alias 'alone'\)"):
             await ask(router)
         with pytest.raises(BudgetExceeded, match=r"'tenant' \(tenant 'alone'\)"):

@@ -19,6 +19,7 @@ from llmring.errors import (
     ServerFault,
     UnknownAlias,
 )
+from llmring.providers.exchange import time_limit
 from llmring.router.router import Router
 from llmring.testing import ScriptedProvider, answer, cut, hang, no_connection, status
 from tests.router.world import CHAIN, world
@@ -424,6 +425,21 @@ async def test_a_deadline_that_left_only_seconds_says_nothing_of_the_provider(au
                 await router.chat("alone", "hello", timeout=5)
             assert isinstance(caught.value.attempts[0].error, DeadlineReached)
         assert router.dispatcher.routes("alone", None)[0].breaker.state(trio.current_time()) == "closed"
+
+
+async def test_what_has_no_time_left_is_not_sent() -> None:
+    """On the clock of this machine, by which the time is over while the call is on its way."""
+    async with world({"first": [answer()]}) as (router, provider):
+        with pytest.raises(AllModelsFailed) as caught:
+            await router.chat("alone", "hello", timeout=1e-7)
+        assert "within 0 s" not in str(caught.value)
+        assert not any(attempt.sent for attempt in caught.value.attempts)
+        assert provider.calls == []
+
+
+def test_a_block_without_any_time_is_not_begun() -> None:
+    with pytest.raises(DeadlineReached, match="the call's time was over before this was sent"), time_limit(0.0, "it"):
+        raise AssertionError("it was")
 
 
 async def test_a_cancelled_scope_is_cancelled_not_failed(autojump_clock: Clock) -> None:

@@ -393,7 +393,7 @@ async def test_variables_that_are_not_set_and_a_key_that_is_there_twice_are_pass
 
 async def test_when_no_key_is_set_the_error_names_them_all(autojump_clock: Clock) -> None:
     async with world(held={}) as (router, _):
-        with pytest.raises(MissingKey, match="no key for openai: set KEY_A or KEY_B"):
+        with pytest.raises(MissingKey, match="environment, has no KEY_A or KEY_B"):
             await router.chat("alone", "hello")
 
 

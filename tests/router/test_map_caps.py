@@ -370,7 +370,7 @@ async def test_never_needs_the_key_of_the_first(autojump_clock: Clock, monkeypat
     async with world({"second": [answer("ok")]}) as (router, _):
         with pytest.raises(MissingKey):
             await router.map("chain", ["x"], spill="never").to_list()
-        with pytest.raises(InvalidRequest, match="spill must be one of auto, on_failure, never"):
+        with pytest.raises(InvalidRequest, match="spill must be one of 'auto', 'on_failure', 'never'"):
             router.map("chain", ["x"], spill="maybe")  # type: ignore[arg-type]
 
 

@@ -1,10 +1,11 @@
 """What a run is given by the router: what is done for its rows, what it may not go beyond, how batches carry it."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Literal
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Literal, get_args
 
 import msgspec
 
+from llmring.arguments import FUNCTION, check_kind, check_least, check_seconds, check_word
 from llmring.chat import ChatRequest, ChatResponse, Message
 from llmring.errors import InvalidRequest
 from llmring.money.payment import Payment
@@ -16,6 +17,7 @@ from llmring.router.map.batch_plan import BatchCalls, Mode
 from llmring.router.map.rows import Input
 
 OnError = Literal["yield", "raise", "skip"]
+CHOICES: tuple[OnError, ...] = get_args(OnError)
 
 
 class RowCalls(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,14 +54,26 @@ class Batching(msgspec.Struct, frozen=True, kw_only=True):
     adopt: Mapping[str, str | None]
 
 
-def check_options(inputs: object, window: int | None, caps: Caps) -> None:
+def check_options(inputs: object, window: int | None, caps: Caps, on_error: object, key: object) -> None:
     """Raises InvalidRequest for what cannot be meant."""
     if isinstance(inputs, str | bytes | Message | Mapping):
         # A text is an iterable too, of one-letter prompts that would all be paid for.
         raise InvalidRequest("map takes an iterable of prompts, not one prompt: [prompt]")
-    if window is not None and window < 1:
-        raise InvalidRequest(f"window must be at least 1 row, not {window}")
-    if caps.max_failures is not None and caps.max_failures < 0:
-        raise InvalidRequest(f"max_failures must be at least 0, not {caps.max_failures}")
-    if caps.deadline is not None and not caps.deadline > 0.0:
-        raise InvalidRequest(f"deadline must be a positive number of seconds, not {caps.deadline}")
+    if not isinstance(inputs, Iterable | AsyncIterable):
+        raise InvalidRequest(f"map takes an iterable of prompts, not {type(inputs).__name__}")
+    if window is not None:
+        check_least("window", 1, window, " row")
+    if caps.max_failures is not None:
+        check_least("max_failures", 0, caps.max_failures)
+    if caps.deadline is not None:
+        check_seconds("deadline", caps.deadline)
+    if key is not None:
+        check_kind("key", FUNCTION, key)
+    if not callable(on_error):
+        check_word("on_error", CHOICES, on_error)
+
+
+def no_choice(choice: object) -> InvalidRequest:
+    """What to raise for what a function answered that is none."""
+    words = ", ".join(map(repr, CHOICES))
+    return InvalidRequest(f"on_error answered {choice!r}: it must answer one of {words}, or None for 'yield'")

@@ -14,6 +14,7 @@ from typing import Self, TypeGuard
 
 import trio
 
+from llmring.arguments import as_text
 from llmring.chat import ChatRequest, ChatResponse
 from llmring.errors import (
     AuthFailed,
@@ -34,7 +35,7 @@ from llmring.router.calls import Calls
 from llmring.router.map.batch_jobs import BatchJobs
 from llmring.router.map.batch_plan import WINDOW, Asked, Host
 from llmring.router.map.duplicates import Duplicates, First, Settled
-from llmring.router.map.given import Batching, Caps, OnError, RowCalls, check_options
+from llmring.router.map.given import CHOICES, Batching, Caps, OnError, RowCalls, check_options, no_choice
 from llmring.router.map.journal import SYNC_SECONDS, Journal, open_journal, open_scratch, safe_key
 from llmring.router.map.outlet import Outlet
 from llmring.router.map.pacing import least_possible_seconds
@@ -68,14 +69,14 @@ class MapRun:
         *,
         ordered: bool,
         window: int | None,
-        on_error: OnError | Callable[[Row], OnError],
+        on_error: OnError | Callable[[Row], OnError | None],
         checkpoint: Path | None,
         caps: Caps,
         dedupe: bool,
         key: Callable[[Input], str] | None,
         batching: Batching | None = None,
     ) -> None:
-        check_options(inputs, window, caps)
+        check_options(inputs, window, caps, on_error, key)
         if batching is not None and checkpoint is None:
             raise InvalidRequest(
                 f"mode={batching.mode!r} needs a checkpoint: it knows what is on its way, and paid for"
@@ -102,7 +103,7 @@ class MapRun:
         self._told = told
         self._outlet = Outlet(ordered=ordered)
         self._window = window
-        self._on_error: OnError | Callable[[Row], OnError] = on_error
+        self._on_error: OnError | Callable[[Row], OnError | None] = on_error
         self._entered = False
         self._scope = trio.CancelScope()
         self._feeding = trio.CancelScope()
@@ -258,7 +259,17 @@ class MapRun:
     def _choice(self, row: Row) -> OnError:
         if row.ok:
             return "yield"
-        return self._on_error(row) if callable(self._on_error) else self._on_error
+        if not callable(self._on_error):
+            return self._on_error
+        choice = self._on_error(row)
+        if choice is None:
+            # It has only looked: no row is lost for that.
+            return "yield"
+        if choice not in CHOICES:
+            # The row is handed out, and those that are paid for come before the error.
+            self._stop_at(row.index, no_choice(choice))
+            return "yield"
+        return choice
 
     def _note_time(self) -> None:
         if self.report.wall_seconds == 0.0:
@@ -369,20 +380,18 @@ class MapRun:
         digest = self._duplicates.answers.digest(request, models) if self._duplicates is not None else None
         key = digest
         if self._row_key is not None:
-            key = self._row_key(prompt)
-            self._check_key(key)
-            key = safe_key(key)
+            key = safe_key(self._checked_key(self._row_key(prompt)))
         elif digest is None and self._journal is not None:
             # In the order of the input: equal rows are counted.
             key = self._journal.key(request, models)
         return Place(index=index, prompt=prompt, key=key, digest=digest)
 
-    def _check_key(self, key: object) -> None:
-        if not isinstance(key, str):
-            raise InvalidRequest(f"the key of a row must be text, not {type(key).__name__}")
+    def _checked_key(self, given: object) -> str:
+        key = as_text("the key of a row", given)
         if key in self._row_keys:
             raise InvalidRequest(f"two rows of this map have the key {key!r}")
         self._row_keys.add(key)
+        return key
 
     def _is_answered(self, place: Place) -> bool:
         """Whether the row has its answer, or waits for the one that asks the same. If not, it is to be asked."""
