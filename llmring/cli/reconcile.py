@@ -75,7 +75,8 @@ def command(
     *,
     as_json: bool,
 ) -> int:
-    """Hold a provider's usage export (CSV) against the receipts. Ends with 1 when they differ."""
+    """Hold a provider's usage export (CSV) against the receipts. Ends with 1 when they differ, or an attempt has no
+    price."""
     allowed = dollars(tolerance)
     with failures():
         given = _roles(named)
@@ -200,10 +201,24 @@ def _print(result: Reconciled, reading: Reading, provider: str, span: Span) -> N
         found = "differ" if result.exceeds else "are those of the ledger"
         click.echo(f"{mark} The file has no costs: its tokens {found}")
         return
-    click.echo(
-        f"{mark} The file says {wording.usd(result.theirs_usd)}, the ledger {wording.usd(result.ours_usd)}: "
-        f"{wording.signed_usd(result.theirs_usd - result.ours_usd)}, where {wording.usd(result.allowed_usd)} may differ"
-    )
+    sums = f"{mark} The file says {wording.usd(result.theirs_usd)}, the ledger {wording.usd(result.ours_usd)}"
+    if result.exceeds and not result.differs_in_all:
+        click.echo(f"{sums}, but {' and '.join(_reasons(result))}")
+        return
+    difference = wording.signed_usd(result.theirs_usd - result.ours_usd)
+    click.echo(f"{sums}: {difference}, where {wording.usd(result.allowed_usd)} may differ")
+
+
+def _reasons(result: Reconciled) -> list[str]:
+    """Why the ledger is not the file's, where their sums agree."""
+    reasons: list[str] = []
+    if result.unpriced:
+        them = "it" if result.unpriced == 1 else "them"
+        whose = wording.plural(result.unpriced, "attempt has", "attempts have")
+        reasons.append(f"{whose} no price in the ledger, so what is billed for {them} cannot be held against it")
+    if wrong := sum(line.counts and not line.lacks_prices for line in result.lines):
+        reasons.append(wording.plural(wrong, "line differs by more than it may", "lines differ by more than they may"))
+    return reasons
 
 
 def _print_lines(lines: Sequence[Line], title: str, when: str, *, has_costs: bool) -> None:

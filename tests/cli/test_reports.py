@@ -243,6 +243,21 @@ def test_a_bill_is_held_against_the_receipts(bare: Terminal, ledger: Path) -> No
     assert told["difference_usd"] == "0.520000"
 
 
+def test_what_is_wrong_with_sums_that_agree_is_said(bare: Terminal, ledger: Path) -> None:
+    named = ("--provider", "openai", "--map", "day=Day", "--map", "cost=Total")
+    (bare.directory / "bill.csv").write_text("Day,Total\n2026-08-01,0.000456\n")
+    ended = bare.run("receipts", "reconcile", "bill.csv", *named)
+    assert ended.code == 1
+    assert ended.out.endswith(
+        "❌ The file says $0.000456, the ledger $0.000456, but 1 attempt has no price in the ledger, so what is "
+        "billed for it cannot be held against it\n"
+    )
+    lines = "req_1,2026-08-01,0.000128,,,m\nreq_3,2026-08-01,0.000328,,,m\n"
+    (bare.directory / "bill.csv").write_text(BILL.splitlines(keepends=True)[0] + lines)
+    ended = bare.run("receipts", "reconcile", "bill.csv", "--provider", "openai", "--tolerance", "0.00005")
+    assert ended.out.splitlines()[-1].endswith("and 2 lines differ by more than they may")
+
+
 def test_a_bill_that_is_right_ends_well(bare: Terminal, ledger: Path) -> None:
     (bare.directory / "bill.csv").write_text("Tag,Modell,Betrag\n2026-08-01,claude-haiku-4-5,0.00\n")
     named = ("--map", "day=Tag", "--map", "model=Modell", "--map", "cost=Betrag")
