@@ -8,6 +8,9 @@ from decimal import Decimal, InvalidOperation
 
 import click
 
+from llmring.receipts.batch_receipt import Totals
+
+_MOST_DIGITS = 30
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smh]?)")
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -18,7 +21,8 @@ def dollars(text: str) -> Decimal:
         usd = Decimal(text.removeprefix("$"))
     except InvalidOperation:
         usd = Decimal(-1)
-    if not usd.is_finite() or usd < 0:
+    # What is printed to the last digit has no million of them.
+    if not usd.is_finite() or usd < 0 or abs(usd.adjusted()) > _MOST_DIGITS:
         raise click.BadParameter(f"{text!r} is no amount of dollars, such as 5 or 0.50")
     return usd
 
@@ -38,3 +42,12 @@ def spent_text(usd: Decimal, unpriced: int, lower_bounds: int = 0) -> str:
         return f"{unpriced:,} unpriced"
     more = f" + {unpriced:,} unpriced" if unpriced else ""
     return f"{'at least ' if lower_bounds else ''}${usd:.6f}{more}"
+
+
+def certified_text(totals: Totals, lower_bounds: int = 0) -> str:
+    """What receipts come to, to the last digit: `$0.0123`, `≥ $0.0123`, `$0.0123 + 2 unpriced`, `2 unpriced`."""
+    unpriced = f"{totals.without_cost:,} unpriced"
+    if totals.without_cost == totals.receipts:
+        return unpriced
+    more = f" + {unpriced}" if totals.without_cost else ""
+    return f"{'≥ ' if lower_bounds else ''}${totals.total_cost}{more}"

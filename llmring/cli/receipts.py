@@ -7,6 +7,7 @@ from typing import Any
 import click
 import msgspec
 
+from llmring.cli.amounts import certified_text
 from llmring.cli.ledgers import (
     chosen_ledger,
     entry_of,
@@ -142,7 +143,8 @@ def _cells(entry: Entry) -> Sequence[str]:
     match entry:
         case Receipt():
             tokens = f"{entry.total_tokens:,}" if entry.total_tokens is not None else "?"
-            cost = f"${entry.total_cost}" if entry.total_cost is not None else "?"
+            bound = "≥ " if entry.is_lower_bound else ""
+            cost = f"{bound}${entry.total_cost}" if entry.total_cost is not None else "?"
             names = (entry.alias, f"{entry.provider}:{entry.model}", entry.outcome or "")
             return (when, entry.receipt_id, *map(printable, names), tokens, cost)
         case Gap():
@@ -152,7 +154,7 @@ def _cells(entry: Entry) -> Sequence[str]:
         case BatchReceipt():
             found = entry.batch_summary
             told = f"a batch of {found.receipts:,} receipts"
-            return (when, entry.receipt_id, "", "", told, f"{found.total_tokens:,}", f"${found.total_cost}")
+            return (when, entry.receipt_id, "", "", told, f"{found.total_tokens:,}", certified_text(found))
 
 
 @command.command("show")
@@ -190,9 +192,8 @@ def checkpoint(ledger: str | None, output: Path | None, *, force: bool) -> None:
         place = chosen_ledger(ledger)
         with reading(place):
             pass
-        with ledger_writer(place) as writer:
-            signed = writer.checkpoint()
-        _write([encode_envelope(signed) + b"\n"], output, force=force)
+        with open_output(output, force=force) as out, ledger_writer(place) as writer:
+            out.write(encode_envelope(writer.checkpoint()) + b"\n")
 
 
 @command.command("export")

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from llmring.cli.amounts import certified_text
 from llmring.cli.ledgers import chosen_ledger, failures, key_set, ledger_option, read_bytes, reading
 from llmring.cli.lockfiles import json_option, print_json
 from llmring.cli.running import note
@@ -221,7 +222,7 @@ def _signed_by(data: bytes, keys: dict[str, PublicKey]) -> _Found:
         return _Found(what=name, receipt_id=receipt_id_of(entry))
     check_sums(entry)
     found = entry.batch_summary
-    told = f"{found.receipts:,} receipts, {found.total_tokens:,} tokens, ${found.total_cost}"
+    told = f"{found.receipts:,} receipts, {found.total_tokens:,} tokens, {certified_text(found)}"
     return _Found(what=name, receipt_id=entry.receipt_id, batch=entry, told=(told,))
 
 

@@ -12,6 +12,8 @@ import pytest
 from llmring.receipts.merkle import Frontier
 from tests.cli.terminal import KEY, Terminal
 from tests.receipts import strangers
+from tests.receipts.attempts import attempted, writer_at
+from tests.receipts.ledgers import file_place
 from tests.receipts.samples import KEY as SIGNING_KEY
 
 
@@ -228,6 +230,52 @@ def test_one_receipt_of_many_is_signed_and_worked_out_again(terminal: Terminal, 
     alone = terminal.run("receipts", "verify", "batch.dsse", "--key", "keys.json")
     assert (alone.code, "Its ledger is not here" in alone.out) == (0, True)
     assert not terminal.run("receipts", "verify", "batch.json", "--key", "keys.json", "--json").json()["recomputed"]
+
+
+def test_what_has_no_price_and_what_broke_off_are_told_apart_from_what_is_paid(bare: Terminal) -> None:
+    bare.variables["LLMRING_RECEIPTS"] = "ledger.db"
+    with closing(writer_at(file_place(bare.directory))) as writer:
+        refused = attempted(2, alias="other", outcome="ServerFault", answered=None, usage=None)
+        broken = attempted(3, outcome="StreamBroken", answered=None)
+        writer.take([attempted(1), refused, broken])
+        assert writer.flush()
+    rows = {line.split()[0]: line.split()[3:] for line in bare.run("receipts", "preview").out.splitlines()[-4:]}
+    assert rows == {
+        "all": ["≥", "$0.000456", "+", "1", "unpriced"],
+        "openai:gpt-4o-mini": ["≥", "$0.000456", "+", "1", "unpriced"],
+        "fast": ["≥", "$0.000456"],
+        "other": ["1", "unpriced"],
+    }
+    assert bare.run("receipts", "preview", "--json").json()["lower_bounds"] == 1
+    listed = bare.run("receipts", "list").out.splitlines()[1:4]
+    assert [line.split("  ")[-1].strip() for line in listed] == ["≥ $0.000228", "?", "$0.000228"]
+    ended = bare.run("receipts", "generate", "-o", "all.dsse")
+    assert "Total cost: ≥ $0.000456 + 1 unpriced\n" in ended.out
+    assert "1 of them broke off, and was priced by what was seen of it: the sum is a lower bound\n" in ended.err
+    assert bare.run("receipts", "list", "-n", "1").out.splitlines()[1].endswith("$0.000456 + 1 unpriced")
+    assert "2,560 tokens, $0.000456 + 1 unpriced\n" in bare.run("receipts", "verify", "all.dsse").out
+    assert "Total cost: 1 unpriced\n" in bare.run("receipts", "preview", "--alias", "other").out
+
+
+@pytest.mark.parametrize("name", ["generate", "checkpoint"])
+def test_nothing_is_signed_where_its_output_is_in_the_way(terminal: Terminal, ledger: Path, name: str) -> None:
+    (terminal.directory / "there").write_text("kept")
+    for output, told in (("there", "there exists already"), ("no/such", "cannot write no/such"), (".", "a directory")):
+        ended = terminal.run("receipts", name, "-o", output)
+        assert (ended.code, told in ended.err) == (2, True)
+    verified = terminal.run("receipts", "verify", "--json").json()
+    assert (verified["entries"], verified["checkpoints"]) == (len(receipts(terminal)), 0)
+    assert not [one for one in receipts(terminal) if "batch_summary" in one]
+    assert (terminal.directory / "there").read_text() == "kept"
+    assert list(terminal.directory.glob("*.part")) == []
+    assert terminal.run("receipts", name, "-o", "there", "--force").code == 0
+
+
+def test_a_batch_receipt_that_is_signed_and_cannot_be_written_is_told_of(terminal: Terminal, ledger: Path) -> None:
+    ended = terminal.run("receipts", "generate", "-o", "/dev/full")
+    assert (ended.code, "it is signed: `llmring receipts show rcpt_" in ended.err) == (1, True)
+    name = ended.err.split("receipts show ")[1].split()[0]
+    assert terminal.run("receipts", "show", name, "--envelope").code == 0
 
 
 def test_a_batch_receipt_is_of_a_time(terminal: Terminal, ledger: Path) -> None:
