@@ -121,6 +121,9 @@ def _print(judged: Audit, *, is_trusted: bool) -> None:
     click.echo(f"   Root: {judged.root}")
     for signer in judged.signers:
         click.echo(f"   Signed by: {signer}")
+    if judged.closed:
+        count = f"{judged.closed:,} receipt{'s have' if judged.closed > 1 else ' has'}"
+        click.echo(f"   {count} no salt any more: what was asked and answered there can be proved by nobody")
     if not is_trusted and judged.entries:
         click.echo("   No --key was given: compare the first of these with what its owner publishes")
 

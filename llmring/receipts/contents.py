@@ -16,6 +16,8 @@ vectors it is their number, their dimensions, and then each number as eight byte
 import hashlib
 import hmac
 import struct
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -51,6 +53,11 @@ def opening(salt: bytes, side: Side) -> bytes:
     return hmac.digest(salt, side.encode(), hashlib.sha256)
 
 
+def is_salt(value: object) -> bool:
+    """Whether a ledger's salt can be one: whoever may write to it may have put anything there."""
+    return isinstance(value, bytes) and len(value) == SALT_BYTES
+
+
 def digest(key: bytes, content: bytes) -> str:
     """The digest that `key`, an opening, opens: 64 hexadecimal digits."""
     return hmac.digest(key, content, hashlib.sha256).hex()
@@ -70,6 +77,23 @@ def response_digest(answered: Completion | Embeddings, salt: bytes) -> str | Non
         return digest(opening(salt, "response"), response_bytes(answered))
     except ReceiptError:
         return None
+
+
+def is_opened(told: str, key: bytes, content: Any) -> bool:
+    """Whether `key`, an opening, opens the digest that is `told` on this content: JSON data of the fields of a request,
+    of an answer, or texts or vectors of an embedding. Fields that are set to what they are by default are nothing."""
+    return any(hmac.compare_digest(told, digest(key, one)) for one in _spellings(content))
+
+
+def _spellings(content: Any) -> Iterator[bytes]:
+    with suppress(ReceiptError):
+        yield canonical(content)
+    with suppress(msgspec.ValidationError, ReceiptError):
+        yield request_bytes(msgspec.convert(content, ChatRequest))
+    with suppress(msgspec.ValidationError, ReceiptError):
+        yield response_bytes(msgspec.convert(content, Completion))
+    with suppress(msgspec.ValidationError):
+        yield _vector_bytes(msgspec.convert(content, tuple[tuple[float, ...], ...]))
 
 
 def _vector_bytes(vectors: tuple[tuple[float, ...], ...]) -> bytes:

@@ -132,6 +132,38 @@ def test_a_receipt_is_shown_and_verified_by_itself(terminal: Terminal, ledger: P
     assert {len(bytes.fromhex(text)) for text in openings.values()} == {32}
 
 
+def test_openings_are_held_against_the_digests_where_the_texts_are_given(bare: Terminal) -> None:
+    bare.variables["LLMRING_RECEIPTS"] = "ledger.db"
+    with closing(writer_at(file_place(bare.directory))) as writer:
+        writer.take([attempted()])
+        assert writer.flush()
+    (name,) = (one["receipt_id"] for one in receipts(bare))
+    said = {"content": "the-answer-canary", "finish_reason": "stop"}
+    asked = {"model": "fast", "messages": [{"role": "user", "content": "the-prompt-canary"}]}
+    (bare.directory / "request.json").write_text(json.dumps(asked))
+    (bare.directory / "response.json").write_text(json.dumps(said))
+    (bare.directory / "none.json").write_text("hello")
+    show = ("receipts", "show", name, "--openings")
+    assert "not held against the digests" in bare.run(*show).err
+    held = bare.run(*show, "--request", "request.json", "--response", "response.json")
+    assert (held.code, held.err, held.json()) == (0, "", bare.run(*show).json())
+    for file, told in (("response.json", "is not the request of"), ("none.json", "is no JSON"), ("x", "cannot read x")):
+        other = bare.run(*show, "--request", file)
+        assert (other.code, other.out, told in other.err) == (1 if file == "response.json" else 2, "", True)
+    assert bare.run("receipts", "show", name, "--request", "request.json").code == 2
+    ledger = bare.directory / "ledger.db"
+    edited(ledger, "UPDATE entries SET salt = randomblob(32)")
+    other = bare.run(*show, "--request", "request.json")
+    assert (other.code, other.out, "or its salt is not as it was written" in other.err) == (1, "", True)
+    edited(ledger, "UPDATE entries SET salt = x'00'")
+    other = bare.run(*show)
+    assert (other.code, other.out, "its salt is not as it was written" in other.err) == (1, "", True)
+    edited(ledger, "UPDATE entries SET salt = NULL")
+    other = bare.run(*show)
+    assert (other.code, other.out, "its salt was deleted" in other.err) == (1, "", True)
+    assert "1 receipt has no salt any more" in bare.run("receipts", "verify").out
+
+
 def test_a_receipt_is_proved_to_somebody_without_the_ledger(terminal: Terminal, bare: Terminal, ledger: Path) -> None:
     name = receipts(terminal)[0]["receipt_id"]
     assert terminal.run("receipts", "prove", name, "-o", "proof.json").code == 0
@@ -141,6 +173,32 @@ def test_a_receipt_is_proved_to_somebody_without_the_ledger(terminal: Terminal, 
     assert (ended.code, f"Receipt {name} is VALID, one of " in ended.out) == (0, True)
     alone = terminal.run("receipts", "verify", "proof.json")
     assert (alone.code, "name the signer's public key with --key" in alone.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE entries SET hash = zeroblob(32) WHERE sequence = 2",
+        "UPDATE entries SET hash = 'abc' WHERE sequence = 2",
+        "DELETE FROM entries WHERE sequence = 2",
+        "DELETE FROM entries WHERE sequence > 1",
+    ],
+)
+def test_a_ledger_that_was_damaged_proves_nothing(terminal: Terminal, ledger: Path, statement: str) -> None:
+    terminal.run("receipts", "checkpoint")
+    name = receipts(terminal)[1]["receipt_id"]
+    edited(ledger, statement)
+    ended = terminal.run("receipts", "prove", name)
+    assert (ended.code, ended.out) == (1, "")
+    assert "the ledger is not that of its checkpoint" in ended.err
+
+
+@pytest.mark.parametrize("name", ["verify", "list", "checkpoint"])
+def test_a_head_that_cannot_be_read_is_one_line(terminal: Terminal, ledger: Path, name: str) -> None:
+    edited(ledger, "UPDATE ledger SET size = 'abc'")
+    ended = terminal.run("receipts", name)
+    assert (ended.code, ended.err.count("Error: "), "Traceback" in ended.err) == (1, 1, False)
+    assert "is damaged: its head cannot be read" in ended.err
 
 
 def test_an_export_is_verified_line_by_line(terminal: Terminal, ledger: Path) -> None:
