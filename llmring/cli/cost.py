@@ -1,5 +1,6 @@
 """`llmring cost`: what so many tokens cost, at a model or at each model of an alias."""
 
+import math
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -21,6 +22,21 @@ from llmring.registry.catalog import Catalog, ModelFacts
 from llmring.usage import Cost, CostBreakdown, Usage
 
 _tokens = click.IntRange(min=0)
+_MOST_HOURS = 876_600
+"""A century."""
+
+
+class _Hours(click.FloatRange):
+    """FloatRange takes "nan", which is neither below nor above anything."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        hours: float = super().convert(value, param, ctx)
+        if math.isnan(hours):
+            self.fail(f"{value!r} is no number of hours.", param, ctx)
+        return hours
+
+
+_HOURS = _Hours(min=0, max=_MOST_HOURS)
 
 _COLUMNS: dict[str, Callable[[CostBreakdown], Decimal]] = {
     "input": lambda parts: parts.input,
@@ -61,7 +77,7 @@ class _Priced(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--cache-write-1h", "write_1h", type=_tokens, default=0, help="Of the input, those kept for an hour.")
 @click.option("--reasoning", type=_tokens, default=0, help="Of the output, those the model thought with.")
 @click.option("--store", type=_tokens, default=0, help="Tokens in a cache that is paid for by the hour (Gemini).")
-@click.option("--hours", type=click.FloatRange(min=0), default=1.0, show_default=True, help="How long they are stored.")
+@click.option("--hours", type=_HOURS, default=1.0, show_default=True, help="How long they are stored.")
 @click.option("--batch", is_flag=True, help="Through the provider's batch API.")
 @click.option("--profile", help="A profile of the lockfile. Default: LLMRING_PROFILE, then the lockfile's.")
 @click.option("--lockfile", metavar="FILE", help="Default: LLMRING_LOCKFILE_PATH, then ./llmring.lock.")

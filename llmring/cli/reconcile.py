@@ -79,11 +79,14 @@ def command(
     price."""
     allowed = dollars(tolerance)
     with failures():
+        low, high = _day(since), _day(until)
+        if low is not None and high is not None and low > high:
+            raise ConfigError(f"--since {since} is not before --until {until}: there is no day between the two")
         given = _roles(named)
         try:
             with file.open(encoding="utf-8-sig", newline="") as lines:
                 reading = read_export(lines, str(file), given, lambda own: zone(timezone or own))
-                bill = Bill(reading, str(file), since=_day(since), until=_day(until))
+                bill = Bill(reading, str(file), since=low, until=high)
         except OSError as error:
             raise ConfigError(f"cannot read {file}: {(error.strerror or str(error)).lower()}") from error
         whose = provider or reading.provider

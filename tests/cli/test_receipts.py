@@ -201,6 +201,38 @@ def test_a_head_that_cannot_be_read_is_one_line(terminal: Terminal, ledger: Path
     assert "is damaged: its head cannot be read" in ended.err
 
 
+def test_a_checkpoint_that_was_kept_is_never_passed_over(terminal: Terminal, ledger: Path) -> None:
+    terminal.run("receipts", "checkpoint", "-o", "kept.json")
+    name = receipts(terminal)[0]["receipt_id"]
+    (terminal.directory / "one.json").write_text(terminal.run("receipts", "show", name).out)
+    batch = terminal.run("receipts", "generate", "-o", "batch.dsse", "--json").json()["receipt_id"]
+    terminal.run("receipts", "prove", name, "--batch", batch, "-o", "in-batch.json")
+    for file in ("one.json", "batch.dsse", "in-batch.json"):
+        ended = terminal.run("receipts", "verify", file, "--checkpoint", "kept.json")
+        assert (ended.code, ended.out) == (2, "")
+        assert f"{file} says nothing of a checkpoint" in ended.err and "`llmring receipts prove ID`" in ended.err
+    terminal.run("receipts", "prove", name, "-o", "proof.json")
+    assert terminal.run("receipts", "verify", "proof.json", "--checkpoint", "kept.json").code == 0
+    terminal.run("receipts", "checkpoint", "-o", "later.json")
+    other = terminal.run("receipts", "verify", "proof.json", "--checkpoint", "later.json")
+    assert (other.code, other.out, "is not the one that was kept" in other.err) == (1, "", True)
+
+
+def test_what_is_no_receipt_is_not_called_one(terminal: Terminal, ledger: Path) -> None:
+    terminal.run("receipts", "checkpoint", "-o", "kept.json")
+    ended = terminal.run("receipts", "verify", "kept.json")
+    assert (ended.code, ended.out) == (2, "")
+    assert "kept.json is a checkpoint: name it with --checkpoint" in ended.err
+    (terminal.directory / "bin").write_bytes(b"\x00\xff")
+    assert "bin: neither a ledger nor an export" in terminal.run("receipts", "verify", "bin").err
+    terminal.run("chat", "hello", "--model", "summarizer")
+    terminal.run("receipts", "prove", "--since", "kept.json", "-o", "proof.json")
+    (terminal.directory / "theirs.pem").write_text(SIGNING_KEY.public.pem())
+    ended = terminal.run("receipts", "verify", "proof.json", "--key", "theirs.pem")
+    assert ended.code == 1
+    assert ended.out.startswith("❌ The proof ") and "proof.json is INVALID: " in ended.out
+
+
 def test_an_export_is_verified_line_by_line(terminal: Terminal, ledger: Path) -> None:
     terminal.run("receipts", "checkpoint")
     assert terminal.run("receipts", "export", "-o", "out.jsonl").code == 0
