@@ -3,7 +3,7 @@
 Of an entry that is in checking.py, of the head in head.py.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 from llmring.errors import ReceiptError
@@ -31,14 +31,15 @@ def wrong_keys(keys: Sequence[Key], found: Checked) -> list[str]:
     if not len(found):
         return wrong
     true = _by_entries(found)
-    said = {key.key_id: key.since for key in keys}
     for key in keys:
-        since = true.get(key.key_id)
-        if since is None:
+        since = [number for key_id, number in true if key_id == key.key_id]
+        if not since:
             wrong.append(f"{key.key_id} is kept as a key of the ledger, and none of its entries says so")
-        elif key.since != since:
-            wrong.append(f"{key.key_id} is kept as one from entry {key.since} on, and by the entries from {since}")
-    return wrong + [f"{key_id} is not kept among the keys of the ledger" for key_id in true if key_id not in said]
+        elif key.since not in since:
+            wrong.append(f"{key.key_id} is kept as one from entry {key.since} on, and by the entries from {since[0]}")
+    kept = {key.key_id for key in keys}
+    missing = dict.fromkeys(key_id for key_id, _ in true if key_id not in kept)
+    return wrong + [f"{key_id} is not kept among the keys of the ledger" for key_id in missing]
 
 
 def _fits(key: Key) -> bool:
@@ -48,7 +49,7 @@ def _fits(key: Key) -> bool:
         return False
 
 
-def _by_entries(found: Checked) -> Mapping[str, int]:
-    """The number of the first entry that each key may sign."""
-    handed = {entry.to_key_id: entry.sequence + 1 for _, entry in sorted(found.handovers.items())}
-    return {found.signers[0]: 0, **handed}
+def _by_entries(found: Checked) -> list[tuple[str, int]]:
+    """Each key, with the number of the first entry that it may sign; a key may come back."""
+    handed = [(entry.to_key_id, entry.sequence + 1) for _, entry in sorted(found.handovers.items())]
+    return [(found.signers[0], 0), *handed]

@@ -169,6 +169,39 @@ def test_keys_that_were_handed_over_to_are_kept_from_then_on(ledger: LedgerPlace
     assert finding.what.endswith(f"is kept as one from entry {SIZE + 2} on, and by the entries from {SIZE + 1}")
 
 
+COLUMNS = {
+    "ledger": ("id", "size", "last", "frontier", "key_id", "checkpoint_size", "checkpoint_at"),
+    "entries": ("sequence", "kind", "receipt_id", "timestamp", "payload", "signature", "key_id", "hash", "salt"),
+    "checkpoints": ("size", "payload", "signature", "key_id"),
+    "keys": ("since", "key_id", "public_key"),
+}
+JUNK = ("'abc'", "x'00'", "''", "-5", "1.5", "99999999999999999999", "9223372036854775807", "NULL")
+
+
+@pytest.mark.parametrize(("table", "column"), [(table, column) for table in COLUMNS for column in COLUMNS[table]])
+def test_whatever_is_written_over_a_column_is_found_out(tmp_path: Path, table: str, column: str) -> None:
+    place = file_place(tmp_path)
+    with closing(writer_at(place)) as writer:
+        writer.take([attempted(1), attempted(2)])
+        assert writer.flush()
+        writer.checkpoint()
+    where = " WHERE sequence = 1" if table == "entries" else ""
+    assert isinstance(place.where, Path)
+    whole = place.where.read_bytes()
+    for junk in JUNK:
+        place.where.write_bytes(whole)
+        try:
+            edit(place, f"UPDATE {table} SET {column} = {junk}{where}")
+        except sqlite3.Error:
+            # The tables themselves refuse some of it.
+            continue
+        try:
+            is_found = bool(judged(place, 1).findings)
+        except ReceiptError as error:
+            is_found = "is damaged" in str(error)
+        assert is_found != (column == "salt" and junk == "NULL"), junk
+
+
 def test_a_salt_may_be_deleted_and_that_is_told(ledger: LedgerPlace) -> None:
     edit(ledger, "UPDATE entries SET salt = NULL WHERE sequence IN (2, 9)")
     alone = judged(ledger, 1)
