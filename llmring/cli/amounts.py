@@ -3,8 +3,10 @@
 And what was spent, as it is shown: what has no price is counted beside the dollars, never as none of them.
 """
 
+import math
 import re
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
 import click
 
@@ -13,6 +15,16 @@ from llmring.receipts.batch_receipt import Totals
 _MOST_DIGITS = 30
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smh]?)")
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class FiniteRange(click.FloatRange):
+    """A FloatRange with both ends, for it takes "nan" too, which is neither below nor above anything."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number.", param, ctx)
+        return number
 
 
 def dollars(text: str) -> Decimal:

@@ -1,6 +1,5 @@
 """`llmring cost`: what so many tokens cost, at a model or at each model of an alias."""
 
-import math
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -9,6 +8,7 @@ import click
 import msgspec
 
 from llmring.billing import rule_of
+from llmring.cli.amounts import FiniteRange
 from llmring.cli.catalogs import current_catalog
 from llmring.cli.info import find
 from llmring.cli.lockfiles import print_json
@@ -26,17 +26,7 @@ _MOST_HOURS = 876_600
 """A century."""
 
 
-class _Hours(click.FloatRange):
-    """FloatRange takes "nan", which is neither below nor above anything."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        hours: float = super().convert(value, param, ctx)
-        if math.isnan(hours):
-            self.fail(f"{value!r} is no number of hours.", param, ctx)
-        return hours
-
-
-_HOURS = _Hours(min=0, max=_MOST_HOURS)
+_HOURS = FiniteRange(min=0, max=_MOST_HOURS)
 
 _COLUMNS: dict[str, Callable[[CostBreakdown], Decimal]] = {
     "input": lambda parts: parts.input,
