@@ -81,7 +81,8 @@ def response_digest(answered: Completion | Embeddings, salt: bytes) -> str | Non
 
 def is_opened(told: str, key: bytes, content: Any) -> bool:
     """Whether `key`, an opening, opens the digest that is `told` on this content: JSON data of the fields of a request,
-    of an answer, or texts or vectors of an embedding. Fields that are set to what they are by default are nothing."""
+    of an answer, or texts or vectors of an embedding. Fields that are set to what they are by default are nothing, and
+    with any that the digest is not of it is not opened."""
     return any(hmac.compare_digest(told, digest(key, one)) for one in _spellings(content))
 
 
@@ -89,11 +90,24 @@ def _spellings(content: Any) -> Iterator[bytes]:
     with suppress(ReceiptError):
         yield canonical(content)
     with suppress(msgspec.ValidationError, ReceiptError):
-        yield request_bytes(msgspec.convert(content, ChatRequest))
+        asked = msgspec.convert(content, ChatRequest)
+        if _is_within(content, msgspec.to_builtins(asked)):
+            yield request_bytes(asked)
     with suppress(msgspec.ValidationError, ReceiptError):
-        yield response_bytes(msgspec.convert(content, Completion))
+        answered = msgspec.convert(content, Completion)
+        if content.keys() <= set(_ANSWER) and _is_within(content, msgspec.to_builtins(answered)):
+            yield response_bytes(answered)
     with suppress(msgspec.ValidationError):
         yield _vector_bytes(msgspec.convert(content, tuple[tuple[float, ...], ...]))
+
+
+def _is_within(content: Any, read: Any) -> bool:
+    """Whether all of it was read: a field that is not known is passed over in reading."""
+    if isinstance(content, dict) and isinstance(read, dict):
+        return all(name in read and _is_within(one, read[name]) for name, one in content.items())
+    if isinstance(content, list) and isinstance(read, list | tuple):
+        return len(content) == len(read) and all(map(_is_within, content, read))
+    return bool(content == read)
 
 
 def _vector_bytes(vectors: tuple[tuple[float, ...], ...]) -> bytes:

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from typing import Any
 
 import msgspec
 import pytest
@@ -70,14 +71,21 @@ def test_vectors_are_hashed_number_by_number() -> None:
 
 def test_an_opening_is_held_against_what_was_said() -> None:
     told, key = request_digest(ASKED, SALT) or "", opening(SALT, "request")
-    asked = {"model": "fast", "messages": [{"role": "user", "content": "hello"}], "temperature": 0.7}
+    asked: dict[str, Any] = {"model": "fast", "messages": [{"role": "user", "content": "hello"}], "temperature": 0.7}
     assert is_opened(told, key, asked)
     assert is_opened(told, key, {**asked, "max_tokens": None})
     assert not is_opened(told, key, {**asked, "temperature": 0.8})
+    # What no digest is of is not said to be.
+    assert not is_opened(told, key, {**asked, "promise": "a million"})
+    assert not is_opened(told, key, {**asked, "messages": [{**asked["messages"][0], "promise": "a million"}]})
     assert not is_opened(told, opening(SALT[::-1], "request"), asked)
     answered = Completion(content="hi", finish_reason="stop", request_id="a")
     told, key = response_digest(answered, SALT) or "", opening(SALT, "response")
-    assert is_opened(told, key, msgspec.to_builtins(answered))
+    said = {"content": "hi", "finish_reason": "stop"}
+    assert is_opened(told, key, said)
+    assert is_opened(told, key, {**said, "refusal": None})
+    assert not is_opened(told, key, {**said, "request_id": "b"})
+    assert not is_opened(told, key, msgspec.to_builtins(answered))
     vectors = Embeddings(vectors=((1.0, 0.5), (0.25, -1.0)))
     told = response_digest(vectors, SALT) or ""
     assert is_opened(told, key, [[1, 0.5], [0.25, -1]])
