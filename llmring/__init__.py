@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         ToolCall,
     )
     from llmring.embeddings import EmbedResponse
-    from llmring.errors import AllModelsFailed, BudgetExceeded, ConfigError, LLMRingError, ProviderError
+    from llmring.errors import AllModelsFailed, BudgetExceeded, ConfigError, LLMRingError, ProviderError, StreamBroken
     from llmring.live import LiveModel
     from llmring.lockfile import Budget, Lockfile, read_lockfile
     from llmring.lockfile.digest import lock_digest
@@ -95,6 +95,7 @@ _HOMES = {
     "Router": "llmring.router.router",
     "RouterStatus": "llmring.status",
     "Row": "llmring.router.map.rows",
+    "StreamBroken": "llmring.errors",
     "Telemetry": "llmring.telemetry.telemetry",
     "TextPart": "llmring.parts",
     "TokenLogprob": "llmring.chat",
@@ -156,6 +157,7 @@ __all__ = [
     "Router",
     "RouterStatus",
     "Row",
+    "StreamBroken",
     "Telemetry",
     "TextPart",
     "TokenLogprob",

@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from llmring.billing import rule_of
+from llmring.cli.amounts import FiniteRange
 from llmring.cli.catalogs import current_catalog
 from llmring.cli.info import find
 from llmring.cli.lockfiles import print_json
@@ -21,6 +22,11 @@ from llmring.registry.catalog import Catalog, ModelFacts
 from llmring.usage import Cost, CostBreakdown, Usage
 
 _tokens = click.IntRange(min=0)
+_MOST_HOURS = 876_600
+"""A century."""
+
+
+_HOURS = FiniteRange(min=0, max=_MOST_HOURS)
 
 _COLUMNS: dict[str, Callable[[CostBreakdown], Decimal]] = {
     "input": lambda parts: parts.input,
@@ -61,7 +67,7 @@ class _Priced(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--cache-write-1h", "write_1h", type=_tokens, default=0, help="Of the input, those kept for an hour.")
 @click.option("--reasoning", type=_tokens, default=0, help="Of the output, those the model thought with.")
 @click.option("--store", type=_tokens, default=0, help="Tokens in a cache that is paid for by the hour (Gemini).")
-@click.option("--hours", type=click.FloatRange(min=0), default=1.0, show_default=True, help="How long they are stored.")
+@click.option("--hours", type=_HOURS, default=1.0, show_default=True, help="How long they are stored.")
 @click.option("--batch", is_flag=True, help="Through the provider's batch API.")
 @click.option("--profile", help="A profile of the lockfile. Default: LLMRING_PROFILE, then the lockfile's.")
 @click.option("--lockfile", metavar="FILE", help="Default: LLMRING_LOCKFILE_PATH, then ./llmring.lock.")

@@ -1,12 +1,14 @@
 """`llmring receipts`: the signed record of what was asked, answered and paid; made, looked at and handed out."""
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
+from llmring.cli.amounts import certified_text
 from llmring.cli.ledgers import (
     chosen_ledger,
     entry_of,
@@ -18,6 +20,7 @@ from llmring.cli.ledgers import (
     ledger_option,
     ledger_writer,
     output_option,
+    read_bytes,
     reading,
 )
 from llmring.cli.lockfiles import json_option, print_json
@@ -27,12 +30,13 @@ from llmring.cli.receipts_batches import preview as preview_command
 from llmring.cli.receipts_prove import command as prove_command
 from llmring.cli.receipts_verify import command as verify_command
 from llmring.cli.reconcile import command as reconcile_command
+from llmring.cli.running import note
 from llmring.cli.tables import print_table, printable
 from llmring.config import LEDGER_NAME, SIGNING_KEY_VARIABLE, LedgerPlace, read_signing_key
 from llmring.errors import ConfigError, ReceiptError
 from llmring.ledger_url import LedgerUrl
 from llmring.receipts.batch_receipt import BatchReceipt
-from llmring.receipts.contents import opening
+from llmring.receipts.contents import Side, is_opened, is_salt, opening
 from llmring.receipts.exchange import export_lines
 from llmring.receipts.keys import KeySet, encode_key_set, make_key, prepare_next, read_key, take_next
 from llmring.receipts.opening import writer_for
@@ -142,7 +146,8 @@ def _cells(entry: Entry) -> Sequence[str]:
     match entry:
         case Receipt():
             tokens = f"{entry.total_tokens:,}" if entry.total_tokens is not None else "?"
-            cost = f"${entry.total_cost}" if entry.total_cost is not None else "?"
+            bound = "≥ " if entry.is_lower_bound else ""
+            cost = f"{bound}${entry.total_cost}" if entry.total_cost is not None else "?"
             names = (entry.alias, f"{entry.provider}:{entry.model}", entry.outcome or "")
             return (when, entry.receipt_id, *map(printable, names), tokens, cost)
         case Gap():
@@ -152,7 +157,7 @@ def _cells(entry: Entry) -> Sequence[str]:
         case BatchReceipt():
             found = entry.batch_summary
             told = f"a batch of {found.receipts:,} receipts"
-            return (when, entry.receipt_id, "", "", told, f"{found.total_tokens:,}", f"${found.total_cost}")
+            return (when, entry.receipt_id, "", "", told, f"{found.total_tokens:,}", certified_text(found))
 
 
 @command.command("show")
@@ -160,24 +165,77 @@ def _cells(entry: Entry) -> Sequence[str]:
 @ledger_option
 @click.option("--envelope", is_flag=True, help="Print the DSSE envelope: what a stranger verifies.")
 @click.option("--openings", is_flag=True, help="Print what opens its digests of prompt and answer. Keep that.")
-def show(receipt_id: str, ledger: str | None, *, envelope: bool, openings: bool) -> None:
+@click.option(
+    "--request",
+    "asked",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="With --openings: what was asked, as JSON, to be held against its digest.",
+)
+@click.option(
+    "--response",
+    "answered",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="With --openings: what was answered, likewise.",
+)
+def show(
+    receipt_id: str,
+    ledger: str | None,
+    asked: Path | None,
+    answered: Path | None,
+    *,
+    envelope: bool,
+    openings: bool,
+) -> None:
     """Print one receipt as JSON."""
-    with failures(), reading(chosen_ledger(ledger)) as store:
-        row = found_row(store, receipt_id)
-        entry = entry_of(row.signed)
+    texts: dict[Side, Path | None] = {"request": asked, "response": answered}
+    if any(texts.values()) and not openings:
+        raise click.UsageError("--request and --response go with --openings")
+    with failures():
+        with reading(chosen_ledger(ledger)) as store:
+            row = found_row(store, receipt_id)
+            entry = entry_of(row.signed)
+        told = _openings(row, entry, texts) if openings else None
     if envelope:
         click.echo(encode_envelope(row.signed).decode())
-    elif openings:
-        print_json(_openings(row))
+    elif told is not None:
+        print_json(told)
     else:
         print_json(msgspec.to_builtins(entry))
 
 
-def _openings(row: Row) -> dict[str, Any]:
-    salt = row.salt
-    if salt is None:
-        return {"request": None, "response": None}
-    return {"request": opening(salt, "request").hex(), "response": opening(salt, "response").hex()}
+def _openings(row: Row, entry: Entry, texts: Mapping[Side, Path | None]) -> dict[Side, str | None]:
+    """By what they open; None where there is nothing to be opened. Raises ReceiptError where they open something else
+    than the texts, ConfigError for a file that is no JSON."""
+    digests: dict[Side, str | None] = {"request": None, "response": None}
+    if isinstance(entry, Receipt):
+        digests = {"request": entry.request_digest, "response": entry.response_digest}
+    salt, has_digests = row.salt, any(digests.values())
+    if has_digests and salt is None:
+        raise ReceiptError("its salt was deleted: nothing opens its digests any more")
+    if salt is None or not has_digests:
+        return dict.fromkeys(digests)
+    if not is_salt(salt):
+        raise ReceiptError(
+            "its salt is not as it was written, so nothing opens its digests: see `llmring receipts verify`"
+        )
+    for side, told in digests.items():
+        file = texts[side]
+        if file is None:
+            continue
+        if told is None or not is_opened(told, opening(salt, side), _content(file)):
+            raise ReceiptError(f"{file} is not the {side} of {row.receipt_id}, or its salt is not as it was written")
+    if not any(texts.values()):
+        note("not held against the digests, which takes what was asked or answered: --request FILE, --response FILE")
+    return {side: opening(salt, side).hex() for side in digests}
+
+
+def _content(file: Path) -> Any:
+    try:
+        return json.loads(read_bytes(file))
+    except ValueError as error:
+        raise ConfigError(f"{file} is no JSON: {error}") from error
 
 
 @command.command("checkpoint")
@@ -190,9 +248,8 @@ def checkpoint(ledger: str | None, output: Path | None, *, force: bool) -> None:
         place = chosen_ledger(ledger)
         with reading(place):
             pass
-        with ledger_writer(place) as writer:
-            signed = writer.checkpoint()
-        _write([encode_envelope(signed) + b"\n"], output, force=force)
+        with open_output(output, force=force) as out, ledger_writer(place) as writer:
+            out.write(encode_envelope(writer.checkpoint()) + b"\n")
 
 
 @command.command("export")

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from llmring.cli.amounts import certified_text
 from llmring.cli.ledgers import (
     chosen_ledger,
     entry_of,
@@ -23,9 +24,10 @@ from llmring.cli.output import open_output
 from llmring.cli.running import note
 from llmring.cli.spans import Span, read_span, span_options
 from llmring.cli.tables import print_table, printable
-from llmring.errors import ReceiptError
+from llmring.config import LedgerPlace
+from llmring.errors import LLMRingError, ReceiptError
 from llmring.receipts.batch_receipt import BatchReceipt, Selection, Totals
-from llmring.receipts.batching import tally_selected
+from llmring.receipts.batching import LowerBounds, tally_selected
 from llmring.receipts.generator import new_receipt_id
 from llmring.receipts.receipt import BATCH_RECEIPT, Receipt, read, timestamp
 from llmring.receipts.signing import Signed, encode_envelope, verifies
@@ -95,18 +97,14 @@ def generate(
     with failures():
         place, span = chosen_ledger(ledger), read_span(since, until, timezone)
         with reading(place) as store:
-            batch = _batch(store, span, aliases, since_last=since_last)
+            batch, bounds = _batch(store, span, aliases, since_last=since_last)
         batch = msgspec.structs.replace(batch, description=description, tags=tuple(tags))
-        with ledger_writer(place) as writer:
-            signed = writer.certify(batch)
-        if output is not None:
-            with open_output(output, force=force) as out:
-                out.write(encode_envelope(signed) + b"\n")
+        signed = _certified(place, batch, output, force=force)
     if as_json:
         print_json(msgspec.to_builtins(entry_of(signed)))
     elif output != Path("-"):
         click.echo(f"✅ Receipt generated successfully!\nReceipt ID: {batch.receipt_id}")
-        _print_totals(batch)
+        _print_totals(batch, bounds)
 
 
 @click.command("preview")
@@ -127,20 +125,22 @@ def preview(
     with failures():
         span = read_span(since, until, timezone)
         with reading(chosen_ledger(ledger)) as store:
-            batch = _batch(store, span, aliases, since_last=since_last)
+            batch, bounds = _batch(store, span, aliases, since_last=since_last)
     if as_json:
         told = ("batch_summary", "root", "selection", "missing")
-        print_json({name: msgspec.to_builtins(getattr(batch, name)) for name in told})
+        found = {name: msgspec.to_builtins(getattr(batch, name)) for name in told}
+        print_json({**found, "lower_bounds": bounds.count})
         return
     click.echo("📋 Receipt Preview:")
-    _print_totals(batch)
-    rows = [("all", *_cells(batch.batch_summary))]
-    for parts in (batch.batch_summary.by_model, batch.batch_summary.by_alias):
-        rows += [(printable(name), *_cells(totals)) for name, totals in sorted(parts.items())]
+    _print_totals(batch, bounds)
+    summary = batch.batch_summary
+    rows = [("all", *_cells(summary, bounds.count))]
+    for parts, uncertain in ((summary.by_model, bounds.by_model), (summary.by_alias, bounds.by_alias)):
+        rows += [(printable(name), *_cells(totals, uncertain[name])) for name, totals in sorted(parts.items())]
     print_table("Totals", COLUMNS, rows, numbers=NUMBERS)
 
 
-def _batch(store: Store, span: Span, aliases: Sequence[str], *, since_last: bool) -> BatchReceipt:
+def _batch(store: Store, span: Span, aliases: Sequence[str], *, since_last: bool) -> tuple[BatchReceipt, LowerBounds]:
     """What the ledger's receipts come to, each verified, not signed. Raises ReceiptError."""
     head, keys = store.head(), reading_keys(store)
     named = tuple(sorted(set(aliases))) or None
@@ -158,8 +158,27 @@ def _batch(store: Store, span: Span, aliases: Sequence[str], *, since_last: bool
             raise ReceiptError(f"entry {receipt.sequence} is not as it was signed: see `llmring receipts verify`")
 
     entries = (row.signed for row in store.rows(first=selection.entries_from))
-    batch = tally_selected(entries, selection, confirm).batch(new_receipt_id(), timestamp(datetime.now(UTC)), selection)
-    return msgspec.structs.replace(batch, ledger=head.ledger)
+    found = tally_selected(entries, selection, confirm)
+    batch = found.batch(new_receipt_id(), timestamp(datetime.now(UTC)), selection)
+    return msgspec.structs.replace(batch, ledger=head.ledger), found.lower_bounds()
+
+
+def _certified(place: LedgerPlace, batch: BatchReceipt, output: Path | None, *, force: bool) -> Signed:
+    """The batch receipt, signed into its ledger and written out; nothing is signed where the output cannot be opened.
+    Raises ConfigError, LLMRingError, ReceiptError."""
+    if output is None:
+        with ledger_writer(place) as writer:
+            return writer.certify(batch)
+    signed = None
+    try:
+        with open_output(output, force=force) as out, ledger_writer(place) as writer:
+            signed = writer.certify(batch)
+            out.write(encode_envelope(signed) + b"\n")
+    except LLMRingError:
+        if signed is not None:
+            note(f"it is signed: `llmring receipts show {batch.receipt_id} --envelope` prints it")
+        raise
+    return signed
 
 
 def _newest_end(store: Store, aliases: tuple[str, ...] | None) -> int:
@@ -173,16 +192,19 @@ def _newest_end(store: Store, aliases: tuple[str, ...] | None) -> int:
     return 0
 
 
-def _print_totals(batch: BatchReceipt) -> None:
+def _print_totals(batch: BatchReceipt, bounds: LowerBounds) -> None:
     found = batch.batch_summary
     click.echo(f"Certified receipts: {found.receipts:,} of {found.calls:,} calls")
     click.echo(f"From: {found.start_date}\nTo:   {found.end_date}")
-    click.echo(f"Total tokens: {found.total_tokens:,}\nTotal cost: ${found.total_cost}")
+    click.echo(f"Total tokens: {found.total_tokens:,}\nTotal cost: {certified_text(found, bounds.count)}")
     if found.without_cost:
         note(f"{found.without_cost:,} of them do not say what they cost, and are not in the sum")
+    if bounds.count:
+        whose = "was priced by what was seen of it" if bounds.count == 1 else "were priced by what was seen of them"
+        note(f"{bounds.count:,} of them broke off, and {whose}: the sum is a lower bound")
     if batch.missing:
         note(f"{batch.missing:,} attempts of that time have no receipt")
 
 
-def _cells(totals: Totals) -> tuple[str, str, str]:
-    return f"{totals.receipts:,}", f"{totals.total_tokens:,}", f"${totals.total_cost}"
+def _cells(totals: Totals, lower_bounds: int) -> tuple[str, str, str]:
+    return f"{totals.receipts:,}", f"{totals.total_tokens:,}", certified_text(totals, lower_bounds)

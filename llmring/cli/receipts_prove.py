@@ -20,7 +20,7 @@ from llmring.config import LedgerPlace
 from llmring.errors import ReceiptError
 from llmring.receipts.batch_proof import prove_in_batch
 from llmring.receipts.checkpoint import encode_extension, encode_proof, read_checkpoint
-from llmring.receipts.merkle import consistency_proof, extends, inclusion_proof
+from llmring.receipts.merkle import consistency_proof, extends, inclusion_proof, leaf_hash, root_from
 from llmring.receipts.signing import Signed, decode_envelope
 from llmring.receipts.store import Store
 
@@ -79,9 +79,16 @@ def _in_ledger(place: LedgerPlace, receipt_id: str) -> bytes:
         row = found_row(store, receipt_id)
         covering = [one for one in store.checkpoints() if read_checkpoint(one).size > row.sequence]
     signed = covering[-1] if covering else _new_checkpoint(place)
+    said = read_checkpoint(signed)
     with reading(place) as store:
-        hashes = store.hashes(read_checkpoint(signed).size)
-    return encode_proof(row.signed, row.sequence, inclusion_proof(hashes, row.sequence), signed)
+        hashes = store.hashes(said.size)
+    path = inclusion_proof(hashes, row.sequence) if row.sequence < len(hashes) else []
+    root = root_from(leaf_hash(row.signed.payload), row.sequence, said.size, path)
+    if root is None or root.hex() != said.root:
+        raise ReceiptError(
+            f"the ledger is not that of its checkpoint of {said.size} entries any more: see `llmring receipts verify`"
+        )
+    return encode_proof(row.signed, row.sequence, path, signed)
 
 
 def _in_batch(place: LedgerPlace, receipt_id: str, batch_id: str) -> bytes:

@@ -5,11 +5,13 @@ Needs nothing secret, only a public key.
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import click
 import msgspec
 
+from llmring.cli.amounts import certified_text
 from llmring.cli.ledgers import chosen_ledger, failures, key_set, ledger_option, read_bytes, reading
 from llmring.cli.lockfiles import json_option, print_json
 from llmring.cli.running import note
@@ -22,7 +24,7 @@ from llmring.receipts.batch_proof import against_ledger, verify_in_batch
 from llmring.receipts.batch_receipt import BatchReceipt
 from llmring.receipts.batching import check_sums
 from llmring.receipts.chain import Audit
-from llmring.receipts.checkpoint import verify_extension, verify_proof
+from llmring.receipts.checkpoint import CHECKPOINT, verify_extension, verify_proof
 from llmring.receipts.keys import read_public_keys
 from llmring.receipts.receipt import Entry, Receipt, read, receipt_id_of
 from llmring.receipts.signing import PublicKey, ReceiptSigner, Signed, decode_envelope, verifies
@@ -30,6 +32,8 @@ from llmring.receipts.store import LedgerMissing
 
 FOUND = 1
 MOST_SHOWN = 100
+_PROOFS = (b'"llmring_proof"', b'"llmring_extension"', b'"llmring_batch_proof"')
+_BY_CHECKPOINT = _PROOFS[:2]
 _SQLITE = b"SQLite format 3\x00"
 
 
@@ -120,6 +124,9 @@ def _print(judged: Audit, *, is_trusted: bool) -> None:
     click.echo(f"   Root: {judged.root}")
     for signer in judged.signers:
         click.echo(f"   Signed by: {signer}")
+    if judged.closed:
+        count = f"{judged.closed:,} receipt{'s have' if judged.closed > 1 else ' has'}"
+        click.echo(f"   {count} no salt any more: what was asked and answered there can be proved by nobody")
     if not is_trusted and judged.entries:
         click.echo("   No --key was given: compare the first of these with what its owner publishes")
 
@@ -141,12 +148,16 @@ def _one(
     data = read_bytes(path).strip()
     keys = {key.key_id: key for key in trusted}
     found, why, recomputed = _Found(what=str(path)), None, False
+    is_proof = any(mark in data for mark in _PROOFS)
+    _check_kind(data, path, kept)
     try:
         found = _verified(data, keys, kept)
-        if found.batch is not None and b'"llmring_batch_proof"' not in data:
+        if found.batch is not None and not is_proof:
             recomputed = _is_recomputed(found.batch, ledger)
     except SignatureInvalid as error:
         why = str(error)
+    except ReceiptError as error:
+        raise ReceiptError(f"{path}: {error}") from error
     if as_json:
         told: dict[str, object] = {
             "receipt_id": found.receipt_id or found.what,
@@ -157,10 +168,25 @@ def _one(
         }
         print_json({**told, "recomputed": recomputed} if found.batch is not None else told)
     elif why is not None:
-        click.echo(f"❌ {_titled(found)} is INVALID: {printable(why)}")
+        title = f"The proof {path}" if is_proof else _titled(found)
+        click.echo(f"❌ {printable(title)} is INVALID: {printable(why)}")
     else:
         _print_found(found, recomputed=recomputed, is_kept=bool(kept))
     return 0 if why is None else FOUND
+
+
+def _check_kind(data: bytes, path: Path, kept: Sequence[Signed]) -> None:
+    """Raises ConfigError for a checkpoint, which is no FILE, and where there is nothing to hold against those kept."""
+    with suppress(ReceiptError):
+        if decode_envelope(data).payload_type == CHECKPOINT:
+            raise ConfigError(
+                f"{path} is a checkpoint: name it with --checkpoint, beside a ledger, an export or a proof as FILE"
+            )
+    if kept and not any(mark in data for mark in _BY_CHECKPOINT):
+        raise ConfigError(
+            f"{path} says nothing of a checkpoint, so it cannot be held against one: `llmring receipts prove ID` where "
+            "its ledger is writes what can be"
+        )
 
 
 def _titled(found: _Found) -> str:
@@ -185,7 +211,7 @@ def _print_found(found: _Found, *, recomputed: bool, is_kept: bool) -> None:
 def _verified(data: bytes, keys: dict[str, PublicKey], kept: Sequence[Signed]) -> _Found:
     """Raises SignatureInvalid; ReceiptError for what is none of it."""
     if b'"llmring_proof"' in data:
-        entry, said = verify_proof(data, keys)
+        entry, said = verify_proof(data, keys, kept)
         name = receipt_id_of(entry)
         return _Found(what=f"entry {entry.sequence}", receipt_id=name, of_entries=said.size)
     if b'"llmring_extension"' in data:
@@ -221,7 +247,7 @@ def _signed_by(data: bytes, keys: dict[str, PublicKey]) -> _Found:
         return _Found(what=name, receipt_id=receipt_id_of(entry))
     check_sums(entry)
     found = entry.batch_summary
-    told = f"{found.receipts:,} receipts, {found.total_tokens:,} tokens, ${found.total_cost}"
+    told = f"{found.receipts:,} receipts, {found.total_tokens:,} tokens, {certified_text(found)}"
     return _Found(what=name, receipt_id=entry.receipt_id, batch=entry, told=(told,))
 
 

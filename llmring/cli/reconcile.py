@@ -76,14 +76,18 @@ def command(
     *,
     as_json: bool,
 ) -> int:
-    """Hold a provider's usage export (CSV) against the receipts. Ends with 1 when they differ."""
+    """Hold a provider's usage export (CSV) against the receipts. Ends with 1 when they differ, or an attempt has no
+    price."""
     allowed = dollars(tolerance)
     with failures():
+        low, high = _day(since), _day(until)
+        if low is not None and high is not None and low > high:
+            raise ConfigError(f"--since {since} is not before --until {until}: there is no day between the two")
         given = _roles(named)
         try:
             with file.open(encoding="utf-8-sig", newline="") as lines:
                 reading = read_export(lines, str(file), given, lambda own: zone(timezone or own))
-                bill = Bill(reading, str(file), since=_day(since), until=_day(until))
+                bill = Bill(reading, str(file), since=low, until=high)
         except OSError as error:
             raise ConfigError(f"cannot read {file}: {(error.strerror or str(error)).lower()}") from error
         whose = provider or reading.provider
@@ -201,10 +205,24 @@ def _print(result: Reconciled, reading: Reading, provider: str, span: Span) -> N
         found = "differ" if result.exceeds else "are those of the ledger"
         click.echo(f"{mark} The file has no costs: its tokens {found}")
         return
-    click.echo(
-        f"{mark} The file says {wording.usd(result.theirs_usd)}, the ledger {wording.usd(result.ours_usd)}: "
-        f"{wording.signed_usd(result.theirs_usd - result.ours_usd)}, where {wording.usd(result.allowed_usd)} may differ"
-    )
+    sums = f"{mark} The file says {wording.usd(result.theirs_usd)}, the ledger {wording.usd(result.ours_usd)}"
+    if result.exceeds and not result.differs_in_all:
+        click.echo(f"{sums}, but {' and '.join(_reasons(result))}")
+        return
+    difference = wording.signed_usd(result.theirs_usd - result.ours_usd)
+    click.echo(f"{sums}: {difference}, where {wording.usd(result.allowed_usd)} may differ")
+
+
+def _reasons(result: Reconciled) -> list[str]:
+    """Why the ledger is not the file's, where their sums agree."""
+    reasons: list[str] = []
+    if result.unpriced:
+        them = "it" if result.unpriced == 1 else "them"
+        whose = wording.plural(result.unpriced, "attempt has", "attempts have")
+        reasons.append(f"{whose} no price in the ledger, so what is billed for {them} cannot be held against it")
+    if wrong := sum(line.counts and not line.lacks_prices for line in result.lines):
+        reasons.append(wording.plural(wrong, "line differs by more than it may", "lines differ by more than they may"))
+    return reasons
 
 
 def _print_lines(lines: Sequence[Line], title: str, when: str, *, has_costs: bool) -> None:

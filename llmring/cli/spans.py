@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from llmring.cli.ledgers import chosen_ledger, reading
+from llmring.errors import ConfigError
 from llmring.receipts.store import Row
 from llmring.reports.period import bound
 from llmring.zones import zone
@@ -44,11 +45,14 @@ def span_options(work: Work) -> Work:
 def read_span(since: str | None, until: str | None, timezone: str | None) -> Span:
     """What the options say. Raises ConfigError."""
     where, now = zone(timezone), datetime.now(UTC)
-    return Span(
+    span = Span(
         since=bound(since, where, now, ends=False) if since is not None else None,
         until=bound(until, where, now, ends=True) if until is not None else None,
         where=where,
     )
+    if span.since is not None and span.until is not None and span.since >= span.until:
+        raise ConfigError(f"--since {since} is not before --until {until}: there is no time between the two")
+    return span
 
 
 @contextmanager

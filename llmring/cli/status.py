@@ -9,6 +9,7 @@ import click
 import msgspec
 import trio
 
+from llmring.cli.amounts import FiniteRange
 from llmring.cli.progress import clock
 from llmring.cli.running import Failed, note, run_trio
 from llmring.cli.spelling import error_json
@@ -23,6 +24,7 @@ NUMBERS = ("in line", "in flight", "expected")
 HEADS = ("model", "ready", "breaker", "limits", *NUMBERS)
 _NO_LIMITS = "none known yet"
 _PERIODS = {60.0: "a minute", 3600.0: "an hour", 86400.0: "a day"}
+_DAY = 86400.0
 
 
 @click.command(
@@ -38,7 +40,7 @@ _PERIODS = {60.0: "a minute", 3600.0: "an hour", 86400.0: "a day"}
 @click.option("--pid", type=click.IntRange(min=1), help="Show this process only.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON. With --watch: one object a line.")
 @click.option(
-    "--watch", metavar="SECONDS", type=click.FloatRange(min=0.1), help="Show it again and again, until Ctrl-C."
+    "--watch", metavar="SECONDS", type=FiniteRange(min=0.1, max=_DAY), help="Show it again and again, until Ctrl-C."
 )
 def command(pid: int | None, *, as_json: bool, watch: float | None) -> None:
     """Show what the models of running processes are waiting for, and how full every limit is.

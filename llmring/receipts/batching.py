@@ -20,10 +20,20 @@ _EXACT = Context(prec=4 * _DIGITS)
 """Sums of money are exact: costs of `_DIGITS` digits on either side of the point, however many of them."""
 
 
+class LowerBounds(msgspec.Struct, frozen=True, kw_only=True):
+    """How many costs in a sum are lower bounds, of all, by model and by alias: told beside a batch receipt, for it does
+    not say."""
+
+    count: int
+    by_model: dict[str, int]
+    by_alias: dict[str, int]
+
+
 class _Sum:
     """Totals on their way."""
 
     def __init__(self) -> None:
+        self.lower_bounds = 0
         self.receipts = self.without_tokens = self.without_cost = 0
         self.tokens = [0, 0, 0]
         self.costs = [Decimal(0)] * 3
@@ -76,6 +86,7 @@ class Tally:
         by_alias = self._by_alias.setdefault(receipt.alias, _Sum())
         for one in (self._all, by_model, by_alias):
             one.add(tokens, costs)
+            one.lower_bounds += receipt.is_lower_bound
         if receipt.call is None:
             self._uncalled += 1
         else:
@@ -104,6 +115,13 @@ class Tally:
             root=self._tree.root().hex(),
             selection=selection,
             missing=self.missing,
+        )
+
+    def lower_bounds(self) -> LowerBounds:
+        return LowerBounds(
+            count=self._all.lower_bounds,
+            by_model={name: one.lower_bounds for name, one in self._by_model.items()},
+            by_alias={name: one.lower_bounds for name, one in self._by_alias.items()},
         )
 
 

@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from llmring.errors import ReceiptError
+from llmring.receipts.beside import wrong_keys, wrong_sizes
 from llmring.receipts.checking import NONE, Checked
 from llmring.receipts.checkpoint import Checkpoint, verify_checkpoint
 from llmring.receipts.head import differences, recomputed
@@ -61,6 +62,8 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     """Those that hold."""
     signers: tuple[str, ...]
     """The keys, in the order they signed."""
+    closed: int = 0
+    """Receipts whose salts were deleted: nobody can open their digests."""
 
 
 def audit(
@@ -93,7 +96,11 @@ def audit(
         )
         for one in foreign
     ]
+    findings += [_at(found, "altered", what, position) for position, what in sorted(found.beside.items())]
     if stands is not None:
+        findings += [Finding(deed="checkpoint", what=what) for what in wrong_sizes(stands)]
+        if tree is not None:
+            findings += [Finding(deed="key", what=what) for what in wrong_keys(stands.keys, found)]
         true = recomputed(stands.head, found, tree, stands.checkpoints)
         findings += [Finding(deed="head", what=what) for what in differences(stands.head, true)]
     return Audit(
@@ -102,6 +109,7 @@ def audit(
         root=tree.root().hex() if tree is not None and not findings else None,
         checkpoints=held if not foreign else 0,
         signers=signers,
+        closed=found.closed,
     )
 
 

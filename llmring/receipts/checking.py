@@ -11,6 +11,7 @@ import msgspec
 
 from llmring.errors import ReceiptError
 from llmring.receipts.batch_receipt import BatchReceipt
+from llmring.receipts.contents import SALT_BYTES, is_salt
 from llmring.receipts.merkle import HASH_BYTES, leaf_hash
 from llmring.receipts.receipt import Entry, Handover, Receipt, read, receipt_id_of
 from llmring.receipts.signing import PublicKey, Signed, verifies
@@ -23,20 +24,24 @@ UNREADABLE = -1
 
 
 class Held(msgspec.Struct, frozen=True):
-    """An entry as it was found, with what its place of storage says of it beside: None where that says nothing."""
+    """An entry as it was found, with what its place of storage says of it beside. `is_kept`: by a ledger, which says
+    all of it, so None is something that it lacks; else None is what was not said."""
 
     signed: Signed
     sequence: int | None = None
     receipt_id: str | None = None
     timestamp: str | None = None
     hash: bytes | None = None
+    salt: bytes | None = None
+    is_kept: bool = False
 
 
 class Checked(msgspec.Struct):
     """Entries that were checked, in the order they were found in. `faults` has those that are not what was signed, by
     their position in the batch; the numbers of such are what they claim. `names` are the receipts' ids, as they are
     kept under or else as they say themselves. Those at `misplaced` positions are kept under other numbers than
-    they were signed with."""
+    they were signed with. `beside` has what is wrong with what is kept beside an entry that is what was signed;
+    `closed` is how many receipts have digests that nothing opens, for their salts were deleted."""
 
     sequences: "array[int]"
     hashes: bytes
@@ -46,6 +51,8 @@ class Checked(msgspec.Struct):
     faults: dict[int, str]
     handovers: dict[int, Handover]
     misplaced: set[int]
+    beside: dict[int, str]
+    closed: int = 0
 
     def __len__(self) -> int:
         return len(self.signers)
@@ -61,6 +68,8 @@ def check(found: Iterable[Held], keys: Mapping[str, PublicKey], ledger: str | No
     faults: dict[int, str] = {}
     handovers: dict[int, Handover] = {}
     misplaced: set[int] = set()
+    beside: dict[int, str] = {}
+    closed = 0
     for position, held in enumerate(found):
         own = leaf_hash(held.signed.payload)
         sequence, before, signer, fault, name = UNREADABLE, NONE, "", "", held.receipt_id
@@ -77,6 +86,10 @@ def check(found: Iterable[Held], keys: Mapping[str, PublicKey], ledger: str | No
                 handovers[position] = entry
             if not fault and held.sequence not in (None, sequence):
                 misplaced.add(position)
+            if not fault and held.is_kept:
+                if wrong := _wrong_beside(held, entry):
+                    beside[position] = wrong
+                closed += held.salt is None and _has_digests(entry)
         if fault:
             faults[position] = fault
         sequences.append(sequence)
@@ -93,13 +106,23 @@ def check(found: Iterable[Held], keys: Mapping[str, PublicKey], ledger: str | No
         faults=faults,
         handovers=handovers,
         misplaced=misplaced,
+        beside=beside,
+        closed=closed,
     )
 
 
 def joined(parts: Iterable[Checked]) -> Checked:
     """Batches, in order, as one."""
     whole = Checked(
-        sequences=array("q"), hashes=b"", previous=b"", signers=[], names=[], faults={}, handovers={}, misplaced=set()
+        sequences=array("q"),
+        hashes=b"",
+        previous=b"",
+        signers=[],
+        names=[],
+        faults={},
+        handovers={},
+        misplaced=set(),
+        beside={},
     )
     hashes: list[bytes] = []
     previous: list[bytes] = []
@@ -111,6 +134,8 @@ def joined(parts: Iterable[Checked]) -> Checked:
         hashes.append(part.hashes)
         previous.append(part.previous)
         whole.faults |= {offset + position: fault for position, fault in part.faults.items()}
+        whole.beside |= {offset + position: wrong for position, wrong in part.beside.items()}
+        whole.closed += part.closed
         whole.misplaced |= {offset + position for position in part.misplaced}
         whole.handovers |= {offset + position: entry for position, entry in part.handovers.items()}
     whole.hashes, whole.previous = b"".join(hashes), b"".join(previous)
@@ -152,3 +177,22 @@ def _fault(held: Held, entry: Entry, own: bytes, keys: Mapping[str, PublicKey], 
         if kept is not None and kept != signed:
             return f"it is kept under another {what} than was signed", key.key_id
     return "", key.key_id
+
+
+def _wrong_beside(held: Held, entry: Entry) -> str:
+    """What a ledger lacks of an entry, or keeps with it that cannot be, "" where nothing is wrong. A salt is signed by
+    nobody: it may be deleted, so that the digests stay closed for good, and of another of its length nothing tells but
+    the texts."""
+    kept = (("id", held.receipt_id, receipt_id_of(entry)), ("time", held.timestamp, ""), ("hash", held.hash, b""))
+    for what, there, signed in kept:
+        if there is None and signed is not None:
+            return f"it is kept without its {what}"
+    if held.salt is None:
+        return ""
+    if not isinstance(entry, Receipt):
+        return "it is kept with a salt, and has no digests"
+    return "" if is_salt(held.salt) else f"it is kept with a salt that is none: one has {SALT_BYTES} bytes"
+
+
+def _has_digests(entry: Entry) -> bool:
+    return isinstance(entry, Receipt) and (entry.request_digest or entry.response_digest) is not None

@@ -106,8 +106,9 @@ def encode_proof(entry: Signed, index: int, path: Sequence[bytes], checkpoint: S
     )
 
 
-def verify_proof(data: bytes, keys: Mapping[str, PublicKey]) -> tuple[Entry, Checkpoint]:
-    """The entry that is proved, and by what. Raises SignatureInvalid; ReceiptError for no proof, or of another tree."""
+def verify_proof(data: bytes, keys: Mapping[str, PublicKey], kept: Sequence[Signed] = ()) -> tuple[Entry, Checkpoint]:
+    """The entry that is proved, and by what. `kept` are checkpoints that the verifier has from before, one of which it
+    must be; none: whichever it is. Raises SignatureInvalid; ReceiptError for no proof, or of another tree."""
     try:
         proof = _PROOFS.decode(data)
         path = read_path(proof.path)
@@ -121,6 +122,11 @@ def verify_proof(data: bytes, keys: Mapping[str, PublicKey]) -> tuple[Entry, Che
     check_signature(signed, entry.key_id, keys, f"entry {entry.sequence}")
     if (entry.ledger, entry.sequence) != (said.ledger, proof.index):
         raise ReceiptError(f"the entry is number {entry.sequence} of {entry.ledger}, not what the checkpoint is about")
+    if kept and _state(said) not in [_state(read_checkpoint(one)) for one in kept]:
+        raise ReceiptError(
+            f"it is by a checkpoint of {said.size} entries that is not the one that was kept: `llmring receipts prove "
+            "--since` shows whether the one goes on from the other"
+        )
     root = root_from(leaf_hash(signed.payload), proof.index, said.size, path)
     if root is None or root.hex() != said.root:
         raise ReceiptError(f"entry {proof.index} is not in the tree of the checkpoint of {said.size} entries")

@@ -16,6 +16,8 @@ vectors it is their number, their dimensions, and then each number as eight byte
 import hashlib
 import hmac
 import struct
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -51,6 +53,11 @@ def opening(salt: bytes, side: Side) -> bytes:
     return hmac.digest(salt, side.encode(), hashlib.sha256)
 
 
+def is_salt(value: object) -> bool:
+    """Whether a ledger's salt can be one: whoever may write to it may have put anything there."""
+    return isinstance(value, bytes) and len(value) == SALT_BYTES
+
+
 def digest(key: bytes, content: bytes) -> str:
     """The digest that `key`, an opening, opens: 64 hexadecimal digits."""
     return hmac.digest(key, content, hashlib.sha256).hex()
@@ -70,6 +77,37 @@ def response_digest(answered: Completion | Embeddings, salt: bytes) -> str | Non
         return digest(opening(salt, "response"), response_bytes(answered))
     except ReceiptError:
         return None
+
+
+def is_opened(told: str, key: bytes, content: Any) -> bool:
+    """Whether `key`, an opening, opens the digest that is `told` on this content: JSON data of the fields of a request,
+    of an answer, or texts or vectors of an embedding. Fields that are set to what they are by default are nothing, and
+    with any that the digest is not of it is not opened."""
+    return any(hmac.compare_digest(told, digest(key, one)) for one in _spellings(content))
+
+
+def _spellings(content: Any) -> Iterator[bytes]:
+    with suppress(ReceiptError):
+        yield canonical(content)
+    with suppress(msgspec.ValidationError, ReceiptError):
+        asked = msgspec.convert(content, ChatRequest)
+        if _is_within(content, msgspec.to_builtins(asked)):
+            yield request_bytes(asked)
+    with suppress(msgspec.ValidationError, ReceiptError):
+        answered = msgspec.convert(content, Completion)
+        if content.keys() <= set(_ANSWER) and _is_within(content, msgspec.to_builtins(answered)):
+            yield response_bytes(answered)
+    with suppress(msgspec.ValidationError):
+        yield _vector_bytes(msgspec.convert(content, tuple[tuple[float, ...], ...]))
+
+
+def _is_within(content: Any, read: Any) -> bool:
+    """Whether all of it was read: a field that is not known is passed over in reading."""
+    if isinstance(content, dict) and isinstance(read, dict):
+        return all(name in read and _is_within(one, read[name]) for name, one in content.items())
+    if isinstance(content, list) and isinstance(read, list | tuple):
+        return len(content) == len(read) and all(map(_is_within, content, read))
+    return bool(content == read)
 
 
 def _vector_bytes(vectors: tuple[tuple[float, ...], ...]) -> bytes:

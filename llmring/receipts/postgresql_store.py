@@ -35,6 +35,7 @@ from llmring.receipts.tables import (
     kind_of,
     row_cells,
     row_of,
+    size_of,
 )
 
 PAGE = 2048
@@ -139,10 +140,12 @@ class PostgresqlStore:
     def standing(self) -> Standing:
         with self._connection.reading() as run:
             ((entries, last),) = run("SELECT count(*), max(sequence) FROM llmring.entries")
+            made = run(_CHECKPOINTS)
             return Standing(
                 head=head_of(run(_HEAD), self._name),
                 keys=[key_of(cells) for cells in run(_KEYS)],
-                checkpoints=[checkpoint_of(cells) for cells in run(_CHECKPOINTS)],
+                checkpoints=[checkpoint_of(cells) for cells in made],
+                checkpoint_sizes=[size_of(cells) for cells in made],
                 entries=entries,
                 last=last,
             )

@@ -87,6 +87,11 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
     key_id: str | None = None
     signature: str | None = None
 
+    @property
+    def is_lower_bound(self) -> bool:
+        """Whether more may be billed than it says: it broke off, and was priced by what was told and seen of it."""
+        return self.total_cost is not None and self.outcome not in (None, "answered")
+
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """`missing` attempts that ended between two moments have no receipt; `why` says what could not be done."""

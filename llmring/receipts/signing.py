@@ -184,9 +184,18 @@ def decode_envelope(data: bytes | str) -> Signed:
 
 
 class ReceiptSigner:
-    """Signs receipts, those of batches too, with a private key, and verifies them with a public one."""
+    """Signs receipts, those of batches too, with a private key, and verifies them with a public one.
+
+    Raises ReceiptError for a key that was not loaded: `load_private_key` does that.
+    """
 
     def __init__(self, private_key: PrivateKey | None = None) -> None:
+        # Not every caller is checked for its types, and the key may be in what it gave.
+        given: object = private_key
+        if given is not None and not isinstance(given, PrivateKey):
+            raise ReceiptError(
+                f"a signer takes a PrivateKey, and not {type(given).__name__}: ReceiptSigner.load_private_key makes one"
+            )
         self.private_key = private_key
 
     @classmethod

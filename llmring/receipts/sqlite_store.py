@@ -28,6 +28,7 @@ from llmring.receipts.tables import (
     checkpoint_cells,
     checkpoint_of,
     failed,
+    hash_of,
     head_cells,
     head_of,
     key_cells,
@@ -35,6 +36,7 @@ from llmring.receipts.tables import (
     kind_of,
     row_cells,
     row_of,
+    size_of,
 )
 
 LOCKED_SECONDS = 1.0
@@ -48,6 +50,7 @@ _APPLICATION = 0x4C4C5247
 _HEAD = f"SELECT {HEAD_COLUMNS} FROM ledger"
 _ROW = f"SELECT {ROW_COLUMNS} FROM entries"
 _NEWEST = f"{_ROW} ORDER BY sequence DESC LIMIT 1"
+_CHECKPOINTS = f"SELECT {CHECKPOINT_COLUMNS} FROM checkpoints ORDER BY size"
 _NEWEST_CHECKPOINT = f"SELECT {CHECKPOINT_COLUMNS} FROM checkpoints ORDER BY size DESC LIMIT 1"
 
 
@@ -123,8 +126,14 @@ class SqliteStore:
     def standing(self) -> Standing:
         with self._one_moment():
             ((entries, last),) = self._all("SELECT count(*), max(sequence) FROM entries")
+            made = self._all(_CHECKPOINTS)
             return Standing(
-                head=self.head(), keys=self.public_keys(), checkpoints=self.checkpoints(), entries=entries, last=last
+                head=self.head(),
+                keys=self.public_keys(),
+                checkpoints=[checkpoint_of(cells) for cells in made],
+                checkpoint_sizes=[size_of(cells) for cells in made],
+                entries=entries,
+                last=last,
             )
 
     @contextmanager
@@ -178,11 +187,10 @@ class SqliteStore:
         return row_of(rows[0]) if rows else None
 
     def hashes(self, size: int) -> list[bytes]:
-        return [row[0] for row in self._all("SELECT hash FROM entries ORDER BY sequence LIMIT ?", (size,))]
+        return [hash_of(cells) for cells in self._all("SELECT hash FROM entries ORDER BY sequence LIMIT ?", (size,))]
 
     def checkpoints(self) -> list[Signed]:
-        rows = self._all(f"SELECT {CHECKPOINT_COLUMNS} FROM checkpoints ORDER BY size")
-        return [checkpoint_of(cells) for cells in rows]
+        return [checkpoint_of(cells) for cells in self._all(_CHECKPOINTS)]
 
     def exchange(self, moves: Sequence[Move]) -> list[Grant]:
         return self._alone(lambda: [lending.exchange(self._ask, move) for move in moves])

@@ -58,12 +58,13 @@ class Key(msgspec.Struct, frozen=True):
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """A ledger at one moment: its head, its keys, its checkpoints by size, how many entries there really are, and the
-    highest number that one is kept under; None without entries."""
+    """A ledger at one moment: its head, its keys, its checkpoints by size, the sizes that these are kept under, how
+    many entries there really are, and the highest number that one is kept under; None without entries."""
 
     head: Head
     keys: Sequence[Key]
     checkpoints: Sequence[Signed]
+    checkpoint_sizes: Sequence[int]
     entries: int
     last: int | None
 
@@ -176,4 +177,4 @@ class Store(Protocol):
 
 def held_of(row: Row) -> Held:
     """A row as an audit looks at it."""
-    return Held(row.signed, row.sequence, row.receipt_id, row.timestamp, row.hash)
+    return Held(row.signed, row.sequence, row.receipt_id, row.timestamp, row.hash, row.salt, is_kept=True)

@@ -31,6 +31,10 @@ def head_of(found: Sequence[Cells], name: str) -> Head:
         raise ReceiptError(f"the ledger {name} is damaged: its head cannot be read: {error}") from error
 
 
+def hash_of(cells: Cells) -> bytes:
+    return _bytes(cells[0])
+
+
 def head_cells(head: Head) -> Cells:
     """In the order of HEAD_COLUMNS, without the id, which never changes."""
     return (head.size, head.last, head.frontier, head.key_id, head.checkpoint_size, head.checkpoint_at)
@@ -65,7 +69,7 @@ def kind_of(payload_type: str) -> str:
 
 def key_of(cells: Cells) -> Key:
     key_id, raw, since = cells
-    return Key(key_id, raw, since)
+    return Key(str(key_id), _bytes(raw), since)
 
 
 def key_cells(key: Key) -> Cells:
@@ -75,7 +79,12 @@ def key_cells(key: Key) -> Cells:
 
 def checkpoint_of(cells: Cells) -> Signed:
     _size, payload, signature, key_id = cells
-    return Signed(_TYPE.format("checkpoint"), payload, signature, key_id)
+    return Signed(_TYPE.format("checkpoint"), _bytes(payload), _bytes(signature), str(key_id))
+
+
+def size_of(cells: Cells) -> int:
+    """The size that a checkpoint is kept under."""
+    return int(cells[0])
 
 
 def checkpoint_cells(signed: Signed, size: int) -> Cells:

@@ -6,7 +6,8 @@ left out and counted.
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import date, datetime, tzinfo
 from decimal import Decimal, InvalidOperation
 from itertools import chain, islice
@@ -14,6 +15,7 @@ from itertools import chain, islice
 import msgspec
 
 from llmring.errors import ConfigError
+from llmring.receipts.canonical import MOST
 from llmring.reports.exports import EXPORTS, MAPPED, TOKEN_ROLES, Export, Kind, Role, kind_of, line_model
 
 DELIMITERS = ",;\t"
@@ -21,6 +23,14 @@ MOST_ABOVE = 40
 """Lines above the line of names."""
 
 _CODE = re.compile(r"\d{9,11}(?:\.0+)?")
+# Commas stand before three digits each, or nowhere. 0,015 and 1,23 have a comma for a point.
+_NUMBER = re.compile(
+    r"[+-]?\$? ?[+-]?(?:(?:[0-9]+|[1-9][0-9]{0,2}(?:,[0-9]{3})+)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?"
+)
+_EITHER_COST = re.compile(r"[^,.]*,[0-9]{3}")
+_EITHER_COUNT = re.compile(r"[1-9][0-9]{0,2}\.0{3}")
+_MOST_USD = Decimal(10) ** 12
+"""A dollar amount above this, and a count above MOST, is a mistake."""
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +90,7 @@ def read_export(
         rows=iter(()),
     )
     table = csv.DictReader(chain(top[place:], source), delimiter=delimiter)
+    _check_names(table.fieldnames or (), roles, file)
     where = zone_of(export.days_in if export is not None else None)
     reading.rows = _rows(table, place, file, reading, where)
     return reading
@@ -106,6 +117,14 @@ def _present(wanted: Mapping[Role, str], there: Mapping[str, str]) -> dict[Role,
     return {role: there[name.casefold().strip()] for role, name in wanted.items() if name.casefold().strip() in there}
 
 
+def _check_names(names: Sequence[str], roles: Mapping[Role, str], file: str) -> None:
+    """Raises ConfigError where two columns have the name of one that is read."""
+    for name in roles.values():
+        same = sum(one.casefold().strip() == name.casefold().strip() for one in names)
+        if same > 1:
+            raise ConfigError(f"{file}: {same} columns are called {name.strip()!r}: leave the one that is meant")
+
+
 def _headers(top: list[str]) -> Iterator[tuple[int, str, list[str]]]:
     for place, line in enumerate(top):
         for delimiter in DELIMITERS:
@@ -116,11 +135,19 @@ def _headers(top: list[str]) -> Iterator[tuple[int, str, list[str]]]:
 
 def _unknown(top: list[str], file: str, given: Mapping[Role, str]) -> str:
     """What the columns are, by the line that looks most like one of names."""
-    _, _, names = max(_headers(top), key=lambda one: len(one[2]), default=(0, ",", []))
+    wanted = {name.casefold().strip() for name in given.values()}
+
+    def likeness(found: tuple[int, str, list[str]]) -> tuple[int, int]:
+        own = {name.casefold().strip() for name in found[2]}
+        return len(own & wanted), len([name for name in own if name and not _has_digit(name)])
+
+    _, _, names = max(_headers(top), key=likeness, default=(0, ",", []))
     if not names:
         return f"{file} is no CSV file: it has no line with the names of columns"
     columns = ", ".join(repr(name.strip()) for name in names)
-    missing = [name for name in given.values() if name.casefold() not in {one.casefold().strip() for one in names}]
+    missing = [
+        name for name in given.values() if name.casefold().strip() not in {one.casefold().strip() for one in names}
+    ]
     if missing:
         return f"{file} has no column {missing[0]!r}: there are {columns}"
     options = " ".join(f"--map {role}=COLUMN" for role in ("day", "model", "cost"))
@@ -135,6 +162,7 @@ def _rows(table: "csv.DictReader[str]", place: int, file: str, reading: Reading,
     try:
         for cells in table:
             line = place + table.line_num
+            _check_cells(cells, file, line)
             if only is not None and (cells.get(only[0]) or "").strip().casefold() not in only[1]:
                 continue
             row = _Row(cells, reading.roles, file, line)
@@ -150,6 +178,15 @@ def _rows(table: "csv.DictReader[str]", place: int, file: str, reading: Reading,
         raise ConfigError(f"{file} is no CSV file: it is not UTF-8 text") from error
     except csv.Error as error:
         raise ConfigError(f"{file}, line {place + table.line_num}: no CSV: {error}") from error
+
+
+def _check_cells(cells: Mapping[str | None, str | list[str] | None], file: str, line: int) -> None:
+    """Raises ConfigError for more of them than names: a number with a comma that is not quoted is two cells."""
+    # csv keeps them under None.
+    more = cells.get(None)
+    if more and any(cell.strip() for cell in more):
+        names = len(cells) - 1
+        raise ConfigError(f"{file}, line {line}: it has {names + len(more)} cells, and there are names for {names}")
 
 
 class _Row:
@@ -168,7 +205,6 @@ class _Row:
             raise ConfigError(f"{self._file}, line {self._line}: {currency!r}, where receipts are in US dollars")
         named = self.text("model")
         same = self._roles.get("model") == self._roles.get("kind") and "currency" in self._roles
-        requests = self._number("requests")
         return Billed(
             line=self._line,
             day=day,
@@ -176,15 +212,16 @@ class _Row:
             request=request,
             model=line_model(named) or None if named is not None and same else named,
             kind=kind_of(_behind(self.text("kind") or "", same=same)),
-            usd=self._number("cost"),
-            requests=int(requests) if requests is not None else None,
+            usd=self._usd("cost"),
+            requests=self._count("requests"),
             tokens=self._tokens(),
         )
 
     def _tokens(self) -> Tokens:
-        amount = self._count("amount")
-        if amount is not None:
+        if self.text("amount") is not None:
             kind = kind_of(self.text("kind") or "")
+            # Of a cache that is stored it is hours.
+            amount = self._count("amount") if kind not in ("other", None) else None
             return Tokens(
                 input=amount if kind in ("input", "cache_read", "cache_write") else None,
                 cached=amount if kind == "cache_read" else None,
@@ -197,26 +234,45 @@ class _Row:
         return Tokens(input=whole, cached=cached, output=self._count("output"))
 
     def _count(self, role: Role) -> int | None:
-        number = self._number(role)
-        return int(number) if number is not None else None
+        """`2400`, `2,400`, `2400.0`; None of an empty cell."""
+        number, text = self._number(role, MOST), self.text(role) or ""
+        if number is None:
+            return None
+        if number < 0:
+            raise self._wrong(role, f"is no number of tokens or requests: {text!r}")
+        if number != int(number):
+            raise self._wrong(role, f"is no whole number: {text!r}")
+        if _EITHER_COUNT.fullmatch(text):
+            raise self._wrong(role, f"is either {int(number)} or {text.replace('.', '')}: write it without the point")
+        return int(number)
 
-    def _number(self, role: Role) -> Decimal | None:
+    def _usd(self, role: Role) -> Decimal | None:
         """`1,234.50`, `$0.10`; None of an empty cell."""
+        number, text = self._number(role, _MOST_USD), self.text(role) or ""
+        if number is not None and _EITHER_COST.fullmatch(text):
+            other = text.replace(",", ".")
+            raise self._wrong(role, f"is either {number:f} or {other}: write it with a point for its decimals, or none")
+        return number
+
+    def _number(self, role: Role, most: Decimal | int) -> Decimal | None:
         text = self.text(role)
         if text is None or text in ("-", "$-"):
             return None
-        try:
-            number = Decimal(text.replace(",", "").replace("$", "").strip())
-        except InvalidOperation:
-            number = Decimal("NaN")
-        if not number.is_finite():
-            raise ConfigError(f"{self._file}, line {self._line}: {self._roles[role]} is no number: {text!r}")
-        return number
+        if _NUMBER.fullmatch(text):
+            with suppress(InvalidOperation):
+                number = Decimal(text.replace(",", "").replace("$", "").replace(" ", ""))
+                if abs(number) <= most:
+                    return number
+        how = "with a point for its decimals, and commas for thousands or none"
+        raise self._wrong(role, f"is no number: {text[:40]!r}; expected one {how}")
+
+    def _wrong(self, role: Role, what: str) -> ConfigError:
+        return ConfigError(f"{self._file}, line {self._line}: {self._roles[role]} {what}")
 
     def day(self, role: Role, where: tzinfo) -> str | None:
         """Of a date, a time, or the seconds since 1970; None where it has none, as a line of totals."""
         text = self.text(role)
-        if text is None or not any(letter.isdigit() for letter in text):
+        if text is None or not _has_digit(text):
             return None
         try:
             if _CODE.fullmatch(text):
@@ -224,7 +280,11 @@ class _Row:
             moment = datetime.fromisoformat(text.replace("/", "-").removesuffix(" UTC"))
             return (moment.astimezone(where) if moment.tzinfo is not None else moment).date().isoformat()
         except ValueError as error:
-            raise ConfigError(f"{self._file}, line {self._line}: {self._roles[role]} is no date: {text!r}") from error
+            raise self._wrong(role, f"is no date: {text!r}") from error
+
+
+def _has_digit(text: str) -> bool:
+    return any(letter.isdigit() for letter in text)
 
 
 def _behind(text: str, *, same: bool) -> str:

@@ -34,7 +34,11 @@ def bound(text: str, where: tzinfo, now: datetime, *, ends: bool) -> str:
             return timestamp(datetime.combine(day, time(), where))
         moment = datetime.fromisoformat(text)
         return timestamp(moment if moment.tzinfo is not None else moment.replace(tzinfo=where))
-    except (ValueError, OverflowError) as error:
+    except OverflowError as error:
+        raise ConfigError(
+            f"{text!r} is beyond the dates that are counted: the first is 0001-01-02, the last 9999-12-30"
+        ) from error
+    except ValueError as error:
         raise ConfigError(
             f"{text!r} is no date: write 2026-08-01, 2026-08-01T14:30, or how long ago, such as 7d or 12h"
         ) from error

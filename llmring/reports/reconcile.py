@@ -64,11 +64,16 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     token_differences: dict[str, int]
     counts: bool
 
+    @property
+    def lacks_prices(self) -> bool:
+        """Whether attempts without a price are in it: what they cost cannot be held against the file."""
+        return self.ours is not None and self.ours.unpriced > 0
+
 
 class Reconciled(msgspec.Struct, kw_only=True):
     """`lines` are those that are not the same, `same` how many are. `by` is what was compared, `first` and `last` the
-    days of the file, where it has any. `exceeds`: a line, or the sum, differs by more than the tolerance, and where
-    the file has no costs, a count of tokens differs at all."""
+    days of the file, where it has any. `exceeds`: a line, or the sum, differs by more than the tolerance, attempts of
+    the ledger have no price (`unpriced` of them), or where the file has no costs, a count of tokens differs at all."""
 
     by: Literal["request", "day"]
     first: str
@@ -87,6 +92,11 @@ class Reconciled(msgspec.Struct, kw_only=True):
     @property
     def difference_usd(self) -> Decimal | None:
         return self.theirs_usd - self.ours_usd if self.theirs_usd is not None else None
+
+    @property
+    def differs_in_all(self) -> bool:
+        """Whether the sums differ by more than the tolerance; where they do not, lines may."""
+        return self.difference_usd is not None and abs(self.difference_usd) > self.allowed_usd
 
 
 class Bill:
@@ -210,7 +220,7 @@ def _judged(bill: Bill, theirs: dict[Key, Side], ours: dict[Key, Side], toleranc
     if bill.has_costs:
         result.theirs_usd = sum((side.usd for side in theirs.values()), Decimal(0))
         result.allowed_usd = tolerance_usd + bill.step / 2 * len(bill.rows)
-        result.exceeds = result.exceeds or abs(result.theirs_usd - result.ours_usd) > result.allowed_usd
+        result.exceeds = result.exceeds or result.differs_in_all
     return result
 
 

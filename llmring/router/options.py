@@ -1,15 +1,13 @@
 """What callers of the router write, made into values or refused before anything is sent. Pure."""
 
-from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 
-from llmring.arguments import MAPPING, as_text, check_kind, check_share, check_word
+from llmring.arguments import as_text, check_share, check_word
 from llmring.chat import ChatRequest, JSONSchema
 from llmring.errors import InvalidRequest
 from llmring.prompts import check_request
 from llmring.providers.fairness import SHARES, Flow, Priority
 from llmring.providers.structured import check_schema
-from llmring.router.map.batch_plan import Mode
 
 
 def check(request: ChatRequest) -> None:
@@ -24,19 +22,6 @@ def check_profile(profile: str | None) -> None:
     """Raises InvalidRequest."""
     if profile is not None:
         as_text("profile", profile)
-
-
-def check_adopt(adopt: Mapping[str, str | None] | None, mode: Mode) -> None:
-    """Raises InvalidRequest."""
-    if adopt is None:
-        return
-    check_kind("adopt", MAPPING, adopt)
-    for tag, batch_id in adopt.items():
-        as_text("a tag of adopt", tag)
-        if batch_id is not None:
-            as_text(f"the id that adopt has for {tag!r}", batch_id)
-    if adopt and mode == "online":
-        raise InvalidRequest("adopt names batches that were lost, and they are read with mode='batch' or mode='auto'")
 
 
 def flow_of(priority: Priority, tenant: str, weight: float) -> Flow:

@@ -35,12 +35,12 @@ from llmring.router.dispatcher import Dispatcher
 from llmring.router.embedding import check_texts, embed
 from llmring.router.journey import Journey, Terms
 from llmring.router.map.batch_plan import Mode
-from llmring.router.map.given import Batching, Caps, OnError
+from llmring.router.map.given import Batching, Caps, OnError, check_adopt
 from llmring.router.map.rows import Input, Inputs, Row
 from llmring.router.map.run import MapRun
 from llmring.router.map.span import MapSpan
 from llmring.router.mapping import Rows
-from llmring.router.options import check, check_adopt, check_profile, dollars, flow_of
+from llmring.router.options import check, check_profile, dollars, flow_of
 from llmring.router.paying import request_most, worst_of
 from llmring.router.recorder import Recorder
 from llmring.router.records import Kind

@@ -2,6 +2,8 @@
 
 from decimal import Decimal
 
+import pytest
+
 from tests.cli.terminal import Terminal
 
 
@@ -92,3 +94,9 @@ def test_parts_are_no_more_than_their_total(bare: Terminal) -> None:
     assert "--cached and --cache-write-5m count tokens of --in: 11 of 10 cannot be" in sums.err
     thoughts = bare.run("cost", "-m", "openai:gpt-4o", "--out", "1", "--reasoning", "2")
     assert "--reasoning counts tokens of --out: 2 of 1 cannot be" in thoughts.err
+
+
+@pytest.mark.parametrize("hours", ["nan", "inf", "-inf", "-1", "1e300"])
+def test_hours_are_a_number_that_ends(bare: Terminal, hours: str) -> None:
+    ended = bare.run("cost", "-m", "google:gemini-2.5-pro", "--in", "1000", "--store", "10", "--hours", hours)
+    assert (ended.code, ended.out, "'--hours'" in ended.err) == (2, "", True)

@@ -12,6 +12,8 @@ import pytest
 from llmring.receipts.merkle import Frontier
 from tests.cli.terminal import KEY, Terminal
 from tests.receipts import strangers
+from tests.receipts.attempts import attempted, writer_at
+from tests.receipts.ledgers import file_place
 from tests.receipts.samples import KEY as SIGNING_KEY
 
 
@@ -130,6 +132,38 @@ def test_a_receipt_is_shown_and_verified_by_itself(terminal: Terminal, ledger: P
     assert {len(bytes.fromhex(text)) for text in openings.values()} == {32}
 
 
+def test_openings_are_held_against_the_digests_where_the_texts_are_given(bare: Terminal) -> None:
+    bare.variables["LLMRING_RECEIPTS"] = "ledger.db"
+    with closing(writer_at(file_place(bare.directory))) as writer:
+        writer.take([attempted()])
+        assert writer.flush()
+    (name,) = (one["receipt_id"] for one in receipts(bare))
+    said = {"content": "the-answer-canary", "finish_reason": "stop"}
+    asked = {"model": "fast", "messages": [{"role": "user", "content": "the-prompt-canary"}]}
+    (bare.directory / "request.json").write_text(json.dumps(asked))
+    (bare.directory / "response.json").write_text(json.dumps(said))
+    (bare.directory / "none.json").write_text("hello")
+    show = ("receipts", "show", name, "--openings")
+    assert "not held against the digests" in bare.run(*show).err
+    held = bare.run(*show, "--request", "request.json", "--response", "response.json")
+    assert (held.code, held.err, held.json()) == (0, "", bare.run(*show).json())
+    for file, told in (("response.json", "is not the request of"), ("none.json", "is no JSON"), ("x", "cannot read x")):
+        other = bare.run(*show, "--request", file)
+        assert (other.code, other.out, told in other.err) == (1 if file == "response.json" else 2, "", True)
+    assert bare.run("receipts", "show", name, "--request", "request.json").code == 2
+    ledger = bare.directory / "ledger.db"
+    edited(ledger, "UPDATE entries SET salt = randomblob(32)")
+    other = bare.run(*show, "--request", "request.json")
+    assert (other.code, other.out, "or its salt is not as it was written" in other.err) == (1, "", True)
+    edited(ledger, "UPDATE entries SET salt = x'00'")
+    other = bare.run(*show)
+    assert (other.code, other.out, "its salt is not as it was written" in other.err) == (1, "", True)
+    edited(ledger, "UPDATE entries SET salt = NULL")
+    other = bare.run(*show)
+    assert (other.code, other.out, "its salt was deleted" in other.err) == (1, "", True)
+    assert "1 receipt has no salt any more" in bare.run("receipts", "verify").out
+
+
 def test_a_receipt_is_proved_to_somebody_without_the_ledger(terminal: Terminal, bare: Terminal, ledger: Path) -> None:
     name = receipts(terminal)[0]["receipt_id"]
     assert terminal.run("receipts", "prove", name, "-o", "proof.json").code == 0
@@ -139,6 +173,64 @@ def test_a_receipt_is_proved_to_somebody_without_the_ledger(terminal: Terminal, 
     assert (ended.code, f"Receipt {name} is VALID, one of " in ended.out) == (0, True)
     alone = terminal.run("receipts", "verify", "proof.json")
     assert (alone.code, "name the signer's public key with --key" in alone.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE entries SET hash = zeroblob(32) WHERE sequence = 2",
+        "UPDATE entries SET hash = 'abc' WHERE sequence = 2",
+        "DELETE FROM entries WHERE sequence = 2",
+        "DELETE FROM entries WHERE sequence > 1",
+    ],
+)
+def test_a_ledger_that_was_damaged_proves_nothing(terminal: Terminal, ledger: Path, statement: str) -> None:
+    terminal.run("receipts", "checkpoint")
+    name = receipts(terminal)[1]["receipt_id"]
+    edited(ledger, statement)
+    ended = terminal.run("receipts", "prove", name)
+    assert (ended.code, ended.out) == (1, "")
+    assert "the ledger is not that of its checkpoint" in ended.err
+
+
+@pytest.mark.parametrize("name", ["verify", "list", "checkpoint"])
+def test_a_head_that_cannot_be_read_is_one_line(terminal: Terminal, ledger: Path, name: str) -> None:
+    edited(ledger, "UPDATE ledger SET size = 'abc'")
+    ended = terminal.run("receipts", name)
+    assert (ended.code, ended.err.count("Error: "), "Traceback" in ended.err) == (1, 1, False)
+    assert "is damaged: its head cannot be read" in ended.err
+
+
+def test_a_checkpoint_that_was_kept_is_never_passed_over(terminal: Terminal, ledger: Path) -> None:
+    terminal.run("receipts", "checkpoint", "-o", "kept.json")
+    name = receipts(terminal)[0]["receipt_id"]
+    (terminal.directory / "one.json").write_text(terminal.run("receipts", "show", name).out)
+    batch = terminal.run("receipts", "generate", "-o", "batch.dsse", "--json").json()["receipt_id"]
+    terminal.run("receipts", "prove", name, "--batch", batch, "-o", "in-batch.json")
+    for file in ("one.json", "batch.dsse", "in-batch.json"):
+        ended = terminal.run("receipts", "verify", file, "--checkpoint", "kept.json")
+        assert (ended.code, ended.out) == (2, "")
+        assert f"{file} says nothing of a checkpoint" in ended.err and "`llmring receipts prove ID`" in ended.err
+    terminal.run("receipts", "prove", name, "-o", "proof.json")
+    assert terminal.run("receipts", "verify", "proof.json", "--checkpoint", "kept.json").code == 0
+    terminal.run("receipts", "checkpoint", "-o", "later.json")
+    other = terminal.run("receipts", "verify", "proof.json", "--checkpoint", "later.json")
+    assert (other.code, other.out, "is not the one that was kept" in other.err) == (1, "", True)
+
+
+def test_what_is_no_receipt_is_not_called_one(terminal: Terminal, ledger: Path) -> None:
+    terminal.run("receipts", "checkpoint", "-o", "kept.json")
+    ended = terminal.run("receipts", "verify", "kept.json")
+    assert (ended.code, ended.out) == (2, "")
+    assert "kept.json is a checkpoint: name it with --checkpoint" in ended.err
+    (terminal.directory / "bin").write_bytes(b"\x00\xff")
+    assert "bin: neither a ledger nor an export" in terminal.run("receipts", "verify", "bin").err
+    terminal.run("chat", "hello", "--model", "summarizer")
+    terminal.run("receipts", "prove", "--since", "kept.json", "-o", "proof.json")
+    (terminal.directory / "theirs.pem").write_text(SIGNING_KEY.public.pem())
+    ended = terminal.run("receipts", "verify", "proof.json", "--key", "theirs.pem")
+    assert ended.code == 1
+    assert ended.out.startswith("❌ The proof ") and "proof.json is INVALID: " in ended.out
 
 
 def test_an_export_is_verified_line_by_line(terminal: Terminal, ledger: Path) -> None:
@@ -228,6 +320,52 @@ def test_one_receipt_of_many_is_signed_and_worked_out_again(terminal: Terminal, 
     alone = terminal.run("receipts", "verify", "batch.dsse", "--key", "keys.json")
     assert (alone.code, "Its ledger is not here" in alone.out) == (0, True)
     assert not terminal.run("receipts", "verify", "batch.json", "--key", "keys.json", "--json").json()["recomputed"]
+
+
+def test_what_has_no_price_and_what_broke_off_are_told_apart_from_what_is_paid(bare: Terminal) -> None:
+    bare.variables["LLMRING_RECEIPTS"] = "ledger.db"
+    with closing(writer_at(file_place(bare.directory))) as writer:
+        refused = attempted(2, alias="other", outcome="ServerFault", answered=None, usage=None)
+        broken = attempted(3, outcome="StreamBroken", answered=None)
+        writer.take([attempted(1), refused, broken])
+        assert writer.flush()
+    rows = {line.split()[0]: line.split()[3:] for line in bare.run("receipts", "preview").out.splitlines()[-4:]}
+    assert rows == {
+        "all": ["≥", "$0.000456", "+", "1", "unpriced"],
+        "openai:gpt-4o-mini": ["≥", "$0.000456", "+", "1", "unpriced"],
+        "fast": ["≥", "$0.000456"],
+        "other": ["1", "unpriced"],
+    }
+    assert bare.run("receipts", "preview", "--json").json()["lower_bounds"] == 1
+    listed = bare.run("receipts", "list").out.splitlines()[1:4]
+    assert [line.split("  ")[-1].strip() for line in listed] == ["≥ $0.000228", "?", "$0.000228"]
+    ended = bare.run("receipts", "generate", "-o", "all.dsse")
+    assert "Total cost: ≥ $0.000456 + 1 unpriced\n" in ended.out
+    assert "1 of them broke off, and was priced by what was seen of it: the sum is a lower bound\n" in ended.err
+    assert bare.run("receipts", "list", "-n", "1").out.splitlines()[1].endswith("$0.000456 + 1 unpriced")
+    assert "2,560 tokens, $0.000456 + 1 unpriced\n" in bare.run("receipts", "verify", "all.dsse").out
+    assert "Total cost: 1 unpriced\n" in bare.run("receipts", "preview", "--alias", "other").out
+
+
+@pytest.mark.parametrize("name", ["generate", "checkpoint"])
+def test_nothing_is_signed_where_its_output_is_in_the_way(terminal: Terminal, ledger: Path, name: str) -> None:
+    (terminal.directory / "there").write_text("kept")
+    for output, told in (("there", "there exists already"), ("no/such", "cannot write no/such"), (".", "a directory")):
+        ended = terminal.run("receipts", name, "-o", output)
+        assert (ended.code, told in ended.err) == (2, True)
+    verified = terminal.run("receipts", "verify", "--json").json()
+    assert (verified["entries"], verified["checkpoints"]) == (len(receipts(terminal)), 0)
+    assert not [one for one in receipts(terminal) if "batch_summary" in one]
+    assert (terminal.directory / "there").read_text() == "kept"
+    assert list(terminal.directory.glob("*.part")) == []
+    assert terminal.run("receipts", name, "-o", "there", "--force").code == 0
+
+
+def test_a_batch_receipt_that_is_signed_and_cannot_be_written_is_told_of(terminal: Terminal, ledger: Path) -> None:
+    ended = terminal.run("receipts", "generate", "-o", "/dev/full")
+    assert (ended.code, "it is signed: `llmring receipts show rcpt_" in ended.err) == (1, True)
+    name = ended.err.split("receipts show ")[1].split()[0]
+    assert terminal.run("receipts", "show", name, "--envelope").code == 0
 
 
 def test_a_batch_receipt_is_of_a_time(terminal: Terminal, ledger: Path) -> None:

@@ -243,6 +243,21 @@ def test_a_bill_is_held_against_the_receipts(bare: Terminal, ledger: Path) -> No
     assert told["difference_usd"] == "0.520000"
 
 
+def test_what_is_wrong_with_sums_that_agree_is_said(bare: Terminal, ledger: Path) -> None:
+    named = ("--provider", "openai", "--map", "day=Day", "--map", "cost=Total")
+    (bare.directory / "bill.csv").write_text("Day,Total\n2026-08-01,0.000456\n")
+    ended = bare.run("receipts", "reconcile", "bill.csv", *named)
+    assert ended.code == 1
+    assert ended.out.endswith(
+        "❌ The file says $0.000456, the ledger $0.000456, but 1 attempt has no price in the ledger, so what is "
+        "billed for it cannot be held against it\n"
+    )
+    lines = "req_1,2026-08-01,0.000128,,,m\nreq_3,2026-08-01,0.000328,,,m\n"
+    (bare.directory / "bill.csv").write_text(BILL.splitlines(keepends=True)[0] + lines)
+    ended = bare.run("receipts", "reconcile", "bill.csv", "--provider", "openai", "--tolerance", "0.00005")
+    assert ended.out.splitlines()[-1].endswith("and 2 lines differ by more than they may")
+
+
 def test_a_bill_that_is_right_ends_well(bare: Terminal, ledger: Path) -> None:
     (bare.directory / "bill.csv").write_text("Tag,Modell,Betrag\n2026-08-01,claude-haiku-4-5,0.00\n")
     named = ("--map", "day=Tag", "--map", "model=Modell", "--map", "cost=Betrag")
@@ -264,6 +279,16 @@ def test_a_bill_that_is_right_ends_well(bare: Terminal, ledger: Path) -> None:
         (("stats", "--since", "soon"), 2, "'soon' is no date: write 2026-08-01"),
         (("export", "--until", "2026-02-30"), 2, "'2026-02-30' is no date"),
         (("receipts", "reconcile", "bill.csv", "--until", "7d"), 2, "'7d' is no day"),
+        (("stats", "--since", "2026-11-22", "--until", "2026-11-20"), 2, "--since 2026-11-22 is not before --until"),
+        (("stats", "--since", "2026-11-22", "--until", "2026-11-21"), 2, "there is no time between the two"),
+        (("export", "--since", "12h", "--until", "7d"), 2, "--since 12h is not before --until 7d"),
+        (("receipts", "preview", "--since", "12h", "--until", "7d"), 2, "--since 12h is not before --until 7d"),
+        (
+            ("receipts", "reconcile", "bill.csv", "--since", "2026-08-02", "--until", "2026-08-01"),
+            2,
+            "there is no day between the two",
+        ),
+        (("stats", "--until", "9999-12-31"), 2, "'9999-12-31' is beyond the dates that are counted"),
         (("stats", "--timezone", "Mars/Phobos"), 2, "there is no time zone 'Mars/Phobos'"),
         (("stats", "-o", "page.csv"), 2, "page.csv: a report is a page, so name it .html"),
         (("stats", "-o", "no/such/page.html"), 2, "cannot write no/such/page.html: no such file or directory"),
@@ -276,6 +301,7 @@ def test_a_bill_that_is_right_ends_well(bare: Terminal, ledger: Path) -> None:
         (("receipts", "reconcile", "ledger.db"), 2, "ledger.db is no CSV file"),
         (("receipts", "reconcile", "bill.csv", "--map", "colour=red"), 2, "'colour=red' is not WHAT=COLUMN"),
         (("receipts", "reconcile", "bill.csv", "--tolerance", "much"), 2, "'much' is no amount of dollars"),
+        (("receipts", "reconcile", "bill.csv", "--tolerance", "1e999999"), 2, "'1e999999' is no amount of dollars"),
     ],
 )
 def test_what_is_wrong_is_one_line(

@@ -403,3 +403,9 @@ def test_receipts_that_are_missing_are_told() -> None:
         "receipts cannot be written: 16,384 are kept until they can, 1,200 attempts have none: the ledger x: full",
         *nothing,
     ]
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "0"])
+def test_watching_takes_seconds_that_end(bare: Terminal, seconds: str) -> None:
+    ended = bare.run("status", "--watch", seconds)
+    assert (ended.code, ended.out, "'--watch'" in ended.err) == (2, "", True)

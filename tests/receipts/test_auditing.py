@@ -28,6 +28,7 @@ from llmring.receipts.signing import PublicKey
 from llmring.receipts.store import Standing
 from tests.receipts.attempts import attempted, writer_at, written
 from tests.receipts.ledgers import file_place
+from tests.receipts.samples import KEY
 
 SIZE = 23
 IN_POSTGRESQL = {
@@ -37,6 +38,10 @@ IN_POSTGRESQL = {
     " entries": " llmring.entries",
     " checkpoints": " llmring.checkpoints",
     "UPDATE ledger": "UPDATE llmring.ledger",
+    "UPDATE keys": "UPDATE llmring.keys",
+    "INTO keys": "INTO llmring.keys",
+    "FROM keys": "FROM llmring.keys",
+    ", x'": r", '\x",
     "= x'": r"= '\x",
 }
 
@@ -100,6 +105,108 @@ def test_several_processes_find_what_one_finds(ledger: LedgerPlace, statement: s
 
 
 OTHER = "ab" * 32
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        (
+            "UPDATE entries SET receipt_id = NULL WHERE sequence = 1",
+            "altered: entry 1 ({name}): it is kept without its id",
+        ),
+        (
+            "UPDATE entries SET receipt_id = 'rcpt_x' WHERE sequence = 1",
+            "altered: entry 1 (rcpt_x): it is kept under another id than was signed",
+        ),
+        (
+            "UPDATE entries SET salt = x'00' WHERE sequence = 1",
+            "altered: entry 1 ({name}): it is kept with a salt that is none: one has 32 bytes",
+        ),
+        (
+            "UPDATE entries SET timestamp = 'x' WHERE sequence = 1",
+            "altered: entry 1 ({name}): it is kept under another time than was signed",
+        ),
+        (
+            "UPDATE entries SET hash = zeroblob(64) WHERE sequence = 1",
+            "altered: entry 1 ({name}): it is kept under another hash than was signed",
+        ),
+        (
+            "UPDATE checkpoints SET size = 4 WHERE size = 7",
+            "checkpoint: the one of 7 entries is kept as one of 4",
+        ),
+        (
+            "UPDATE keys SET since = 7",
+            "key: {key} is kept as one from entry 7 on, and by the entries from 0",
+        ),
+        (
+            "INSERT INTO keys (since, key_id, public_key) SELECT 99, 'other', public_key FROM keys",
+            "key: other is kept with another public key than it names",
+        ),
+        (
+            f"INSERT INTO keys (since, key_id, public_key) VALUES (99, '{KEY.key_id}', x'{KEY.public.raw.hex()}')",
+            f"key: {KEY.key_id} is kept as a key of the ledger, and none of its entries says so",
+        ),
+    ],
+)
+def test_what_is_kept_beside_the_signed_is_held_against_it(ledger: LedgerPlace, statement: str, told: str) -> None:
+    with closing(open_store(ledger, must_exist=True)) as store:
+        name, key = [row.receipt_id for row in store.rows()][1], store.head().key_id
+    edit(ledger, statement)
+    alone = judged(ledger, 1)
+    assert str(alone.findings[0]) == told.format(name=name, key=key)
+    assert alone.root is None
+    assert judged(ledger, 2) == alone
+
+
+def test_keys_that_were_handed_over_to_are_kept_from_then_on(ledger: LedgerPlace) -> None:
+    assert ledger.key is not None
+    with closing(writer_at(ledger)) as writer:
+        writer.open()
+        writer.hand_over(prepare_next(ledger.key))
+    assert judged(ledger, 1).findings == ()
+    edit(ledger, "UPDATE keys SET since = since + 1 WHERE since > 0")
+    (finding,) = judged(ledger, 1).findings
+    assert finding.what.endswith(f"is kept as one from entry {SIZE + 2} on, and by the entries from {SIZE + 1}")
+
+
+COLUMNS = {
+    "ledger": ("id", "size", "last", "frontier", "key_id", "checkpoint_size", "checkpoint_at"),
+    "entries": ("sequence", "kind", "receipt_id", "timestamp", "payload", "signature", "key_id", "hash", "salt"),
+    "checkpoints": ("size", "payload", "signature", "key_id"),
+    "keys": ("since", "key_id", "public_key"),
+}
+JUNK = ("'abc'", "x'00'", "''", "-5", "1.5", "99999999999999999999", "9223372036854775807", "NULL")
+
+
+@pytest.mark.parametrize(("table", "column"), [(table, column) for table in COLUMNS for column in COLUMNS[table]])
+def test_whatever_is_written_over_a_column_is_found_out(tmp_path: Path, table: str, column: str) -> None:
+    place = file_place(tmp_path)
+    with closing(writer_at(place)) as writer:
+        writer.take([attempted(1), attempted(2)])
+        assert writer.flush()
+        writer.checkpoint()
+    where = " WHERE sequence = 1" if table == "entries" else ""
+    assert isinstance(place.where, Path)
+    whole = place.where.read_bytes()
+    for junk in JUNK:
+        place.where.write_bytes(whole)
+        try:
+            edit(place, f"UPDATE {table} SET {column} = {junk}{where}")
+        except sqlite3.Error:
+            # The tables themselves refuse some of it.
+            continue
+        try:
+            is_found = bool(judged(place, 1).findings)
+        except ReceiptError as error:
+            is_found = "is damaged" in str(error)
+        assert is_found != (column == "salt" and junk == "NULL"), junk
+
+
+def test_a_salt_may_be_deleted_and_that_is_told(ledger: LedgerPlace) -> None:
+    edit(ledger, "UPDATE entries SET salt = NULL WHERE sequence IN (2, 9)")
+    alone = judged(ledger, 1)
+    assert (alone.findings, alone.closed) == ((), 2)
+    assert judged(ledger, 2) == alone
 
 
 @pytest.mark.parametrize(

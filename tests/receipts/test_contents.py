@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from typing import Any
 
 import msgspec
 import pytest
@@ -9,7 +10,15 @@ import pytest
 from llmring.chat import ChatRequest, Completion, JSONSchema, Message, ToolCall
 from llmring.embeddings import Embeddings
 from llmring.parts import ImagePart, Inline, TextPart
-from llmring.receipts.contents import digest, opening, request_bytes, request_digest, response_bytes, response_digest
+from llmring.receipts.contents import (
+    digest,
+    is_opened,
+    opening,
+    request_bytes,
+    request_digest,
+    response_bytes,
+    response_digest,
+)
 from llmring.usage import Usage
 
 SALT = bytes(range(32))
@@ -58,6 +67,30 @@ def test_vectors_are_hashed_number_by_number() -> None:
     assert response_bytes(vectors).startswith(head)
     assert len(response_bytes(vectors)) == len(head) + 4 * 8
     assert request_bytes(("a", "b")) == b'["a","b"]'
+
+
+def test_an_opening_is_held_against_what_was_said() -> None:
+    told, key = request_digest(ASKED, SALT) or "", opening(SALT, "request")
+    asked: dict[str, Any] = {"model": "fast", "messages": [{"role": "user", "content": "hello"}], "temperature": 0.7}
+    assert is_opened(told, key, asked)
+    assert is_opened(told, key, {**asked, "max_tokens": None})
+    assert not is_opened(told, key, {**asked, "temperature": 0.8})
+    # What no digest is of is not said to be.
+    assert not is_opened(told, key, {**asked, "promise": "a million"})
+    assert not is_opened(told, key, {**asked, "messages": [{**asked["messages"][0], "promise": "a million"}]})
+    assert not is_opened(told, opening(SALT[::-1], "request"), asked)
+    answered = Completion(content="hi", finish_reason="stop", request_id="a")
+    told, key = response_digest(answered, SALT) or "", opening(SALT, "response")
+    said = {"content": "hi", "finish_reason": "stop"}
+    assert is_opened(told, key, said)
+    assert is_opened(told, key, {**said, "refusal": None})
+    assert not is_opened(told, key, {**said, "request_id": "b"})
+    assert not is_opened(told, key, msgspec.to_builtins(answered))
+    vectors = Embeddings(vectors=((1.0, 0.5), (0.25, -1.0)))
+    told = response_digest(vectors, SALT) or ""
+    assert is_opened(told, key, [[1, 0.5], [0.25, -1]])
+    assert not is_opened(told, key, [[1, 0.5], [0.25, 2**70]])
+    assert not is_opened(told, key, {"x": float("nan")})
 
 
 @pytest.mark.parametrize("value", [2**60, float("nan")])

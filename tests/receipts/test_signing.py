@@ -6,6 +6,7 @@ import pickle
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -192,3 +193,9 @@ def test_a_private_key_shows_nothing() -> None:
         pickle.dumps(KEY)
     with pytest.raises(ReceiptError, match="no private key"):
         ReceiptSigner().sign_receipt(FULL)
+
+
+@pytest.mark.parametrize("key", ["abc", b"0" * 32, KEY.public])
+def test_a_signer_is_made_with_a_key_alone(key: Any) -> None:
+    with pytest.raises(ReceiptError, match=f"not {type(key).__name__}: ReceiptSigner.load_private_key makes one"):
+        ReceiptSigner(key)

@@ -35,9 +35,26 @@ def test_a_bound_is_a_timestamp(text: str, where: ZoneInfo, ends: bool, expected
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "2026-02-30", "01.08.2026", "", "9999999d", "7w"])
-def test_what_is_no_date_is_said_so(text: str) -> None:
+@pytest.mark.parametrize("ends", [False, True])
+def test_what_is_no_date_is_said_so(text: str, *, ends: bool) -> None:
     with pytest.raises(ConfigError, match="is no date: write 2026-08-01"):
-        bound(text, UTC, NOW, ends=False)
+        bound(text, UTC, NOW, ends=ends)
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "ends"),
+    [
+        ("9999-12-31", UTC, True),
+        ("0001-01-01", VIENNA, False),
+        ("0001-01-01T00:00", VIENNA, True),
+        ("9999-12-31T23:00-05:00", UTC, True),
+        ("99999h", UTC, False),
+    ],
+)
+def test_what_is_a_date_and_beyond_counting_is_not_called_none(text: str, where: ZoneInfo, *, ends: bool) -> None:
+    now = datetime(11, 1, 1, tzinfo=UTC)
+    with pytest.raises(ConfigError, match=f"'{text}' is beyond the dates that are counted: the first is 0001-01-02"):
+        bound(text, where, now, ends=ends)
 
 
 @pytest.mark.parametrize("name", ["Mars/Phobos", "../../etc/passwd", "/etc/localtime", ""])

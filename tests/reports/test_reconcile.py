@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from llmring.errors import ConfigError
 from llmring.reports.attempts import Detailed
-from llmring.reports.billed import Reading, read_export
+from llmring.reports.billed import Reading, Tokens, read_export
 from llmring.reports.exports import Role, kind_of, model_key
 from llmring.reports.period import day_in
 from llmring.reports.reconcile import Bill, Reconciled, reconcile
@@ -244,6 +244,115 @@ def test_columns_can_be_named() -> None:
 def test_what_cannot_be_read_is_said_so(text: str, given: dict[Role, str], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         held(text, given=given)
+
+
+def costs(cell: str, delimiter: str = ";") -> Decimal | None:
+    text = f"day;cost\n2026-08-01;{cell}\n".replace(";", delimiter)
+    (row,) = read(text, {"day": "day", "cost": "cost"}).rows
+    return row.usd
+
+
+@pytest.mark.parametrize(
+    ("cell", "usd"),
+    [
+        ("0.0153", "0.0153"),
+        (".5", "0.5"),
+        ("7.", "7"),
+        ("$0.10", "0.10"),
+        ("-$0.10", "-0.10"),
+        ("$-0.10", "-0.10"),
+        ("+1", "1"),
+        ("$ 12", "12"),
+        ("1,234.50", "1234.50"),
+        ("-1,234,567.5", "-1234567.5"),
+        ("1,234,567", "1234567"),
+        ("1.5E-05", "0.000015"),
+        ("0.0000000000000001", "1E-16"),
+    ],
+)
+def test_amounts_are_read_with_points_and_commas_for_thousands(cell: str, usd: str) -> None:
+    assert costs(cell) == Decimal(usd)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *("0,0153", "0,01528", "1,23", "0,015", "1,234,5", "12,34,567", "1.234,50", "1,2345.6", ",5", "1,,234"),
+        *("1 234", "1_000", "1e5e5", "NaN", "Infinity", "--1", "$$1", "$", "٣", "1e999999", "1e-999999", "1e13"),
+    ],
+)
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_what_is_no_number_with_points_is_not_guessed(cell: str, delimiter: str) -> None:
+    with pytest.raises(ConfigError, match=r"^bill.csv, line 2: cost is no number.*with a point for its decimals"):
+        costs(cell, delimiter)
+
+
+@given(st.decimals(0, 10**11, places=6))
+def test_a_cost_with_a_decimal_comma_is_never_another_cost(usd: Decimal) -> None:
+    with pytest.raises(ConfigError):
+        costs(f"{usd:f}".replace(".", ","))
+    assert costs(f"{usd:,f}") == usd
+
+
+def test_a_cost_that_may_be_read_in_two_ways_is_not_guessed() -> None:
+    for cell in ("1,234", "$12,345"):
+        with pytest.raises(ConfigError, match=r"line 2: cost is either .* write it with a point for its decimals"):
+            costs(cell)
+
+
+@pytest.mark.parametrize(
+    ("cell", "told"),
+    [
+        ("1e99999999", "input_tokens is no number"),
+        ("1e-99999999", "input_tokens is no number"),
+        ("12.7", r"input_tokens is no whole number: '12.7'"),
+        ("2.400", r"input_tokens is no whole number: '2.400'"),
+        ("2.000", r"input_tokens is either 2 or 2000"),
+        ("-5", r"input_tokens is no number of tokens or requests"),
+        ("9007199254740993", "input_tokens is no number"),
+    ],
+)
+def test_tokens_are_whole_numbers(cell: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=f"^bill.csv, line 2: {told}"):
+        held(OPENAI_USAGE.replace(",2400,", f",{cell},"))
+
+
+@pytest.mark.parametrize("cell", ["2400", "2400.0", '"2,400"', "2.4e3", "2400.00"])
+def test_tokens_may_be_spelled_as_programs_spell_them(cell: str) -> None:
+    model = paid(model="gpt-4o-mini")
+    assert not held(OPENAI_USAGE.replace(",2400,", f",{cell},"), model, model).exceeds
+
+
+@pytest.mark.parametrize("rows", ["2026-08-01,m,1,234.50\n", "2026-08-01,m,1\n2026-08-02,m,1,2,3\n", ",,,7\n"])
+def test_a_row_of_more_cells_than_names_is_not_read(rows: str) -> None:
+    line = 1 + rows.count("\n")
+    with pytest.raises(ConfigError, match=rf"^bill.csv, line {line}: it has \d cells, and there are names for 3"):
+        held("day,model,cost\n" + rows, given={"day": "day", "model": "model", "cost": "cost"})
+
+
+def test_hours_of_a_stored_cache_are_no_tokens() -> None:
+    sku = "Gemini API,X,Cached content storage gemini 2.5 flash,Y,12.75,hour,0.1,0.1,0.10"
+    told = [row.tokens for row in read(GOOGLE_DAYS + f"2026-08-01,{sku}\n").rows]
+    assert told[-1] == Tokens()
+
+
+def test_a_delimiter_behind_the_last_cell_is_no_cell() -> None:
+    given: dict[Role, str] = {"day": "day", "model": "model", "cost": "cost"}
+    assert held("day,model,cost\n2026-08-01,gpt-4o-mini,0.5,\n", paid(), paid(), given=given).same == 1
+
+
+def test_a_column_of_two_is_not_chosen() -> None:
+    given: dict[Role, str] = {"day": "day", "cost": "cost"}
+    with pytest.raises(ConfigError, match=r"^bill.csv: 2 columns are called 'Cost'"):
+        held("day,Cost,Cost\n2026-08-01,1,2\n", given=given)
+
+
+def test_a_column_that_is_not_there_is_named_by_the_line_of_names() -> None:
+    text = "Invoice,7,of August\n\nDay,Model,Total\n2026-08-01,gpt-4o,1,234.50\n"
+    for wrong in ("Nope", "Totals"):
+        told = rf"bill.csv has no column '{wrong}': there are 'Day', 'Model', 'Total'$"
+        with pytest.raises(ConfigError, match=told):
+            read(text, {"day": "Day", "model": "Model", "cost": wrong})
 
 
 @pytest.mark.parametrize(

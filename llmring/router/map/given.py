@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from llmring.arguments import FUNCTION, check_kind, check_least, check_seconds, check_word
+from llmring.arguments import FUNCTION, MAPPING, as_text, check_kind, check_least, check_seconds, check_word
 from llmring.chat import ChatRequest, ChatResponse, Message
 from llmring.errors import InvalidRequest
 from llmring.money.payment import Payment
@@ -71,6 +71,19 @@ def check_options(inputs: object, window: int | None, caps: Caps, on_error: obje
         check_kind("key", FUNCTION, key)
     if not callable(on_error):
         check_word("on_error", CHOICES, on_error)
+
+
+def check_adopt(adopt: Mapping[str, str | None] | None, mode: Mode) -> None:
+    """Raises InvalidRequest."""
+    if adopt is None:
+        return
+    check_kind("adopt", MAPPING, adopt)
+    for tag, batch_id in adopt.items():
+        as_text("a tag of adopt", tag)
+        if batch_id is not None:
+            as_text(f"the id that adopt has for {tag!r}", batch_id)
+    if adopt and mode == "online":
+        raise InvalidRequest("adopt names batches that were lost, and they are read with mode='batch' or mode='auto'")
 
 
 def no_choice(choice: object) -> InvalidRequest:
