@@ -80,7 +80,7 @@ class Payment:
         self._cost = cost
         self._lasting = lasting
         self._held: list[tuple[Pot, int]] = []
-        self._woken: list[Pot] = []
+        self._woken: dict[Pot, None] = {}
         self._permit: Permit | None = None
         self._index = 0
         self.blocked: set[int] = set()
@@ -167,8 +167,9 @@ class Payment:
         assert self._awaited is not None, "a look has found too little"
         nanos, short, needed = self._awaited
         # What one pot has is kept while the others ask for theirs: given back meanwhile, it would have to be asked for
-        # again, and so on for ever. Not where there is too little for all: others may wait for what is kept here.
-        await self._wait(nanos, needed if all(pot.has_room for pot in short) else short[:1], until)
+        # again, and so on for ever. Not where others must give back first: they may wait for what is kept here.
+        stuck = [pot for pot in short if not pot.may_be_allowed(nanos)]
+        await self._wait(nanos, stuck[:1] or needed, until)
 
     async def _wait(self, nanos: int, pots: Sequence[Pot], until: float, *, asks: bool = False) -> None:
         woken = Bell()
@@ -188,14 +189,14 @@ class Payment:
             # Who has woken it counts on it to look.
             waking = [pot for pot in pots if pot.waiting.pop(one, one) is one]
             if is_woken:
-                self._woken += waking
+                self._woken.update(dict.fromkeys(waking))
             else:
                 for pot in waking:
                     pot.wake()
 
     def _pass_on(self) -> None:
         """Have the next in line look, who may fit beside this one."""
-        woken, self._woken = self._woken, []
+        woken, self._woken = self._woken, {}
         for pot in woken:
             pot.wake()
 

@@ -146,8 +146,9 @@ class Pot(Spend):
         self.wake()
 
     def may_be_allowed(self, nanos: int) -> bool:
-        """Whether the ledger, as far as it has told, has so much more for this process."""
-        return self.is_shared and self.has_room and self.problem is None and not self.is_hopeless(nanos)
+        """Whether the ledger, as far as it has told, has so much for this process, beside what is used here."""
+        is_there = self.used + nanos + self._others.others_allowed <= self.cap
+        return self.is_shared and self.has_room and self.problem is None and is_there
 
     def is_hopeless(self, nanos: int, *, patient: bool = False) -> bool:
         """Whether it would not fit if everybody else gave back all they can soon; `patient`: or ever."""

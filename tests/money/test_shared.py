@@ -208,6 +208,16 @@ async def test_the_first_model_is_asked_where_the_ledger_has_the_money_for_it(pl
     assert asked == ["gpt-4o", "gpt-4o", "gpt-4o", "gpt-4o-mini"]
 
 
+async def test_what_this_process_has_set_aside_itself_is_waited_for(place: LedgerPlace) -> None:
+    """All of the cap is allowed: there is nothing to ask the ledger for."""
+    slow = answer("ok", after=0.3, input_tokens=8, output_tokens=10)
+    async with opened(place, WORST * 3 / 2, slow) as router, trio.open_nursery() as nursery:
+        with trio.fail_after(20):
+            for _ in range(3):
+                nursery.start_soon(ask, router)
+                await trio.sleep(0.1)
+
+
 async def test_the_budget_that_is_short_is_the_one_that_is_named(place: LedgerPlace) -> None:
     budgets = [Budget(name="roomy", limit=Decimal(1), per="day"), Budget(name="short", limit=WORST / 2, per="month")]
     lockfile = parse_lockfile(LOCKFILE, Path("test.lock"))

@@ -17,7 +17,7 @@ import trio
 import trio.lowlevel
 import trio.testing
 import trio.to_thread
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llmring.codecs.codec import HttpCall
@@ -234,6 +234,19 @@ acts = st.lists(
 )
 
 
+TWO_THAT_WAIT = [Act("chat", "alone", "acme", 3000, 0.0, math.inf, 1, 0)] * 2
+"""For one another, at the budget with the least money, while others of their budgets are asked for more."""
+
+
+@example(
+    [Fate("whole", 1.0, 2.0)] * 5,
+    [
+        Budget(name="b0", per="month", limit=UNIT * 40),
+        Budget(name="b1", per="day", limit=UNIT * 40),
+        Budget(name="b2", per="day", limit=UNIT * 5),
+    ],
+    [[TWO_THAT_WAIT]],
+)
 @given(fates, budgets_, st.lists(st.lists(acts, min_size=1, max_size=2), min_size=1, max_size=3))
 @settings(max_examples=30, deadline=None)
 def test_nothing_is_billed_beyond_a_cap_and_what_is_left_can_be_spent(
