@@ -1,6 +1,7 @@
 """Bell: wakes the one task that waits for it. What trio's `Event` does for many tasks, at half the cost for one."""
 
 import math
+from collections.abc import Awaitable
 
 import trio
 from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
@@ -22,14 +23,14 @@ class Bell:
             if self._task is not None:
                 reschedule(self._task)
 
-    async def wait(self, until: float = math.inf) -> None:
+    def wait(self, until: float = math.inf) -> Awaitable[None]:
         """Wait until it rings, or for the clock to say `until`. A checkpoint."""
         # A scope that never ends costs as much as the wait itself.
-        if until == math.inf:
+        return self._wait() if until == math.inf else self._wait_at_most(until)
+
+    async def _wait_at_most(self, until: float) -> None:
+        with trio.move_on_at(until):
             await self._wait()
-        else:
-            with trio.move_on_at(until):
-                await self._wait()
 
     async def _wait(self) -> None:
         if self._is_rung:

@@ -37,6 +37,7 @@ that a sleeper would wake in the same moment for ever. A clock that shows days c
 
 
 _NONE: Charge = MappingProxyType({})
+_NO_WAIT: tuple[float, Dimension | None] = (0.0, None)
 
 
 class Reservation(msgspec.Struct, frozen=True):
@@ -181,6 +182,8 @@ class Budget:
     def wait(self, charge: Charge, now: float, keep: float = 0.0) -> tuple[float, Dimension | None]:
         """Seconds until `charge` can be reserved with a share `keep` of every limit left beside it, and the dimension
         that binds; (0.0, None) when it can be now."""
+        if not self.buckets and not self.holds:
+            return _NO_WAIT
         longest, binding = 0.0, None
         for dimension, bucket in self.buckets.items():
             amount = charge.get(dimension, 0.0)
@@ -192,7 +195,7 @@ class Budget:
         for dimension, until in self.holds.items():
             if until - now > longest and charge.get(dimension, 0.0) > 0.0:
                 longest, binding = until - now, dimension
-        return (longest, binding) if longest > _SLACK_SECONDS else (0.0, None)
+        return (longest, binding) if longest > _SLACK_SECONDS else _NO_WAIT
 
     def wait_behind(self, ahead: Charge, charge: Charge, now: float) -> tuple[float, Dimension | None]:
         """Seconds until `charge` can be reserved when all of `ahead` is first."""
