@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from llmring.arguments import MAPPING, WHOLE, check_kind
 from llmring.errors import ReceiptError
 from llmring.pricing import Prices, RuledPrices, ruled
 from llmring.receipts.canonical import MOST
@@ -24,8 +25,10 @@ _RATES = tuple(name for name in Prices.__struct_fields__ if name != _THRESHOLD)
 
 def given_count(value: object, name: str) -> int:
     """A count of tokens. Raises ReceiptError."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST:
-        raise ReceiptError(f"{name} is {value!r}: a count of tokens is a whole number from 0 to {MOST}")
+    check_kind(name, WHOLE, value, ReceiptError)
+    assert isinstance(value, int), "that is its kind"
+    if not 0 <= value <= MOST:
+        raise ReceiptError(f"{name} is {value}: a count of tokens is a whole number from 0 to {MOST}")
     return value
 
 
@@ -36,7 +39,8 @@ def given_tokens(usage: Usage | Mapping[str, int] | None) -> tuple[int | None, i
         for name, count in msgspec.structs.asdict(usage).items():
             given_count(count, name)
         return usage.total_input_tokens, usage.total_output_tokens
-    told = usage or {}
+    told = {} if usage is None else usage
+    check_kind("usage", MAPPING, told, ReceiptError)
     names = ("prompt_tokens", "completion_tokens")
     prompt, completion = (given_count(told[name], name) if told.get(name) is not None else None for name in names)
     return prompt, completion
@@ -44,6 +48,7 @@ def given_tokens(usage: Usage | Mapping[str, int] | None) -> tuple[int | None, i
 
 def given_cost(costs: Mapping[str, Decimal | str | None], name: str) -> str | None:
     """One of `costs` as a receipt spells it; None where it is not known. Raises ReceiptError."""
+    check_kind("costs", MAPPING, costs, ReceiptError)
     value: object = costs.get(name)
     if value is None:
         return None

@@ -113,12 +113,12 @@ class Writer:
 
     def lost(self, count: int, at: datetime, why: str) -> None:
         """Count attempts that will have no receipt."""
+        self._why = _spelled(why)
         if self.missing == 0:
             self._began_at = at
-            _LOG.error("receipts are missing: %s", why)
+            _LOG.error("receipts are missing: %s", self._why)
         self.missing += count
         self._ended_at = at
-        self._why = why
 
     def flush(self) -> bool:
         """Write what is kept, and the gap if there is one; whether nothing is left to be written. Never raises for what
@@ -137,9 +137,9 @@ class Writer:
                 self._let_go()
                 self._write()
         except ReceiptError as error:
-            self._why = str(error)
+            self._why = _spelled(str(error))
             if not self._failing:
-                _LOG.error("receipts cannot be written, and are kept until they can: %s", error)
+                _LOG.error("receipts cannot be written, and are kept until they can: %s", self._why)
             self._failing = True
             return False
         if self._failing or missing:
@@ -298,13 +298,17 @@ class Writer:
             missing=missing,
             began_at=timestamp(self._began_at) if self._began_at is not None else chain.at,
             ended_at=timestamp(self._ended_at) if self._ended_at is not None else chain.at,
-            # A path may stand in it, and be no UTF-8.
-            why=self._why.encode(errors="backslashreplace").decode(),
+            why=self._why,
             timestamp=chain.at,
             ledger="",
             sequence=0,
             key_id=chain.key.key_id,
         )
+
+
+def _spelled(why: str) -> str:
+    """For logs and ledgers: a path may stand in it, and be no UTF-8."""
+    return why.encode(errors="backslashreplace").decode()
 
 
 class _Chain:

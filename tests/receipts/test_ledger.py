@@ -121,13 +121,14 @@ def test_what_could_not_be_read_again_is_a_gap_and_not_signed(place: LedgerPlace
     assert judged(place).findings == ()
 
 
-def test_a_gap_tells_of_a_path_that_is_no_text(place: LedgerPlace) -> None:
+def test_a_gap_tells_of_a_path_that_is_no_text(place: LedgerPlace, caplog: pytest.LogCaptureFixture) -> None:
     writer = writer_at(place)
     writer.lost(1, NOON, os.fsdecode(b"cannot write /caf\xe9/ledger.db"))
     assert writer.flush()
     (gap,) = entries(place)
     assert isinstance(gap, Gap)
     assert gap.why == "cannot write /caf\\udce9/ledger.db"
+    assert caplog.text.isascii()
 
 
 def test_writers_take_turns_on_one_chain(place: LedgerPlace) -> None:
