@@ -1,9 +1,9 @@
 """What a receipt adds to a routed call: `python -m bench.routed [--check]`.
 
-One call to a scripted provider without a ledger and with one, in rounds that take turns: CPU of the event loop's thread
-by `time.thread_time`, which is the request's path, and CPU of the process, which has the ledger's thread in it. In
-microseconds of the best rounds, and the median of the rounds' differences, which varies less from run to run. `--check`
-exits with 1 when that median, of the path, is above `--most`.
+One call to a scripted provider without a ledger and with one. CPU of the event loop's thread by `time.thread_time`,
+which is the request's path: call by call in turns, so that both find the same in the caches, the median of the rounds'
+means and of their differences. CPU of the process, which has the ledger's thread in it: in rounds that take turns. In
+microseconds. `--check` exits with 1 when the median difference, of the path, is above `--most`.
 """
 
 import argparse
@@ -12,10 +12,9 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import trio
 
@@ -37,13 +36,6 @@ SETTLED_SECONDS = 0.5
 LOCKFILE = '[[profiles.default.bindings]]\nalias = "a"\nmodels = ["openai:gpt-4o-mini"]\n'
 
 
-class Cost(NamedTuple):
-    """Microseconds of CPU of one call."""
-
-    path: float
-    process: float
-
-
 @asynccontextmanager
 async def opened(receipts: Path | bool, catalog: Catalog) -> AsyncGenerator[tuple[Router, ScriptedProvider]]:
     provider = ScriptedProvider({"gpt-4o-mini": [answer()]})
@@ -53,40 +45,57 @@ async def opened(receipts: Path | bool, catalog: Catalog) -> AsyncGenerator[tupl
         yield router, provider
 
 
-async def cost(router: Router, provider: ScriptedProvider) -> Cost:
-    for _ in range(WARMING):
-        # After a pause the first ones pay for what has left the caches meanwhile: more where a ledger has written.
-        await router.chat("a", "hello")
-    path, process = time.thread_time(), time.process_time()
+Side = tuple[Router, ScriptedProvider]
+
+
+async def paths(sides: Sequence[Side]) -> list[float]:
+    """Microseconds of CPU of a call at each side, in the event loop's thread: the mean of a round."""
+    seconds = [0.0 for _ in sides]
+    for number in range(WARMING + CALLS):
+        for index in range(len(sides)) if number % 2 else reversed(range(len(sides))):
+            router, _ = sides[index]
+            began = time.thread_time()
+            await router.chat("a", "hello")
+            # After a pause the first ones pay for what has left the caches meanwhile.
+            seconds[index] += time.thread_time() - began if number >= WARMING else 0.0
+    await _settled(sides)
+    return [1e6 * one / CALLS for one in seconds]
+
+
+async def process(side: Side) -> float:
+    """Microseconds of CPU of a call, in all threads."""
+    began = time.process_time()
     for _ in range(CALLS):
-        await router.chat("a", "hello")
-    path = time.thread_time() - path
-    # Until the ledger's thread has written what these calls have left, which is a part of what they cost.
+        await side[0].chat("a", "hello")
+    await _settled([side])
+    return 1e6 * (time.process_time() - began) / CALLS
+
+
+async def _settled(sides: Sequence[Side]) -> None:
+    """Wait until the ledger's thread has written what calls have left, which is a part of what they cost."""
     await trio.sleep(SETTLED_SECONDS)
-    process = time.process_time() - process
-    # What it writes down would grow from round to round.
-    provider.calls.clear()
-    return Cost(1e6 * path / CALLS, 1e6 * process / CALLS)
+    for _, provider in sides:
+        # What it writes down would grow from round to round.
+        provider.calls.clear()
 
 
-async def measure() -> tuple[list[Cost], list[Cost]]:
-    """Of every round: without a ledger, and with one."""
+async def measure() -> tuple[list[list[float]], list[list[float]]]:
+    """Of every round: without a ledger, and with one. The paths, and the whole process."""
     catalog = read_bundled()
-    without: list[Cost] = []
-    kept: list[Cost] = []
+    path: list[list[float]] = []
+    whole: list[list[float]] = []
     with tempfile.TemporaryDirectory() as directory:
         async with (
             opened(False, catalog) as bare,
             opened(Path(directory) / "ledger.db", catalog) as receipted,
         ):
-            await cost(*bare)
-            await cost(*receipted)
-            for number in range(ROUNDS):
+            sides = [bare, receipted]
+            await paths(sides)
+            for _ in range(ROUNDS):
                 gc.collect()
-                sides = [(bare, without), (receipted, kept)]
-                for one, costs in sides if number % 2 else reversed(sides):
-                    costs.append(await cost(*one))
-    return without, kept
+                path.append(await paths(sides))
+                whole.append([await process(side) for side in sides])
+    return path, whole
 
 
 def main() -> int:
@@ -94,18 +103,19 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--most", type=float, default=MOST_US, help="microseconds that a receipt may add to the path")
     options = parser.parse_args()
-    without, kept = trio.run(measure)
-    print(headline(f"CPU of a routed call, {ROUNDS} rounds of {CALLS} that take turns"))
-    added = 0.0
-    for name, index in (("the event loop's thread", 0), ("the whole process", 1)):
-        bare, more = min(one[index] for one in without), min(one[index] for one in kept)
-        median = statistics.median(b[index] - a[index] for a, b in zip(without, kept, strict=True))
+    path, whole = trio.run(measure)
+    print(headline(f"CPU of a routed call, {ROUNDS} rounds of {CALLS}"))
+    for name, rounds in (("the event loop's thread", path), ("the whole process", whole)):
+        without, kept = (statistics.median(one[side] for one in rounds) for side in (0, 1))
         print(
-            f"{name:24} without {bare:7.1f} us   with {more:7.1f} us   {more / bare:6.3f} times"
-            f"   + {more - bare:6.1f} us, median + {median:6.1f} us"
+            f"{name:24} without {without:7.1f} us   with {kept:7.1f} us   {kept / without:6.3f} times"
+            f"   median difference {_added(rounds):6.1f} us"
         )
-        added = median if index == 0 else added
-    return int(options.check and added > options.most)
+    return int(options.check and _added(path) > options.most)
+
+
+def _added(rounds: list[list[float]]) -> float:
+    return statistics.median(kept - without for without, kept in rounds)
 
 
 if __name__ == "__main__":
