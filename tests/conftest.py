@@ -13,9 +13,14 @@ from bench.postgresql import NoServer, Server, find_programs, open_server
 from llmring.config import LedgerPlace
 from tests.receipts.ledgers import database_place, file_place
 
-# No time limit an example, since a busy machine is no failure; what fails is printed to be run again.
+# No time limit an example, since a busy machine is no failure; what fails is printed to be run again. Half the usual
+# number of examples, or as many as LLMRING_EXAMPLES says: every change runs them all.
 settings.register_profile(
-    "llmring", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    "llmring",
+    deadline=None,
+    print_blob=True,
+    max_examples=int(os.environ.get("LLMRING_EXAMPLES", "50")),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("llmring")
 
